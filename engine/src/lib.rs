@@ -1,0 +1,7 @@
+//! The engine of `dedup`.
+
+pub mod error;
+pub mod format;
+pub mod id;
+pub mod progress;
+pub mod wire;

@@ -1,0 +1,135 @@
+//! Where objects live: named byte strings that are written once and never changed.
+
+pub mod local;
+pub mod memory;
+mod name;
+
+#[cfg(feature = "testing")]
+pub mod fault;
+
+pub use name::{Family, Name};
+
+use crate::error::Kind;
+use std::io;
+use std::ops::Range;
+
+/// What became of a [`Storage::put`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// The object was stored by this call.
+    Stored,
+    /// An object of that name was there already and was left alone.
+    Present,
+}
+
+/// Where objects live. Crash safety rests on this contract; `tests/engine/contract.rs` holds every
+/// implementation to it.
+///
+/// Implementations know nothing of keys or formats. Calls may come from many threads.
+pub trait Storage: Send + Sync {
+    /// Stores the object, all of it or none.
+    ///
+    /// After `Ok` both bytes and name survive power loss. After `Err`, or if the process dies, readers
+    /// find either no object or the whole one. A name already present is left alone: [`Put::Present`];
+    /// of several writers of one name exactly one is told [`Put::Stored`].
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError>;
+
+    /// Returns exactly the bytes of `range`.
+    ///
+    /// A missing name is [`Trouble::Missing`], a too short object [`Trouble::Short`]; neither is worth a
+    /// retry.
+    fn get(&self, name: &Name, range: Range<u64>) -> Result<Vec<u8>, StorageError>;
+
+    /// Returns the whole object, which must not be longer than `max` bytes ([`Trouble::Long`]).
+    fn get_all(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError>;
+
+    /// Returns the object's length in bytes, or `None` when there is no such object.
+    fn len(&self, name: &Name) -> Result<Option<u64>, StorageError>;
+
+    /// Calls `each` once per object of the family, in no particular order, with its length in bytes.
+    ///
+    /// Objects put or deleted meanwhile may or may not appear. Names that are none of the format's go
+    /// to `foreign` as raw text. An error ends the listing and is never "empty".
+    fn list(
+        &self,
+        family: Family,
+        each: &mut dyn FnMut(Name, u64) -> Result<(), StorageError>,
+        foreign: &mut dyn FnMut(&str),
+    ) -> Result<(), StorageError>;
+
+    /// Removes the object, durably. Removing what is not there is `Ok`.
+    fn delete(&self, name: &Name) -> Result<(), StorageError>;
+
+    /// Says where this is, for people.
+    fn place(&self) -> String;
+}
+
+/// A storage call that failed: which call, on what, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {call} {name} in {place}: {trouble}")]
+pub struct StorageError {
+    /// The call, as a verb: `store`, `read`, `list`, `delete`.
+    pub call: &'static str,
+    /// Name of the object or family.
+    pub name: String,
+    /// Where the storage is.
+    pub place: String,
+    /// Why.
+    pub trouble: Trouble,
+}
+
+/// Why a storage call failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// There is no such object.
+    #[error("it is not there")]
+    Missing,
+    /// The object ends before the range asked for.
+    #[error("it has {have} bytes, {need} are needed")]
+    Short {
+        /// Length found.
+        have: u64,
+        /// Length that the range needs.
+        need: u64,
+    },
+    /// The object is longer than any of its kind may be.
+    #[error("it has {have} bytes, at most {max} are allowed")]
+    Long {
+        /// Length found.
+        have: u64,
+        /// Most that is allowed.
+        max: u64,
+    },
+    /// The place holds no repository folder, or cannot be used as one.
+    #[error("{0}")]
+    Place(String),
+    /// An earlier failed sync leaves the state of the disk unknown; nothing more is written.
+    #[error("an earlier write could not be made durable, so nothing more is written")]
+    Poisoned,
+    /// The system said no.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+}
+
+impl StorageError {
+    /// Returns what a caller can decide on.
+    pub fn kind(&self) -> Kind {
+        match &self.trouble {
+            Trouble::Missing => Kind::Missing,
+            Trouble::Short { .. } | Trouble::Long { .. } => Kind::Integrity,
+            Trouble::Place(_) => Kind::NoRepository,
+            Trouble::Poisoned => Kind::Io,
+            Trouble::Io(error) => match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Kind::Permission,
+                _ => Kind::Io,
+            },
+        }
+    }
+
+    /// Returns whether the object simply is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.trouble, Trouble::Missing)
+    }
+}
