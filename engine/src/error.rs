@@ -51,11 +51,7 @@ pub struct Corrupt {
 impl Corrupt {
     /// Describes damage in `what`.
     pub fn new(what: impl Into<String>, wrong: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            offset: None,
-            wrong: wrong.into(),
-        }
+        Self { what: what.into(), offset: None, wrong: wrong.into() }
     }
 
     /// Adds the byte offset at which the damage shows.

@@ -119,22 +119,12 @@ mod tests {
 
     #[test]
     fn hexadecimal_round_trips_and_refuses_the_rest() {
-        let id = SessionId::from_bytes(
-            *b"\x00\x01\x7f\x80\xff567890123456"[..16]
-                .first_chunk()
-                .unwrap(),
-        );
+        let id = SessionId::from_bytes(*b"\x00\x01\x7f\x80\xff567890123456"[..16].first_chunk().unwrap());
         assert_eq!(SessionId::from_hex(&id.to_hex()), Some(id));
         assert_eq!(id.short(), "00017f80");
-        for bad in [
-            "",
-            "00",
-            &"0".repeat(31),
-            &"0".repeat(33),
-            &"G".repeat(32),
-            &"A".repeat(32),
-            &"é".repeat(16),
-        ] {
+        for bad in
+            ["", "00", &"0".repeat(31), &"0".repeat(33), &"G".repeat(32), &"A".repeat(32), &"é".repeat(16)]
+        {
             assert_eq!(SessionId::from_hex(bad), None, "{bad:?}");
         }
     }

@@ -16,11 +16,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Starts reading `input`; errors call it `what`.
     pub fn new(what: &'static str, input: &'a [u8]) -> Self {
-        Self {
-            what,
-            input,
-            pos: 0,
-        }
+        Self { what, input, pos: 0 }
     }
 
     /// Returns how many bytes are left.
@@ -124,10 +120,7 @@ impl<'a> Reader<'a> {
     pub fn count(&mut self, max: usize, item_len: usize, name: &str) -> Result<usize, Corrupt> {
         let count = self.at_most(max as u64, name)? as usize;
         if count.saturating_mul(item_len) > self.left() {
-            return Err(self.corrupt(format!(
-                "{count} {name} do not fit the {} bytes left",
-                self.left()
-            )));
+            return Err(self.corrupt(format!("{count} {name} do not fit the {} bytes left", self.left())));
         }
         Ok(count)
     }
@@ -167,9 +160,7 @@ impl<'a> Reader<'a> {
                 return Err(self.corrupt("extension tags do not rise"));
             }
             if tag % 2 == 1 {
-                return Err(self.corrupt(format!(
-                    "needs feature {tag}, which this version does not know"
-                )));
+                return Err(self.corrupt(format!("needs feature {tag}, which this version does not know")));
             }
             self.bytes(self.left(), "extension")?;
             last = Some(tag);
@@ -297,16 +288,8 @@ mod tests {
     fn lengths_are_checked_before_anything_is_taken() {
         let mut long = Vec::new();
         long.put_varint(u64::MAX);
-        assert!(
-            Reader::new("test", &long)
-                .bytes(usize::MAX, "bytes")
-                .is_err()
-        );
-        assert!(
-            Reader::new("test", &long)
-                .count(usize::MAX, 32, "ids")
-                .is_err()
-        );
+        assert!(Reader::new("test", &long).bytes(usize::MAX, "bytes").is_err());
+        assert!(Reader::new("test", &long).count(usize::MAX, 32, "ids").is_err());
         assert!(Reader::new("test", &[1, 2]).u32().is_err());
         assert!(Reader::new("test", &[0]).finish().is_err());
     }
@@ -316,9 +299,6 @@ mod tests {
         assert!(Reader::new("test", &[1, 2, 1, 9]).extensions().is_ok());
         let error = Reader::new("test", &[1, 3, 1, 9]).extensions().unwrap_err();
         assert!(error.wrong.contains("feature 3"), "{error}");
-        assert!(
-            Reader::new("test", &[2, 4, 0, 2, 0]).extensions().is_err(),
-            "tags must rise"
-        );
+        assert!(Reader::new("test", &[2, 4, 0, 2, 0]).extensions().is_err(), "tags must rise");
     }
 }
