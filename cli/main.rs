@@ -1,2 +1,70 @@
-//! dedup
-fn main() {}
+//! The program `dedup`: parse, run, report, exit.
+//!
+//! Everything a person reads is written here, under `cli/`; the libraries return values and events.
+
+mod args;
+mod commands;
+mod config;
+mod context;
+mod escape;
+mod exit;
+mod failure;
+mod find_repo;
+mod human;
+mod interrupt;
+mod output;
+mod passphrase;
+mod problems;
+mod progress;
+mod select;
+mod sizes;
+mod tar_stream;
+
+use crate::args::Cli;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Output;
+use clap::FromArgMatches;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let parsed = args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(cli) => run(cli).into(),
+        Err(error) => refuse(&error).into(),
+    }
+}
+
+fn run(cli: Cli) -> Exit {
+    let global = &cli.global;
+    let output = Output::new(global.json, global.quiet, global.verbose, cli.command.streams());
+    let result = Context::new(cli.global.clone(), output).and_then(|ctx| {
+        let result = cli.command.run(&ctx);
+        ctx.progress.finish();
+        result
+    });
+    match result {
+        Ok(exit) => exit,
+        // `dedup ls latest | head` has done what was wanted.
+        Err(failure) if failure.is_broken_pipe => Exit::Complete,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit
+        }
+    }
+}
+
+/// Shows help and version, or says what is wrong with the arguments.
+fn refuse(error: &clap::Error) -> Exit {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if error.use_stderr() && json {
+        let message = error.to_string();
+        let failure = Failure::refused(message.trim_start_matches("error: ").trim_end());
+        Output::new(true, false, 0, false).failure(&failure);
+        return failure.exit;
+    }
+    // If nobody reads it, nobody needed it.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Refused } else { Exit::Complete }
+}

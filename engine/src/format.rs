@@ -16,12 +16,12 @@ pub const HEADER_LEN: usize = 80;
 /// Length of the authentication tag of ChaCha20-Poly1305.
 pub const TAG_LEN: usize = 16;
 /// Length of a pack's trailer.
-pub const PACK_TRAILER_LEN: usize = 16;
+pub const PACK_TRAILER_LEN: usize = 28;
 
 /// Largest plaintext of one chunk: 8 MiB. A reader refuses more before it allocates.
 pub const MAX_CHUNK: u32 = 8 << 20;
-/// Largest plaintext of one block: block target (≤ 4 MiB) and one chunk, rounded up.
-pub const MAX_BLOCK: u32 = 16 << 20;
+/// Largest plaintext of one block: block target (≤ 4 MiB) and one chunk.
+pub const MAX_BLOCK: u32 = 12 << 20;
 /// Largest stored pack: 1 GiB.
 pub const MAX_PACK: u64 = 1 << 30;
 /// Largest plain directory of a pack.
@@ -44,18 +44,18 @@ pub const MAX_SMALL_BODY: u32 = 64 << 10;
 pub const MAX_SLOT: u64 = 16 << 10;
 /// Most key slots of a repository.
 pub const MAX_SLOTS: usize = 64;
-/// Largest map node where the leaf target is at most 16 KiB.
-pub const MAX_NODE: u32 = 256 << 10;
+/// Largest leaf target of a configuration.
+pub const MAX_LEAF_TARGET: u32 = 16 << 10;
 /// Longest key in a map.
 pub const MAX_KEY: usize = 65_536;
 /// Largest value that stands in its leaf; a longer one goes out of line.
 pub const MAX_INLINE_VALUE: usize = 1024;
 /// Length of the pieces of a value that is out of line.
 pub const VALUE_PIECE: usize = 256 << 10;
-/// Largest value of a map: 1,024 pieces.
-pub const MAX_VALUE: u64 = 1024 * VALUE_PIECE as u64;
+/// Largest value of a map.
+pub const MAX_VALUE: u64 = 16 << 30;
 /// Highest level of a map node.
-pub const MAX_MAP_LEVEL: u8 = 24;
+pub const MAX_MAP_LEVEL: u8 = 40;
 /// Most components of a stored path.
 pub const MAX_DEPTH: usize = 32_768;
 /// Longest component of a stored path.
@@ -73,10 +73,17 @@ pub const MAX_CONTENT_LIST: usize = 1024;
 /// Fewest entries in a content list that ends before the last.
 pub const MIN_CONTENT_LIST: usize = 64;
 /// Highest level of a content tree.
-pub const MAX_CONTENT_LEVEL: u8 = 6;
-/// Largest window of a zstd frame, as a power of two: 8 MiB.
-pub const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+pub const MAX_CONTENT_LEVEL: u8 = 4;
+/// Most names of one kind in a control object: packs, segments, sessions.
+pub const MAX_NAMES: usize = 262_144;
+/// Most items of a list, and most bytes of a text, that has no limit of its own.
+pub const MAX_LIST: usize = 4096;
+
+/// Returns the largest map node of a repository with this leaf target.
+pub const fn max_node(leaf_target: u32) -> u32 {
+    48 * leaf_target + (128 << 10)
+}
 
 // Arithmetic that the text relies on.
 const _: () = assert!(MAX_BLOCK >= (4 << 20) + MAX_CHUNK);
-const _: () = assert!(MAX_NODE as usize >= (3 * 16_384 / 80 + 1) * 16 + MAX_KEY);
+const _: () = assert!(max_node(MAX_LEAF_TARGET) < MAX_CHUNK);

@@ -1,1 +1,3 @@
-//! modules
+//! What `dedup` can back up.
+
+pub mod files;

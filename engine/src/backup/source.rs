@@ -81,6 +81,9 @@ pub enum Found<H> {
         handle: H,
     },
     /// An entry that cannot be stored, or a directory that cannot be read; in path order as well.
+    ///
+    /// It may follow an entry at the same place: a directory whose metadata is known but whose content,
+    /// or a part of it, is not. Then the entry is to be stored and the problem told.
     Problem {
         /// Its place.
         path: StoredPath,
@@ -112,10 +115,11 @@ pub trait Source: Sync {
     /// handed out or the receiver says [`Stop`].
     fn walk(&self, visit: &mut Visit<'_, Self::Handle>) -> Result<(), Stop>;
 
-    /// Looks up what `stat` does not say.
+    /// Looks up what `stat` does not say. `NotFound` if the entry vanished since.
     fn details(&self, handle: &Self::Handle, stat: &Stat) -> io::Result<Details>;
 
-    /// Opens a regular file for reading.
+    /// Opens a regular file for reading. `NotFound` if it vanished since, `InvalidInput` if something else
+    /// than a regular file is there by now. Whether it is the inode of the walk shows its `stat`.
     fn open(&self, handle: &Self::Handle) -> io::Result<Box<dyn OpenFile>>;
 }
 
@@ -124,8 +128,9 @@ pub trait OpenFile: Send {
     /// Asks the system again, of the open file itself.
     fn stat(&self) -> io::Result<Stat>;
 
-    /// Returns the ranges that hold data below `size`, in order; at most 4,097 of them, so that small
-    /// holes of a much fragmented file count as data. A source that knows no holes returns one range.
+    /// Returns the ranges that hold data below `size`, in order, with at most 4,096 holes before, between
+    /// and after them, so that small holes of a much fragmented file count as data. A source that knows
+    /// no holes returns one range; there is none if the size is 0.
     fn data_ranges(&self, size: u64) -> io::Result<Vec<Range<u64>>>;
 
     /// Reads at `offset`, as `pread` does: fewer bytes than asked are possible, 0 means the end.

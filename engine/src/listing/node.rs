@@ -1,6 +1,7 @@
 //! What a listing says of one entry: kind, metadata, and where its content is.
 
 use crate::id::{ChunkId, LinkGroup};
+use crate::map::Content;
 use std::ops::Range;
 
 /// A moment as file systems keep it: seconds since 1970 (may be negative) and nanoseconds below 10^9.
@@ -77,26 +78,6 @@ pub enum Body {
     },
 }
 
-/// Where the bytes of a stream are: chunks in order, or lists of such, with their lengths.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Content {
-    /// 0: `parts` are data chunks; n: they are listing chunks holding lists of level n − 1.
-    pub level: u8,
-    /// At most 1,024, in order.
-    pub parts: Vec<Part>,
-}
-
-/// One entry of a content list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Data bytes below it.
-    pub len: u64,
-    /// Data chunks below it; 1 at level 0.
-    pub chunks: u64,
-    /// The data chunk, or the listing chunk that holds the list below.
-    pub id: ChunkId,
-}
-
 /// Extended attributes of an entry: small sets stand in the node, larger ones in a listing chunk.
 ///
 /// The set itself is encoded by [`encode_xattrs`](super::encode_xattrs).
@@ -128,22 +109,5 @@ impl Node {
             Body::File { size, .. } => *size,
             _ => 0,
         }
-    }
-}
-
-impl Content {
-    /// Returns the number of data bytes.
-    pub fn len(&self) -> u64 {
-        self.parts.iter().map(|part| part.len).sum()
-    }
-
-    /// Returns whether there is no content.
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
-    }
-
-    /// Returns the number of data chunks.
-    pub fn chunks(&self) -> u64 {
-        self.parts.iter().map(|part| part.chunks).sum()
     }
 }

@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_directory_comes_just_before_its_contents() {
-        let mut paths = vec![path("a.b"), path("a/b/c"), path("a"), path("a!"), path("a/b"), path("")];
+        let mut paths = [path("a.b"), path("a/b/c"), path("a"), path("a!"), path("a/b"), path("")];
         paths.sort();
         let shown: Vec<_> = paths.iter().map(|p| String::from_utf8(p.to_slashes()).unwrap()).collect();
         assert_eq!(shown, ["", "a", "a/b", "a/b/c", "a!", "a.b"]);

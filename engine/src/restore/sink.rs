@@ -52,11 +52,12 @@ pub trait Sink: Sync {
     /// Removes a file that will not be completed.
     fn abandon(&self, file: Self::File, entry: &Item<'_>);
 
-    /// Makes `entry` another name of the file that `first` already names, if both are below the root.
-    /// Returns `false` if that cannot be; the content is written then.
+    /// Makes `entry` another name of what `first` already names, if both are below the root and the first
+    /// one was made or kept by this sink; any kind but a directory. Called instead of `prepare`. Returns
+    /// `false` if that cannot be; `prepare` is called then, and the content is written.
     fn link(&self, first: &StoredPath, entry: &Item<'_>) -> Result<bool, SinkError>;
 
-    /// Gives a directory its metadata, after all below it is done.
+    /// Gives a directory its metadata, after all below it is done, the directories below it included.
     fn finish_directory(&self, entry: &Item<'_>) -> Result<(), SinkError>;
 }
 

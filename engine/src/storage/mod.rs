@@ -4,12 +4,15 @@ pub mod local;
 pub mod memory;
 mod name;
 
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+#[cfg(any(test, feature = "testing"))]
 pub mod fault;
 
-pub use name::{Family, Name};
+pub use name::{Family, Name, Part};
 
 use crate::error::Kind;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 
@@ -25,19 +28,24 @@ pub enum Put {
 /// Where objects live. Crash safety rests on this contract; `tests/engine/contract.rs` holds every
 /// implementation to it.
 ///
-/// Implementations know nothing of keys or formats. Calls may come from many threads.
+/// Implementations know nothing of keys or formats. Calls may come from many threads, and from within
+/// the callbacks of [`Storage::list`]. Names that are not [storable](Name::is_storable) name nothing.
 pub trait Storage: Send + Sync {
     /// Stores the object, all of it or none.
     ///
     /// After `Ok` both bytes and name survive power loss. After `Err`, or if the process dies, readers
     /// find either no object or the whole one. A name already present is left alone: [`Put::Present`];
-    /// of several writers of one name exactly one is told [`Put::Stored`].
+    /// of several writers of one name exactly one is told [`Put::Stored`]. What is present survives
+    /// power loss as well once this returns, whoever stored it.
+    ///
+    /// A name that is not storable is refused: [`Trouble::Number`].
     fn put(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError>;
 
     /// Returns exactly the bytes of `range`.
     ///
-    /// A missing name is [`Trouble::Missing`], a too short object [`Trouble::Short`]; neither is worth a
-    /// retry.
+    /// A missing name is [`Trouble::Missing`], a too short object [`Trouble::Short`], a range that ends
+    /// before it begins [`Trouble::Range`]; none is worth a retry. Memory for the range is taken once the
+    /// object is known to be as long: who asks bounds the range.
     fn get(&self, name: &Name, range: Range<u64>) -> Result<Vec<u8>, StorageError>;
 
     /// Returns the whole object, which must not be longer than `max` bytes ([`Trouble::Long`]).
@@ -48,8 +56,9 @@ pub trait Storage: Send + Sync {
 
     /// Calls `each` once per object of the family, in no particular order, with its length in bytes.
     ///
-    /// Objects put or deleted meanwhile may or may not appear. Names that are none of the format's go
-    /// to `foreign` as raw text. An error ends the listing and is never "empty".
+    /// Objects put or deleted meanwhile may or may not appear. Whatever else stands where the family's
+    /// objects do goes to `foreign`, as its path in the repository; [`Family::Config`] covers everything
+    /// outside the folders. An error, also one from `each`, ends the listing and is never "empty".
     fn list(
         &self,
         family: Family,
@@ -68,7 +77,7 @@ pub trait Storage: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {call} {name} in {place}: {trouble}")]
 pub struct StorageError {
-    /// The call, as a verb: `store`, `read`, `list`, `delete`.
+    /// The call, as a verb: `store`, `read`, `list`, `delete`, `create`, `open`.
     pub call: &'static str,
     /// Name of the object or family.
     pub name: String,
@@ -101,11 +110,28 @@ pub enum Trouble {
         /// Most that is allowed.
         max: u64,
     },
+    /// A range whose end is before its start.
+    #[error("the range of bytes from {start} to {end} ends before it begins")]
+    Range {
+        /// First byte asked for.
+        start: u64,
+        /// Byte after the last one.
+        end: u64,
+    },
+    /// The number in the name is none that the format has.
+    #[error("its number is not between 1 and {}", Name::MAX_NUMBER)]
+    Number,
+    /// A folder, link, pipe or the like has the name of an object.
+    #[error("what has this name is not a file; look at it, then move it away")]
+    NotFile,
     /// The place holds no repository folder, or cannot be used as one.
     #[error("{0}")]
     Place(String),
     /// An earlier failed sync leaves the state of the disk unknown; nothing more is written.
-    #[error("an earlier write could not be made durable, so nothing more is written")]
+    #[error(
+        "an earlier write could not be made durable, so nothing more is written; \
+         check the disk, then start again"
+    )]
     Poisoned,
     /// The system said no.
     #[error("{0}")]
@@ -113,11 +139,17 @@ pub enum Trouble {
 }
 
 impl StorageError {
+    /// Describes a call that failed; `call` is a verb.
+    pub fn new(call: &'static str, name: impl fmt::Display, place: String, trouble: Trouble) -> Self {
+        Self { call, name: name.to_string(), place, trouble }
+    }
+
     /// Returns what a caller can decide on.
     pub fn kind(&self) -> Kind {
         match &self.trouble {
             Trouble::Missing => Kind::Missing,
-            Trouble::Short { .. } | Trouble::Long { .. } => Kind::Integrity,
+            Trouble::Short { .. } | Trouble::Long { .. } | Trouble::NotFile => Kind::Integrity,
+            Trouble::Range { .. } | Trouble::Number => Kind::Refused,
             Trouble::Place(_) => Kind::NoRepository,
             Trouble::Poisoned => Kind::Io,
             Trouble::Io(error) => match error.kind() {

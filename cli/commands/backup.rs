@@ -1,0 +1,338 @@
+//! `dedup backup`: stores directory trees in a new snapshot.
+
+use super::choose;
+use crate::context::{Context, this_host, this_user};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::human::{self, stored_time};
+use crate::select::{Filter, Selection};
+use crate::{problems, sizes};
+use dedup_engine::backup::{self, BackupReport, BackupRequest, Parent};
+use dedup_engine::compress::Level;
+use dedup_engine::error::Kind;
+use dedup_engine::listing::StoredPath;
+use dedup_engine::repo::Repository;
+use dedup_engine::snapshot::State;
+use dedup_modules::files::{Excludes, FilesOptions, FilesSource};
+use jiff::Zoned;
+use serde_json::json;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Back up files and directories
+///
+/// What the repository has already is not stored again. Files whose size and times have not changed since
+/// the last snapshot of the same paths are not even read. An interrupted backup loses nothing: the next one
+/// takes up what was stored.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  dedup backup ~/Documents /etc
+  dedup backup / --one-file-system --exclude-caches --exclude '/var/tmp/*' --tag weekly
+  dedup backup ~/Videos --compression off --exclude-larger-than 10G
+  dedup backup ~/Documents --dry-run")]
+pub struct BackupArgs {
+    /// What to back up
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Leave out what matches, in the manner of .gitignore (repeatable)
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Leave out what matches a pattern of this file, one on each line (repeatable)
+    #[arg(long, value_name = "FILE")]
+    exclude_file: Vec<PathBuf>,
+    /// Leave out the contents of directories marked by a CACHEDIR.TAG
+    #[arg(long)]
+    exclude_caches: bool,
+    /// Leave out files larger than this
+    #[arg(long, value_name = "SIZE", value_parser = sizes::size)]
+    exclude_larger_than: Option<u64>,
+    /// Do not go into other file systems
+    #[arg(long, short = 'x')]
+    one_file_system: bool,
+    /// Give the snapshot this tag (repeatable)
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Give the snapshot this host name instead of the machine's
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// Give the snapshot this time instead of now: RFC 3339, or YYYY-MM-DD HH:MM[:SS]
+    #[arg(long, value_name = "TIME", value_parser = sizes::moment)]
+    time: Option<Zoned>,
+    /// Keep a comment with the snapshot
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    comment: String,
+    /// Compare with this snapshot, or `none` to read every file [default: the last one of these paths]
+    #[arg(long, value_name = "SNAPSHOT")]
+    parent: Option<OsString>,
+    /// How hard to compress: off, fast, default, better, best, or 1 to 22
+    #[arg(long, value_name = "LEVEL", default_value = "default", value_parser = sizes::level)]
+    compression: Level,
+    /// Keep times of access
+    #[arg(long)]
+    with_atime: bool,
+    /// Only find out what would be stored
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// End with status 4 if there were notices, such as files that vanished meanwhile
+    #[arg(long)]
+    strict: bool,
+}
+
+pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
+    let roots = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+    let missing: Vec<&PathBuf> = roots.iter().filter(|root| root.symlink_metadata().is_err()).collect();
+    if roots.is_empty() {
+        return Err(Failure::refused("nothing is named that could be backed up")
+            .hint("name files or directories: `dedup backup PATH…`"));
+    }
+    if missing.len() == roots.len() {
+        let named = missing.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        return Err(Failure::refused(format!("nothing of what is named can be found: {named}")));
+    }
+    let excludes = excludes(args)?;
+    for path in &missing {
+        ctx.output.warning(&format!("{} is not there; the snapshot will lack it", path.display()));
+    }
+
+    let repo = ctx.open_indexed()?;
+    let skipped = Arc::new(Mutex::new(Vec::new()));
+    let source = source(ctx, args, &repo, &roots, excludes, &skipped)?;
+    let time = args.time.clone().unwrap_or_else(Zoned::now);
+    let mut tags = args.tag.clone();
+    tags.sort();
+    tags.dedup();
+    let request = BackupRequest {
+        time: stored_time(time.timestamp()),
+        utc_offset_minutes: i16::try_from(time.offset().seconds() / 60).unwrap_or(0),
+        host: args.host.clone().unwrap_or_else(this_host),
+        user: this_user(),
+        program: concat!("dedup ", env!("CARGO_PKG_VERSION")).into(),
+        tags,
+        comment: args.comment.clone(),
+        module: "files".into(),
+        sources: roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect(),
+        parent: parent(ctx, args, &repo)?,
+        level: args.compression,
+        threads: ctx.threads(),
+        dry_run: args.dry_run,
+        elapsed: &|| ctx.elapsed(),
+    };
+    let report = {
+        let _operation = ctx.operation();
+        backup::run(&repo, &source, &request, ctx.events())?
+    };
+    ctx.progress.finish();
+    let skipped = skipped.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for path in &skipped {
+        ctx.output.note(&format!("/{} is left out: it belongs to the repository itself", shown(path)));
+    }
+    let noticed = args.strict && !(skipped.is_empty() && report.notices.is_empty());
+    let exit = exit(&report, !missing.is_empty(), noticed);
+    if ctx.output.json {
+        print_json(ctx, args, &report, source.excluded(), exit)?;
+    } else {
+        print_text(ctx, args, &report, source.excluded())?;
+    }
+    Ok(exit)
+}
+
+/// Returns the path as it is stored: absolute, without `..`, its parents free of symbolic links. The last
+/// component may be a link, which is then stored as such.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    let failed = |error| Failure::io(format!("{} is no usable path", path.display()), &error);
+    let whole = std::path::absolute(path).map_err(failed)?;
+    let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) else {
+        return match path.canonicalize() {
+            Ok(path) => Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(whole),
+            Err(error) => Err(failed(error)),
+        };
+    };
+    match parent.canonicalize() {
+        Ok(parent) => Ok(parent.join(name)),
+        // Nothing is there at all; it is told as missing.
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+        {
+            Ok(whole)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn excludes(args: &BackupArgs) -> Result<Excludes, Failure> {
+    let mut texts = Vec::new();
+    for file in &args.exclude_file {
+        let name = file.display().to_string();
+        let text = std::fs::read_to_string(file).map_err(|error| Failure {
+            exit: Exit::Refused,
+            ..Failure::io(format!("cannot read {name}"), &error)
+        })?;
+        texts.push((name, text));
+    }
+    texts.extend(args.exclude.iter().map(|pattern| ("--exclude".to_owned(), pattern.clone())));
+    Excludes::parse(texts.iter().map(|(place, text)| (&place[..], &text[..])))
+        .map_err(|error| Failure::of(Kind::Refused, &error))
+}
+
+fn source(
+    ctx: &Context,
+    args: &BackupArgs,
+    repo: &Repository,
+    roots: &[PathBuf],
+    excludes: Excludes,
+    skipped: &Arc<Mutex<Vec<StoredPath>>>,
+) -> Result<FilesSource, Failure> {
+    let index_dir = ctx.index_dir(repo)?;
+    let skipped = Arc::clone(skipped);
+    let options = FilesOptions {
+        excludes,
+        exclude_caches: args.exclude_caches,
+        one_file_system: args.one_file_system,
+        larger_than_bytes: args.exclude_larger_than,
+        // Both change while the backup runs, and neither is worth keeping.
+        skip: vec![ctx.place()?.path, index_dir.clone()],
+        on_skip: Some(Arc::new(move |path: &StoredPath| {
+            skipped.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        })),
+        keep_atime: args.with_atime,
+        ..FilesOptions::new(index_dir.parent().unwrap_or(&index_dir).to_owned())
+    };
+    FilesSource::new(roots, options).map_err(|error| Failure::of(Kind::Refused, &error))
+}
+
+fn parent(ctx: &Context, args: &BackupArgs, repo: &Repository) -> Result<Parent, Failure> {
+    let Some(text) = &args.parent else { return Ok(Parent::Auto) };
+    if text == "none" {
+        return Ok(Parent::None);
+    }
+    let selection = Selection::parse(text)?;
+    if selection.path.is_some() {
+        return Err(Failure::refused("--parent takes a whole snapshot, not a path of it"));
+    }
+    Ok(Parent::Snapshot(choose(ctx, repo, &selection.wanted, &Filter::default())?.id))
+}
+
+fn exit(report: &BackupReport, missing: bool, noticed: bool) -> Exit {
+    let exit = match report.state {
+        State::Complete => Exit::Complete,
+        State::Warned | State::Partial | State::Skipped => Exit::Partial,
+        State::Failed => Exit::Failed,
+    };
+    let gaps = if missing || !report.problems.is_empty() { Exit::Partial } else { Exit::Complete };
+    exit.merge(gaps).merge(if noticed { Exit::Notices } else { Exit::Complete })
+}
+
+fn shown(path: &StoredPath) -> String {
+    crate::escape::name(&path.to_slashes())
+}
+
+fn print_text(ctx: &Context, args: &BackupArgs, report: &BackupReport, excluded: u64) -> Result<(), Failure> {
+    let (output, totals, elapsed) = (ctx.output, &report.totals, ctx.elapsed());
+    problems::list(
+        output,
+        "not in the snapshot, or not as they should be",
+        &report.problems,
+        totals.problems,
+    );
+    if output.verbose > 0 {
+        problems::list(output, "notices", &report.notices, report.notices.len() as u64);
+    } else if !report.notices.is_empty() {
+        let vanished = human::counted(report.notices.len() as u64, "notice", "notices");
+        output.note(&format!("{vanished}, such as entries that vanished meanwhile; -v lists them"));
+    }
+    let counts = [
+        (totals.files_new, "new"),
+        (totals.files_changed, "changed"),
+        (totals.files_unmodified, "unmodified"),
+    ];
+    let counts = counts.map(|(count, word)| format!("{} {word}", human::count(count))).join(", ");
+    let left_out =
+        if excluded > 0 { format!(" ({} left out)", human::count(excluded)) } else { String::new() };
+    let stored = if args.dry_run { "would be stored" } else { "stored" };
+    output.summary_line(format!("Files:   {counts}{left_out}"))?;
+    let entries = human::counted(totals.entries, "entry", "entries");
+    output.summary_line(format!("Source:  {} in {entries}", human::bytes(totals.bytes)))?;
+    output.summary_line(format!("Read:    {}", human::bytes(totals.bytes_read)))?;
+    output.summary_line(format!(
+        "New:     {} after deduplication, {} {stored} after compression",
+        human::bytes(totals.bytes_new),
+        human::bytes(totals.bytes_stored)
+    ))?;
+    let rate = human::rate(totals.bytes_read, elapsed);
+    output.summary_line(format!("Time:    {}, {rate} read", human::duration(elapsed)))?;
+    match &report.snapshot {
+        Some(id) => output.line(format!("snapshot {} saved", id.short()))?,
+        None => output.line("nothing was stored (dry run)")?,
+    }
+    Ok(())
+}
+
+fn print_json(
+    ctx: &Context,
+    args: &BackupArgs,
+    report: &BackupReport,
+    excluded: u64,
+    exit: Exit,
+) -> Result<(), Failure> {
+    let totals = &report.totals;
+    Ok(ctx.output.object(&json!({
+        "type": "summary",
+        "snapshot_id": report.snapshot.map(|id| id.to_hex()),
+        "parent_id": report.parent.map(|id| id.to_hex()),
+        "state": super::snapshots::state_word(report.state),
+        "dry_run": args.dry_run,
+        "entries": totals.entries,
+        "files_new": totals.files_new,
+        "files_changed": totals.files_changed,
+        "files_unmodified": totals.files_unmodified,
+        "entries_excluded": excluded,
+        "source_bytes": totals.bytes,
+        "read_bytes": totals.bytes_read,
+        "new_bytes": totals.bytes_new,
+        "new_chunks": totals.chunks_new,
+        "stored_bytes": totals.bytes_stored,
+        "problems": totals.problems,
+        "notices": report.notices.len(),
+        "elapsed_seconds": ctx.elapsed().as_secs_f64(),
+        "exit_code": exit.code(),
+    }))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_absolute_and_a_link_stays_a_link_only_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(base.join("real/sub")).unwrap();
+        std::os::unix::fs::symlink("real", base.join("link")).unwrap();
+        assert_eq!(absolute(&base.join("link/sub")).unwrap(), base.join("real/sub"));
+        assert_eq!(absolute(&base.join("link")).unwrap(), base.join("link"));
+        assert_eq!(absolute(&base.join("real/sub/..")).unwrap(), base.join("real"));
+        assert_eq!(absolute(&base.join("real/gone")).unwrap(), base.join("real/gone"));
+        assert_eq!(absolute(&base.join("gone/x")).unwrap(), base.join("gone/x"));
+        assert_eq!(absolute("/".as_ref()).unwrap(), Path::new("/"));
+    }
+
+    #[test]
+    fn a_gap_is_never_exit_zero() {
+        let report = |state| BackupReport {
+            snapshot: None,
+            state,
+            parent: None,
+            totals: Default::default(),
+            problems: Vec::new(),
+            notices: Vec::new(),
+        };
+        assert_eq!(exit(&report(State::Complete), false, false), Exit::Complete);
+        assert_eq!(exit(&report(State::Complete), true, false), Exit::Partial);
+        assert_eq!(exit(&report(State::Complete), false, true), Exit::Notices);
+        assert_eq!(exit(&report(State::Warned), false, true), Exit::Partial);
+        assert_eq!(exit(&report(State::Failed), true, true), Exit::Failed);
+    }
+}

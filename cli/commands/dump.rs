@@ -1,0 +1,157 @@
+//! `dedup dump`: a file, or a directory as a tar stream, on standard output.
+
+use super::restore::not_there;
+use super::{choose, listing};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{complain, outcome_word};
+use crate::select::{Filter, Selection};
+use crate::tar_stream::TarStream;
+use dedup_engine::browse::{self, BrowseError};
+use dedup_engine::error::Kind;
+use dedup_engine::listing::{Body, Node, StoredPath};
+use dedup_engine::map::Root;
+use dedup_engine::repo::Repository;
+use dedup_engine::snapshot::Outcome;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
+
+/// Write a file, or a directory as a tar stream, to standard output
+///
+/// The tar has the form of POSIX.1-2001 (pax), with times to the nanosecond, extended attributes and hard
+/// links; names in it begin at the directory that is dumped. Sockets cannot be in a tar and are told.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  dedup dump latest:/etc/fstab
+  dedup dump latest:/home/ann/Documents > documents.tar
+  dedup dump latest:/srv | tar -x -C /tmp/srv")]
+pub struct DumpArgs {
+    /// The snapshot: first digits of its id, latest or latest-any; and the path in it
+    #[arg(value_name = "SNAPSHOT:PATH")]
+    snapshot: OsString,
+    /// Write a tar stream even for a single file
+    #[arg(long)]
+    tar: bool,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+pub fn run(ctx: &Context, args: &DumpArgs) -> Result<Exit, Failure> {
+    let selection = Selection::parse(&args.snapshot)?;
+    let base = selection.path.ok_or_else(|| {
+        Failure::refused("no path is named")
+            .hint("write SNAPSHOT:PATH; `SNAPSHOT:/` dumps everything as a tar stream")
+    })?;
+    let repo = ctx.open_indexed()?;
+    let chosen = choose(ctx, &repo, &selection.wanted, &args.filter)?;
+    let root = listing(&chosen.snapshot, args.filter.module.as_deref())?;
+    let node = browse::find_entry(&repo, root, &base)?;
+    ctx.progress.finish();
+    let mut out = Pipe { inner: ctx.output.listing(), broken: false };
+    let result = match &node {
+        None if base != StoredPath::root() => return Err(not_there(&base, &chosen)),
+        Some(node) if !args.tar && matches!(node.body, Body::File { .. }) => file(&repo, node, &mut out),
+        Some(node) if !args.tar && !node.is_directory() => {
+            return Err(Failure::refused("it is neither a file nor a directory")
+                .hint("--tar writes it as an entry of a tar stream"));
+        }
+        _ if ctx.output.to_terminal && io::stdout().is_terminal() => {
+            return Err(Failure::refused("a tar stream is nothing for a terminal")
+                .hint("send it to a file or a pipe"));
+        }
+        _ => tar(&repo, root, &base, &mut out),
+    };
+    if out.broken {
+        return Ok(Exit::Complete);
+    }
+    result
+}
+
+fn file(repo: &Repository, node: &Node, out: &mut impl Write) -> Result<Exit, Failure> {
+    browse::read_content(repo, node, out)?;
+    out.flush()?;
+    Ok(if node.suspect { Exit::Partial } else { Exit::Complete })
+}
+
+fn tar(repo: &Repository, root: &Root, base: &StoredPath, out: &mut impl Write) -> Result<Exit, Failure> {
+    let strip = base.parent().unwrap_or_default();
+    let mut tar = TarStream::new(out);
+    let mut exit = Exit::Complete;
+    let mut error = None;
+    browse::walk(repo, root, base, &mut |path, node| {
+        let name = path.below(&strip).unwrap_or_default();
+        match entry(repo, &mut tar, &name, &node) {
+            Ok(true) => {}
+            Ok(false) => {
+                let path = crate::escape::name(&path.to_slashes());
+                complain(&format!("warning: /{path} is left out ({})", outcome_word(Outcome::NotStorable)));
+                exit = Exit::Partial;
+            }
+            Err(failure) => {
+                error = Some(failure);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    match error {
+        // The stream lacks its end, so that whoever unpacks it notices too.
+        Some(failure) => Err(failure),
+        None => {
+            tar.finish()?;
+            Ok(exit)
+        }
+    }
+}
+
+/// Writes one entry; `false` if a tar cannot hold it.
+fn entry<W: Write>(
+    repo: &Repository,
+    tar: &mut TarStream<W>,
+    name: &StoredPath,
+    node: &Node,
+) -> Result<bool, Failure> {
+    let xattrs = browse::xattrs(repo, node)?;
+    let mut failure: Option<BrowseError> = None;
+    let written = tar.entry(name, node, &xattrs, |out| {
+        browse::read_content(repo, node, out).map_err(|error| {
+            let text = io::Error::other(error.to_string());
+            failure = Some(error);
+            text
+        })
+    });
+    match (failure, written) {
+        (Some(failure), _) => Err(failure.into()),
+        (None, Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(Failure::new(Kind::Integrity, error.to_string()))
+        }
+        (None, written) => Ok(written?),
+    }
+}
+
+/// Remembers whether the reader went away, whatever is made of the error on its way through the engine.
+struct Pipe<W> {
+    inner: W,
+    broken: bool,
+}
+
+impl<W> Pipe<W> {
+    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        self.broken |= result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        result
+    }
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.inner.write(bytes);
+        self.note(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.inner.flush();
+        self.note(result)
+    }
+}

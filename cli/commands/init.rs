@@ -1,0 +1,112 @@
+//! `dedup init`: creates a repository.
+
+use crate::context::{Context, this_host, this_user};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::find_repo::{self, Place};
+use crate::passphrase::{Way, create_key_file};
+use dedup_engine::crypto::slot::Unlock;
+use dedup_engine::repo::{Repository, Settings};
+use dedup_engine::storage::Storage;
+use dedup_engine::storage::local::LocalStorage;
+use serde_json::json;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Create a repository
+///
+/// It becomes the default of this user if there is none yet, so that later commands need not name it.
+/// Everything in it is encrypted: without its passphrase or a key file nobody reads it again, you included.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  dedup init /mnt/disk/backups
+  dedup init backups --key-file ~/backups.key    makes the key file if it is not there
+  echo 'correct horse' | dedup init backups --passphrase")]
+pub struct InitArgs {
+    /// The directory to create it in [default: what --repo, DEDUP_REPO or the configuration name]
+    repository: Option<OsString>,
+
+    /// Make it the default even if there is one
+    #[arg(long)]
+    default: bool,
+}
+
+pub fn run(ctx: &Context, args: &InitArgs) -> Result<Exit, Failure> {
+    let place = place(ctx, args)?;
+    let (unlock, new_key_file) = unlock(ctx)?;
+    let repo = create(ctx, &place, &unlock).inspect_err(|_| {
+        if let Some(file) = &new_key_file {
+            // It opens nothing; that it stays if it cannot be removed does no harm.
+            let _ = std::fs::remove_file(file);
+        }
+    })?;
+    let known = find_repo::remembered()?;
+    let is_default = if args.default || known.is_none() {
+        find_repo::remember(&place.path)?
+    } else {
+        known.as_ref() == Some(&place.path)
+    };
+
+    if ctx.output.json {
+        ctx.output.object(&json!({
+            "type": "init",
+            "repository_id": repo.id().to_hex(),
+            "path": place.path.to_string_lossy(),
+            "key_file": new_key_file.as_ref().map(|file| file.to_string_lossy()),
+            "is_default": is_default,
+        }))?;
+        return Ok(Exit::Complete);
+    }
+    let shown = |path: &std::path::Path| crate::escape::text(&path.display().to_string());
+    ctx.output.line(format!("created repository {} at {}", repo.id().short(), shown(&place.path)))?;
+    if let Some(file) = &new_key_file {
+        ctx.output.summary_line(format!("created key file {}", shown(file)))?;
+    }
+    let loss = match unlock {
+        Unlock::Passphrase(_) => "the passphrase",
+        Unlock::KeyFile(_) => "the key file",
+    };
+    ctx.output.summary_line(format!(
+        "keep {loss} safe, in another place: nothing opens the repository without it"
+    ))?;
+    match known {
+        _ if is_default => {
+            ctx.output.summary_line("it is your default repository: commands need not name it")?
+        }
+        Some(known) => ctx.output.summary_line(format!(
+            "your default repository is still {}; name this one with -r, or use `init --default`",
+            shown(&known)
+        ))?,
+        None => {}
+    }
+    ctx.output.summary_line("next: dedup backup PATH")?;
+    Ok(Exit::Complete)
+}
+
+fn place(ctx: &Context, args: &InitArgs) -> Result<Place, Failure> {
+    match (&args.repository, &ctx.global.repo) {
+        (Some(_), Some(_)) => Err(Failure::refused("the repository is named twice, with and without --repo")),
+        (Some(path), None) => find_repo::place(path, "the argument".into()),
+        (None, given) => find_repo::named(given.as_deref(), &ctx.config)?.ok_or_else(|| {
+            Failure::refused("no place is named for the repository").hint("write `dedup init PATH`")
+        }),
+    }
+}
+
+/// Gets the passphrase or key file; a key file that is not there is made, and its path returned.
+fn unlock(ctx: &Context) -> Result<(Unlock, Option<PathBuf>), Failure> {
+    match Way::choose(&ctx.global, &ctx.config)? {
+        Way::KeyFile(path) if !path.exists() => Ok((create_key_file(&path)?, Some(path))),
+        way => Ok((way.new_secret("Passphrase for the new repository: ")?, None)),
+    }
+}
+
+fn create(ctx: &Context, place: &Place, unlock: &Unlock) -> Result<Repository, Failure> {
+    let storage: Arc<dyn Storage> = Arc::new(LocalStorage::create(&place.path)?);
+    let label = format!("{}@{}", this_user(), this_host());
+    // Labels have at most 64 bytes (`FORMAT.md` 4).
+    let label = &label[..label.floor_char_boundary(64)];
+    let kdf = ctx.kdf(unlock)?;
+    Ok(Repository::create(storage, unlock, &kdf, label, &Settings::default(), ctx.now().secs)?)
+}

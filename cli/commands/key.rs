@@ -1,0 +1,229 @@
+//! `dedup key`: what opens the repository.
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::human;
+use crate::output::Table;
+use crate::passphrase::{Way, create_key_file};
+use crate::select::prefix;
+use clap::Subcommand;
+use dedup_engine::crypto::slot::Unlock;
+use dedup_engine::error::Kind;
+use dedup_engine::id::ObjectId;
+use dedup_engine::listing::Time;
+use dedup_engine::repo::{Repository, SlotInfo};
+use serde_json::json;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+/// List, add, remove and change what opens the repository
+///
+/// Each passphrase and each key file has a slot of its own. Nothing that is stored is written again when they
+/// change; whoever had a key and a copy of its slot can still open what they copied.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  dedup key list
+  dedup key add --new-key-file /etc/dedup/key --label server
+  dedup key change
+  dedup key remove 1a2b3c4d")]
+pub struct KeyArgs {
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum KeyCommand {
+    /// List the slots
+    #[command(after_help = "Examples:\n  dedup key list --json")]
+    List,
+    /// Add a passphrase or a key file
+    #[command(after_help = "Examples:\n  dedup key add --new-passphrase-file ~/second --label ann")]
+    Add {
+        #[command(flatten)]
+        new: NewArgs,
+        /// What it is for; anybody who sees the storage can read this
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        label: String,
+        /// Do not let it open the secrets that modules store
+        #[arg(long)]
+        no_secrets: bool,
+    },
+    /// Remove a slot; not the one in use, and not the last one that opens everything
+    #[command(after_help = "Examples:\n  dedup key remove 1a2b3c4d")]
+    Remove {
+        /// First digits of the slot's id
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Replace the passphrase or key file that is used for this very command
+    #[command(after_help = "Examples:\n  dedup key change\n  dedup key change --new-key-file ~/new.key")]
+    Change {
+        #[command(flatten)]
+        new: NewArgs,
+    },
+}
+
+/// The new passphrase or key file; asked for twice on a terminal if nothing is said.
+#[derive(clap::Args, Debug)]
+#[group(multiple = false)]
+struct NewArgs {
+    /// Read the new passphrase from a file
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+    /// Run a command by the shell; the new passphrase is what it prints
+    #[arg(long, value_name = "COMMAND")]
+    new_passphrase_command: Option<OsString>,
+    /// Use this key file; it is made if it is not there
+    #[arg(long, value_name = "FILE")]
+    new_key_file: Option<PathBuf>,
+    /// Ask for it, or read one line of standard input if that is no terminal
+    #[arg(long)]
+    new_passphrase: bool,
+}
+
+pub fn run(ctx: &Context, args: &KeyArgs) -> Result<Exit, Failure> {
+    let mut repo = ctx.open()?;
+    match &args.command {
+        KeyCommand::List => list(ctx, &repo.slots()?)?,
+        KeyCommand::Add { new, label, no_secrets } => {
+            let id = with_new(new, |unlock| {
+                Ok(repo.add_slot(unlock, &ctx.kdf(unlock)?, label, !no_secrets, ctx.now().secs)?)
+            })?;
+            report(ctx, "added", &id)?;
+        }
+        KeyCommand::Remove { id } => {
+            let id = resolve(&repo.slots()?, id)?;
+            remove(ctx, &repo, &id)?;
+        }
+        KeyCommand::Change { new } => {
+            let id =
+                with_new(new, |unlock| Ok(repo.change_slot(unlock, &ctx.kdf(unlock)?, ctx.now().secs)?))?;
+            report(ctx, "changed", &id)?;
+        }
+    }
+    Ok(Exit::Complete)
+}
+
+fn list(ctx: &Context, slots: &[SlotInfo]) -> Result<(), Failure> {
+    let kind = |slot: &SlotInfo| if slot.passphrase { "passphrase" } else { "key file" };
+    let created = |slot: &SlotInfo| Time { secs: slot.created_unix_secs, nanos: 0 };
+    if ctx.output.json {
+        let slots = slots.iter().map(|slot| {
+            json!({
+                "id": slot.id.to_hex(),
+                "kind": if slot.passphrase { "passphrase" } else { "key_file" },
+                "label": slot.label,
+                "created": human::rfc3339(created(slot)),
+                "opens_secrets": slot.holds_secrets,
+                "in_use": slot.current,
+            })
+        });
+        return Ok(ctx.output.object(&json!({ "type": "keys", "keys": slots.collect::<Vec<_>>() }))?);
+    }
+    let mut table = Table::new(&["ID", "Kind", "Created", "Secrets", "In use", "Label"], &[]);
+    for slot in slots {
+        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        table.row(vec![
+            slot.id.short(),
+            kind(slot).into(),
+            human::local_time(created(slot)),
+            yes(slot.holds_secrets),
+            yes(slot.current),
+            crate::escape::name(slot.label.as_bytes()),
+        ]);
+    }
+    Ok(table.lines().iter().try_for_each(|line| ctx.output.line(line))?)
+}
+
+/// Gets the new secret and hands it on; a key file that was made for it goes again if that fails.
+fn with_new(
+    new: &NewArgs,
+    store: impl FnOnce(&Unlock) -> Result<ObjectId, Failure>,
+) -> Result<ObjectId, Failure> {
+    if let Some(path) = new.new_key_file.as_ref().filter(|path| !path.exists()) {
+        let unlock = create_key_file(path)?;
+        return store(&unlock).inspect_err(|_| {
+            // It opens nothing; that it stays if it cannot be removed does no harm.
+            let _ = std::fs::remove_file(path);
+        });
+    }
+    store(&new.way()?.new_secret("New passphrase: ")?)
+}
+
+impl NewArgs {
+    fn way(&self) -> Result<Way, Failure> {
+        if let Some(path) = &self.new_passphrase_file {
+            return Ok(Way::File(path.clone()));
+        }
+        if let Some(command) = &self.new_passphrase_command {
+            return Ok(Way::Command(command.clone()));
+        }
+        if let Some(path) = &self.new_key_file {
+            return Ok(Way::KeyFile(path.clone()));
+        }
+        if self.new_passphrase || std::io::stdin().is_terminal() {
+            return Ok(Way::Ask);
+        }
+        Err(Failure::new(Kind::WrongKey, "no new passphrase is given, and there is no terminal to ask on")
+            .hint(
+                "use --new-passphrase-file FILE, --new-passphrase-command COMMAND, --new-key-file FILE, or \
+             --new-passphrase with a line on standard input",
+            ))
+    }
+}
+
+fn remove(ctx: &Context, repo: &Repository, id: &ObjectId) -> Result<(), Failure> {
+    repo.remove_slot(id)?;
+    report(ctx, "removed", id)
+}
+
+fn report(ctx: &Context, what: &str, id: &ObjectId) -> Result<(), Failure> {
+    if ctx.output.json {
+        return Ok(ctx.output.object(&json!({ "type": "key", "change": what, "id": id.to_hex() }))?);
+    }
+    Ok(ctx.output.line(format!("key {} {what}", id.short()))?)
+}
+
+fn resolve(slots: &[SlotInfo], text: &str) -> Result<ObjectId, Failure> {
+    let digits = prefix(text.as_bytes()).ok_or_else(|| {
+        Failure::refused(format!("{text:?} is no id of a key")).hint("`dedup key list` shows them")
+    })?;
+    let fitting: Vec<&SlotInfo> = slots.iter().filter(|slot| slot.id.to_hex().starts_with(&digits)).collect();
+    match fitting[..] {
+        [one] => Ok(one.id),
+        [] => Err(Failure::new(Kind::Missing, format!("no key begins with {digits}"))
+            .hint("`dedup key list` shows them")),
+        _ => {
+            let ids: Vec<String> = fitting.iter().map(|slot| slot.id.to_hex()[..16].to_owned()).collect();
+            Err(Failure::refused(format!("{digits} could be any of {} keys", ids.len()))
+                .hint(format!("write more digits: {}", ids.join("; "))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_named_by_enough_digits() {
+        let slot = |first: u8| SlotInfo {
+            id: ObjectId::from_bytes([first; 32]),
+            passphrase: true,
+            label: String::new(),
+            created_unix_secs: 0,
+            holds_secrets: true,
+            current: false,
+        };
+        let slots = [slot(0x11), slot(0x12), slot(0x20)];
+        assert_eq!(resolve(&slots, "2").ok(), Some(ObjectId::from_bytes([0x20; 32])));
+        assert_eq!(resolve(&slots, "111").ok(), Some(ObjectId::from_bytes([0x11; 32])));
+        assert!(
+            resolve(&slots, "1").unwrap_err().hint.unwrap().contains("1111111111111111; 1212121212121212")
+        );
+        assert_eq!(resolve(&slots, "3").unwrap_err().kind, "missing");
+        assert_eq!(resolve(&slots, "").unwrap_err().kind, "refused");
+    }
+}

@@ -1,0 +1,106 @@
+//! The commands: one file each, with its arguments and its run.
+
+mod backup;
+mod check;
+mod completions;
+mod diff;
+mod dump;
+mod find;
+mod init;
+mod key;
+mod ls;
+mod man;
+mod restore;
+mod snapshots;
+mod stats;
+
+use crate::context::{Context, this_host};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::select::{self, Chosen, Filter, Wanted};
+use dedup_engine::listing::{Body, Node};
+use dedup_engine::map::Root;
+use dedup_engine::repo::Repository;
+use dedup_engine::snapshot::Snapshot;
+use jiff::Zoned;
+
+/// What to do.
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    Init(init::InitArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
+    Snapshots(snapshots::SnapshotsArgs),
+    Ls(ls::LsArgs),
+    Find(find::FindArgs),
+    Diff(diff::DiffArgs),
+    Dump(dump::DumpArgs),
+    Stats(stats::StatsArgs),
+    Check(check::CheckArgs),
+    Key(key::KeyArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+impl Command {
+    /// Returns whether the JSON of the command is a stream of objects; else it is one document.
+    pub fn streams(&self) -> bool {
+        matches!(self, Self::Backup(_) | Self::Restore(_) | Self::Check(_))
+    }
+
+    /// Runs the command.
+    pub fn run(&self, ctx: &Context) -> Result<Exit, Failure> {
+        match self {
+            Self::Init(args) => init::run(ctx, args),
+            Self::Backup(args) => backup::run(ctx, args),
+            Self::Restore(args) => restore::run(ctx, args),
+            Self::Snapshots(args) => snapshots::run(ctx, args),
+            Self::Ls(args) => ls::run(ctx, args),
+            Self::Find(args) => find::run(ctx, args),
+            Self::Diff(args) => diff::run(ctx, args),
+            Self::Dump(args) => dump::run(ctx, args),
+            Self::Stats(args) => stats::run(ctx, args),
+            Self::Check(args) => check::run(ctx, args),
+            Self::Key(args) => key::run(ctx, args),
+            Self::Completions(args) => completions::run(ctx, args),
+            Self::Man(args) => man::run(ctx, args),
+        }
+    }
+}
+
+/// Chooses a snapshot, and says so if `latest` passed over a newer one.
+fn choose(ctx: &Context, repo: &Repository, wanted: &Wanted, filter: &Filter) -> Result<Chosen, Failure> {
+    let chosen = select::choose(repo.snapshots()?, wanted, filter, &this_host(), &Zoned::now())?;
+    if let Some(newer) = chosen.passed_over {
+        ctx.output.note(&format!(
+            "{} is newer but not complete; {} is taken instead (`latest-any` takes the newest as it is)",
+            newer.short(),
+            chosen.id.short()
+        ));
+    }
+    Ok(chosen)
+}
+
+/// Returns the listing that a path of the snapshot is looked up in.
+fn listing<'a>(snapshot: &'a Snapshot, module: Option<&str>) -> Result<&'a Root, Failure> {
+    let account = select::account(snapshot, module)?;
+    account.listing().ok_or_else(|| {
+        Failure::new(
+            dedup_engine::error::Kind::Missing,
+            format!("module {} of the snapshot has no files", account.module),
+        )
+    })
+}
+
+/// Names the kind of an entry for programs.
+fn kind_word(node: &Node) -> &'static str {
+    match node.body {
+        Body::File { .. } => "file",
+        Body::Directory => "directory",
+        Body::Symlink(_) => "symlink",
+        Body::Fifo => "fifo",
+        Body::Socket => "socket",
+        Body::CharDevice { .. } => "char_device",
+        Body::BlockDevice { .. } => "block_device",
+    }
+}

@@ -1,0 +1,338 @@
+//! `dedup restore`: writes the files of a snapshot, below a directory or where they came from.
+
+use super::{choose, listing};
+use crate::context::{Context, this_host};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::put_path;
+use crate::select::{Chosen, Filter, Selection};
+use crate::{escape, human, problems};
+use dedup_engine::browse;
+use dedup_engine::error::Kind;
+use dedup_engine::listing::{Node, StoredPath};
+use dedup_engine::map::Root;
+use dedup_engine::repo::Repository;
+use dedup_engine::restore::sink::SinkError;
+use dedup_engine::restore::{self, RestorePlan, RestoreReport, RestoreRequest};
+use dedup_modules::files::{FilesSink, OwnerChoice, SinkOptions, XattrChoice};
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use serde_json::json;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Restore files from a snapshot
+///
+/// With --target, everything goes below that directory and nothing else is touched: files keep their whole
+/// path below it, and SNAPSHOT:PATH leaves PATH off. Without, files go back to where they came from, after
+/// a plan and a question. Files that are right already are left as they are; nothing is deleted.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  dedup restore latest --target /tmp/restored
+  dedup restore 1a2b3c4d:/home/ann/Documents --target ~/old-documents
+  dedup restore latest --target out --include '*.odt' --exclude '/home/*/.cache'
+  dedup restore latest:/etc/nginx --dry-run      shows the plan for /etc/nginx itself")]
+pub struct RestoreArgs {
+    /// The snapshot: first digits of its id, latest or latest-any; and perhaps a path in it
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
+    snapshot: OsString,
+    /// Write below this directory; it is made if it is not there
+    #[arg(long, short, value_name = "DIR")]
+    target: Option<PathBuf>,
+    /// Only what matches, in the manner of .gitignore, and all below it (repeatable)
+    #[arg(long, short, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// Leave out what matches, in the manner of .gitignore (repeatable)
+    #[arg(long, short, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Only show the plan
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Take owners by their numbers even if their names are known here
+    #[arg(long)]
+    numeric_owner: bool,
+    /// Leave everything to the user who runs this
+    #[arg(long, conflicts_with = "numeric_owner")]
+    no_owner: bool,
+    /// Which extended attributes to set: with `user`, only user.* and access control lists
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = ["all", "user", "none"])]
+    xattrs: String,
+    /// Make no device nodes; only root can
+    #[arg(long)]
+    no_devices: bool,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
+    let selection = Selection::parse(&args.snapshot)?;
+    let patterns = Patterns::new(&args.include, &args.exclude)?;
+    let asks = args.target.is_none() && !args.dry_run;
+    if asks {
+        ctx.can_confirm()?;
+    }
+    let repo = ctx.open_indexed()?;
+    let chosen = choose(ctx, &repo, &selection.wanted, &args.filter)?;
+    let root = listing(&chosen.snapshot, args.filter.module.as_deref())?;
+    let base = selection.path.unwrap_or_default();
+    let options = sink_options(args, strip(&repo, root, &base, &chosen)?);
+    let select = |path: &StoredPath, node: &Node| patterns.select(path, node);
+    let request = RestoreRequest {
+        base: base.clone(),
+        select: &select,
+        threads: ctx.threads(),
+    };
+
+    if asks || args.dry_run {
+        let plan = restore::plan(&repo, root, &request, ctx.events())?;
+        ctx.progress.finish();
+        show_plan(ctx, args, &chosen, &base, &plan)?;
+        if args.dry_run {
+            return Ok(Exit::Complete);
+        }
+        if !ctx.confirm("Restore these files to where they came from?")? {
+            return Err(Failure::refused("nothing was restored: the answer was no"));
+        }
+    }
+    let target = args.target.as_deref().unwrap_or(Path::new("/"));
+    let sink = FilesSink::new(target, options).map_err(|error| cannot_use(target, &error))?;
+    let report = {
+        let _operation = ctx.operation();
+        restore::run(&repo, root, &sink, &request, ctx.events())?
+    };
+    let synced = sink.sync();
+    ctx.progress.finish();
+    problems::list(ctx.output, "not restored, or not as they were", &report.problems, report.problems_total);
+    synced.map_err(|error| cannot_use(target, &error))?;
+    let exit = if report.problems_total > 0 { Exit::Partial } else { Exit::Complete };
+    summary(ctx, &chosen, target, &report, exit)?;
+    Ok(exit)
+}
+
+fn sink_options(args: &RestoreArgs, strip: StoredPath) -> SinkOptions {
+    SinkOptions {
+        strip: if args.target.is_some() { strip } else { StoredPath::root() },
+        owner: if args.no_owner { OwnerChoice::Keep } else { OwnerChoice::Restore },
+        numeric_owner: args.numeric_owner,
+        xattrs: match &args.xattrs[..] {
+            "none" => XattrChoice::None,
+            "user" => XattrChoice::UserOnly,
+            _ => XattrChoice::All,
+        },
+        devices: !args.no_devices,
+        ..SinkOptions::default()
+    }
+}
+
+/// Returns the directory whose path is left off below a target: the path that was typed, or, if that is no
+/// directory, the one that holds it.
+fn strip(repo: &Repository, root: &Root, base: &StoredPath, chosen: &Chosen) -> Result<StoredPath, Failure> {
+    if *base == StoredPath::root() {
+        return Ok(StoredPath::root());
+    }
+    match browse::find_entry(repo, root, base)? {
+        Some(node) if node.is_directory() => Ok(base.clone()),
+        Some(_) => Ok(base.parent().unwrap_or_default()),
+        None => Err(not_there(base, chosen)),
+    }
+}
+
+/// Says that a snapshot has no such path.
+pub fn not_there(path: &StoredPath, chosen: &Chosen) -> Failure {
+    let (path, id) = (escape::name(&path.to_slashes()), chosen.id.short());
+    Failure::new(Kind::Missing, format!("/{path} is not in snapshot {id}"))
+        .hint(format!("`dedup ls {id}` lists what is in it"))
+}
+
+fn cannot_use(target: &Path, error: &SinkError) -> Failure {
+    let kind = match error {
+        SinkError::Refused(_) => Kind::Refused,
+        _ => Kind::Io,
+    };
+    let failure = Failure::of(kind, error);
+    Failure { message: format!("cannot restore to {}: {}", target.display(), failure.message), ..failure }
+}
+
+fn show_plan(
+    ctx: &Context,
+    args: &RestoreArgs,
+    chosen: &Chosen,
+    base: &StoredPath,
+    plan: &RestorePlan,
+) -> Result<(), Failure> {
+    let target = args.target.as_deref();
+    if ctx.output.json {
+        let mut object = json!({
+            "type": "plan",
+            "snapshot_id": chosen.id.to_hex(),
+            "host": chosen.snapshot.host,
+            "target": target.map(Path::to_string_lossy),
+            "entries": plan.entries,
+            "files": plan.files,
+            "directories": plan.directories,
+            "restore_bytes": plan.bytes,
+        });
+        put_path(&mut object, "path", &[b"/", &base.to_slashes()[..]].concat());
+        return Ok(ctx.output.object(&object)?);
+    }
+    let snapshot = &chosen.snapshot;
+    let where_to = match target {
+        Some(target) => format!("below {}", escape::text(&target.display().to_string())),
+        None => format!("to where they came from, on this machine ({})", this_host()),
+    };
+    let host = escape::text(&snapshot.host);
+    ctx.output.line(format!(
+        "Snapshot {} of {host}, {}",
+        chosen.id.short(),
+        human::local_time(snapshot.time)
+    ))?;
+    ctx.output.line(format!(
+        "would restore {} in {} ({}), {},",
+        human::bytes(plan.bytes),
+        human::counted(plan.files, "file", "files"),
+        human::counted(plan.entries, "entry in all", "entries in all"),
+        format_args!("/{}", escape::name(&base.to_slashes()))
+    ))?;
+    ctx.output.line(format!("{where_to}. Files that differ are replaced; nothing is deleted."))?;
+    if target.is_none() && snapshot.host != this_host() {
+        ctx.output.warning(&format!("the snapshot is of another machine, {host}"));
+    }
+    Ok(())
+}
+
+fn summary(
+    ctx: &Context,
+    chosen: &Chosen,
+    target: &Path,
+    report: &RestoreReport,
+    exit: Exit,
+) -> Result<(), Failure> {
+    let elapsed = ctx.elapsed();
+    if ctx.output.json {
+        return Ok(ctx.output.object(&json!({
+            "type": "summary",
+            "snapshot_id": chosen.id.to_hex(),
+            "target": target.to_string_lossy(),
+            "entries": report.entries,
+            "files": report.files,
+            "entries_unchanged": report.unchanged,
+            "restored_bytes": report.bytes,
+            "written_bytes": report.bytes_written,
+            "problems": report.problems_total,
+            "elapsed_seconds": elapsed.as_secs_f64(),
+            "exit_code": exit.code(),
+        }))?);
+    }
+    let output = ctx.output;
+    output.summary_line(format!(
+        "Entries: {} in {}, {} of them right already",
+        human::count(report.entries),
+        escape::text(&target.display().to_string()),
+        human::count(report.unchanged)
+    ))?;
+    output.summary_line(format!(
+        "Files:   {} with {}, {} written",
+        human::count(report.files),
+        human::bytes(report.bytes),
+        human::bytes(report.bytes_written)
+    ))?;
+    let rate = human::rate(report.bytes, elapsed);
+    output.summary_line(format!("Time:    {}, {rate}", human::duration(elapsed)))?;
+    output.summary_line(match report.problems_total {
+        0 => format!("snapshot {} restored", chosen.id.short()),
+        _ => format!("snapshot {} restored in part", chosen.id.short()),
+    })?;
+    Ok(())
+}
+
+/// What `--include` and `--exclude` let through.
+struct Patterns {
+    include: Gitignore,
+    exclude: Gitignore,
+}
+
+impl Patterns {
+    fn new(include: &[String], exclude: &[String]) -> Result<Self, Failure> {
+        Ok(Self { include: patterns("--include", include)?, exclude: patterns("--exclude", exclude)? })
+    }
+
+    /// Decides on one entry. An include counts for all below it, and so does an exclude.
+    fn select(&self, path: &StoredPath, node: &Node) -> bool {
+        let slashes = path.to_slashes();
+        // The root directory itself has no name that a pattern could match.
+        if slashes.is_empty() {
+            return self.include.is_empty();
+        }
+        let matches = |patterns: &Gitignore| {
+            let path = Path::new(OsStr::from_bytes(&slashes));
+            !patterns.is_empty()
+                && patterns.matched_path_or_any_parents(path, node.is_directory()).is_ignore()
+        };
+        (self.include.is_empty() || matches(&self.include)) && !matches(&self.exclude)
+    }
+}
+
+/// Reads patterns in the manner of .gitignore, as if the file lay in the root of the listing.
+pub fn patterns(option: &str, patterns: &[String]) -> Result<Gitignore, Failure> {
+    let mut builder = GitignoreBuilder::new("/");
+    let refused = |error: ignore::Error| Failure::refused(format!("{option}: {error}"));
+    for pattern in patterns {
+        builder.add_line(None, pattern).map_err(refused)?;
+    }
+    builder.build().map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dedup_engine::listing::{Body, Time, Xattrs};
+
+    fn selects(include: &[&str], exclude: &[&str], path: &str) -> bool {
+        let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let patterns = Patterns::new(&owned(include), &owned(exclude)).unwrap();
+        let time = Time { secs: 0, nanos: 0 };
+        let node = Node {
+            body: if path.ends_with('/') { Body::Directory } else { Body::Symlink(b"x".to_vec()) },
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            names: None,
+            mtime: time,
+            ctime: time,
+            atime: None,
+            btime: None,
+            xattrs: Xattrs::None,
+            link: None,
+            suspect: false,
+        };
+        patterns.select(&StoredPath::from_slashes(path.as_bytes()).unwrap(), &node)
+    }
+
+    #[test]
+    fn everything_is_selected_unless_something_is_said() {
+        assert!(selects(&[], &[], "") && selects(&[], &[], "home/ann/x"));
+        assert!(!selects(&["*.odt"], &[], ""));
+    }
+
+    #[test]
+    fn patterns_count_for_all_below() {
+        assert!(selects(&["/home/ann"], &[], "home/ann/a/b.txt"));
+        assert!(!selects(&["/home/ann"], &[], "home/bob/a"));
+        assert!(selects(&["*.odt"], &[], "home/ann/a.odt"));
+        assert!(!selects(&[], &["cache/"], "home/cache/x"));
+        assert!(selects(&[], &["cache/"], "home/cache"), "a file is no directory");
+        assert!(!selects(&["/home"], &["*.o"], "home/a.o"));
+        assert!(
+            selects(&["/home", "!/home/bob"], &[], "home/ann")
+                && !selects(&["/home", "!/home/bob"], &[], "home/bob")
+        );
+    }
+
+    #[test]
+    fn bad_patterns_are_refused() {
+        assert_eq!(
+            Patterns::new(&["{a,b".into()], &[]).err().map(|failure| failure.exit),
+            Some(Exit::Refused)
+        );
+    }
+}

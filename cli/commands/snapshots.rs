@@ -1,0 +1,116 @@
+//! `dedup snapshots`: lists them.
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::human;
+use crate::output::{Table, put_path};
+use crate::select::Filter;
+use dedup_engine::id::ObjectId;
+use dedup_engine::snapshot::{Account, Snapshot, State};
+use jiff::Zoned;
+use serde_json::{Value, json};
+
+/// List snapshots, oldest first
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  dedup snapshots
+  dedup snapshots --host web1 --tag weekly --within 6mo
+  dedup snapshots --json | jq '.snapshots[-1].id'")]
+pub struct SnapshotsArgs {
+    #[command(flatten)]
+    filter: Filter,
+}
+
+pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
+    let repo = ctx.open()?;
+    let snapshots = args.filter.apply(repo.snapshots()?, &Zoned::now())?;
+    if ctx.output.json {
+        let all: Vec<Value> = snapshots.iter().map(|(id, snapshot)| object(id, snapshot)).collect();
+        ctx.output.object(&json!({ "type": "snapshots", "snapshots": all }))?;
+        return Ok(Exit::Complete);
+    }
+    let mut table = Table::new(&["ID", "Time", "Host", "Tags", "Size", "State", "Paths"], &[4]);
+    for (id, snapshot) in &snapshots {
+        table.row(vec![
+            id.short(),
+            human::local_time(snapshot.time),
+            shown(ctx, snapshot.host.as_bytes()),
+            shown(ctx, snapshot.tags.join(",").as_bytes()),
+            human::bytes(snapshot.totals.bytes),
+            state_word(snapshot.state()).into(),
+            snapshot.accounts.iter().map(|account| paths(ctx, account)).collect::<Vec<_>>().join(" "),
+        ]);
+    }
+    if !snapshots.is_empty() {
+        table.lines().iter().try_for_each(|line| ctx.output.line(line))?;
+    }
+    ctx.output.summary_line(human::counted(snapshots.len() as u64, "snapshot", "snapshots"))?;
+    Ok(Exit::Complete)
+}
+
+/// A table is for people, so its cells are always escaped.
+fn shown(_: &Context, bytes: &[u8]) -> String {
+    crate::escape::name(bytes)
+}
+
+fn paths(ctx: &Context, account: &Account) -> String {
+    if account.sources.is_empty() {
+        return shown(ctx, account.module.as_bytes());
+    }
+    account.sources.iter().map(|source| shown(ctx, source)).collect::<Vec<_>>().join(" ")
+}
+
+/// Describes a snapshot in JSON.
+pub fn object(id: &ObjectId, snapshot: &Snapshot) -> Value {
+    let accounts: Vec<Value> = snapshot.accounts.iter().map(account_object).collect();
+    let totals = &snapshot.totals;
+    json!({
+        "id": id.to_hex(),
+        "time": human::rfc3339(snapshot.time),
+        "utc_offset_minutes": snapshot.utc_offset_minutes,
+        "host": snapshot.host,
+        "user": snapshot.user,
+        "program": snapshot.program,
+        "tags": snapshot.tags,
+        "comment": snapshot.comment,
+        "parents": snapshot.parents.iter().map(ObjectId::to_hex).collect::<Vec<_>>(),
+        "state": state_word(snapshot.state()),
+        "entries": totals.entries,
+        "files": totals.files,
+        "directories": totals.directories,
+        "source_bytes": totals.bytes,
+        "new_bytes": totals.bytes_new,
+        "stored_bytes": totals.bytes_stored,
+        "problems": totals.problems,
+        "modules": accounts,
+    })
+}
+
+fn account_object(account: &Account) -> Value {
+    let sources = account.sources.iter().map(|source| {
+        let mut object = json!({});
+        put_path(&mut object, "path", source);
+        object
+    });
+    json!({
+        "module": account.module,
+        "state": state_word(account.state),
+        "reason": account.reason,
+        "sources": sources.collect::<Vec<_>>(),
+        "entries": account.totals.entries,
+        "source_bytes": account.totals.bytes,
+        "problems": account.totals.problems,
+    })
+}
+
+/// Names a state for people and programs.
+pub fn state_word(state: State) -> &'static str {
+    match state {
+        State::Complete => "complete",
+        State::Warned => "warned",
+        State::Partial => "partial",
+        State::Failed => "failed",
+        State::Skipped => "skipped",
+    }
+}

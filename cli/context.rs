@@ -1,0 +1,197 @@
+//! Arguments, environment and configuration → what a command works with.
+
+use crate::args::Global;
+use crate::config::{self, Config};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::find_repo::{self, Place};
+use crate::human::stored_time;
+use crate::interrupt::{Interrupt, Operation};
+use crate::output::{Output, complain};
+use crate::passphrase::Way;
+use crate::progress::Progress;
+use dedup_engine::crypto::slot::{KdfParams, Unlock};
+use dedup_engine::error::Kind;
+use dedup_engine::listing::Time;
+use dedup_engine::progress::Events;
+use dedup_engine::repo::{RepoError, Repository};
+use dedup_engine::storage::Storage;
+use dedup_engine::storage::local::LocalStorage;
+use jiff::Timestamp;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Memory of a command where nothing else is said: 256 MiB.
+const DEFAULT_MEMORY: u64 = 256 << 20;
+/// How often a person may type a passphrase.
+const TRIES: u32 = 3;
+
+/// What a command works with.
+pub struct Context {
+    /// Arguments of every command.
+    pub global: Global,
+    /// The configuration file.
+    pub config: Config,
+    /// Where results go.
+    pub output: Output,
+    /// Where events go.
+    pub progress: Progress,
+    interrupt: Interrupt,
+    begun: Instant,
+}
+
+impl Context {
+    /// Reads the configuration and takes the signals over.
+    pub fn new(global: Global, output: Output) -> Result<Self, Failure> {
+        let config = config::load(global.config.as_deref())?;
+        let interrupt = Interrupt::install()?;
+        let progress = Progress::new(output, interrupt.clone(), !global.no_progress);
+        if let Some(file) = &config.file {
+            output.detail(&format!("the configuration is that of {}", file.display()));
+        }
+        Ok(Self { global, config, output, progress, interrupt, begun: Instant::now() })
+    }
+
+    /// Returns the place of the repository.
+    pub fn place(&self) -> Result<Place, Failure> {
+        find_repo::find(self.global.repo.as_deref(), &self.config)
+    }
+
+    /// Opens the repository without its index: enough for keys and snapshots.
+    pub fn open(&self) -> Result<Repository, Failure> {
+        let place = self.place()?;
+        self.output.detail(&format!("the repository is {} ({})", place.path.display(), place.named_by));
+        let storage = LocalStorage::open(&place.path).map_err(|error| {
+            let failure = Failure::from(error);
+            let path = place.path.display();
+            match failure.exit {
+                Exit::NoRepository => failure.hint(format!(
+                    "{} names {path}; check that, or create a repository with `dedup init {path}`",
+                    place.named_by
+                )),
+                _ => failure,
+            }
+        })?;
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let way = Way::choose(&self.global, &self.config)?;
+        let prompt = format!("Passphrase of {}: ", crate::escape::text(&place.path.display().to_string()));
+        let mut tries = 1;
+        loop {
+            let unlock = way.unlock(&prompt)?;
+            match Repository::open(Arc::clone(&storage), &unlock, self.max_memory()) {
+                Err(error) if error.kind() == Kind::WrongKey && way.may_ask_again() && tries < TRIES => {
+                    complain("That is not it; try again.");
+                    tries += 1;
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Opens the repository and brings its local index up to date.
+    pub fn open_indexed(&self) -> Result<Repository, Failure> {
+        let mut repo = self.open()?;
+        let dir = self.index_dir(&repo)?;
+        self.attach(&mut repo, dir)?;
+        Ok(repo)
+    }
+
+    fn attach(&self, repo: &mut Repository, dir: PathBuf) -> Result<(), RepoError> {
+        // A quarter: 64 MiB of the 256 that a command has by default.
+        repo.attach_index(&dir, self.max_memory() / 4, self.events())
+    }
+
+    /// Returns the directory of the repository's local index; its parents exist afterwards.
+    pub fn index_dir(&self, repo: &Repository) -> Result<PathBuf, Failure> {
+        let given = self.global.index_dir.clone();
+        let variable =
+            || std::env::var_os("DEDUP_INDEX_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let cache = || find_repo::base_dir("XDG_CACHE_HOME", ".cache").map(|dir| dir.join("dedup"));
+        let dir = given.or_else(variable).or_else(|| self.config.index_dir.clone()).or_else(cache);
+        let dir = dir.ok_or_else(|| {
+            Failure::refused("there is no home directory to keep the local index in")
+                .hint("name a directory with --index-dir or DEDUP_INDEX_DIR")
+        })?;
+        find_repo::create_private_dir(&dir)?;
+        Ok(dir.join(repo.id().to_hex()))
+    }
+
+    /// Returns where events go.
+    pub fn events(&self) -> &dyn Events {
+        &self.progress
+    }
+
+    /// Begins a long operation: an interruption is a request to it while the guard lives.
+    pub fn operation(&self) -> Operation<'_> {
+        self.interrupt.operation()
+    }
+
+    /// Returns the most memory to use, in bytes.
+    pub fn max_memory(&self) -> u64 {
+        self.global.max_memory.or(self.config.max_memory).unwrap_or(DEFAULT_MEMORY)
+    }
+
+    /// Returns the number of threads.
+    pub fn threads(&self) -> usize {
+        let given = self.global.threads.or(self.config.threads.filter(|threads| *threads > 0));
+        match given {
+            Some(threads) => threads.into(),
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// Returns the time by the clock.
+    pub fn now(&self) -> Time {
+        stored_time(Timestamp::now())
+    }
+
+    /// Returns the time since the command began, which never runs backwards.
+    pub fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Returns the cost of a new slot for `unlock`: measured for passphrases; a key file is not stretched.
+    pub fn kdf(&self, unlock: &Unlock) -> Result<KdfParams, Failure> {
+        match unlock {
+            Unlock::Passphrase(_) => Ok(KdfParams::calibrate(&|| self.begun.elapsed())?),
+            Unlock::KeyFile(_) => Ok(KdfParams::LEAST),
+        }
+    }
+
+    /// Refuses right away what could not be confirmed later.
+    pub fn can_confirm(&self) -> Result<(), Failure> {
+        if self.global.yes || std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+            return Ok(());
+        }
+        Err(Failure::refused("this needs a yes, and there is no terminal to ask on")
+            .hint("look at it with --dry-run, then add --yes; or write elsewhere with --target DIR"))
+    }
+
+    /// Asks a yes-or-no question; `--yes` answers it. Without a terminal nobody can: refused.
+    pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
+        if self.global.yes {
+            return Ok(true);
+        }
+        self.can_confirm()?;
+        let mut answer = String::new();
+        self.progress.beside(|| eprint!("{question} [y/N] "));
+        std::io::stdin()
+            .read_line(&mut answer)
+            .map_err(|error| Failure::io("cannot read the answer", &error))?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+}
+
+/// Returns the name of this machine.
+pub fn this_host() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |host| host.to_string_lossy().into_owned())
+}
+
+/// Returns the name of the user, or the number where there is no name.
+pub fn this_user() -> String {
+    let uid = nix::unistd::geteuid();
+    let named = nix::unistd::User::from_uid(uid).ok().flatten();
+    named.map_or_else(|| uid.to_string(), |user| user.name)
+}

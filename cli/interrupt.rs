@@ -1,0 +1,52 @@
+//! Interruptions: the first one asks a long operation to stop and keep what is finished, the second ends
+//! the process at once. Outside of long operations the first one does that already.
+
+use crate::failure::Failure;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What the signals SIGINT, SIGTERM and SIGHUP do.
+#[derive(Clone, Debug)]
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+    at_once: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Takes the signals over.
+    pub fn install() -> Result<Self, Failure> {
+        let interrupt = Self { asked: Arc::default(), at_once: Arc::new(AtomicBool::new(true)) };
+        let code = crate::exit::Exit::Interrupted.code().into();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            // In this order: the second signal finds the mark that the first one left.
+            flag::register_conditional_shutdown(signal, code, Arc::clone(&interrupt.at_once))
+                .and_then(|_| flag::register_conditional_shutdown(signal, code, Arc::clone(&interrupt.asked)))
+                .and_then(|_| flag::register(signal, Arc::clone(&interrupt.asked)))
+                .map_err(|error| Failure::io("cannot watch for signals", &error))?;
+        }
+        Ok(interrupt)
+    }
+
+    /// Lets the first signal be a request from here on, until the guard is dropped.
+    pub fn operation(&self) -> Operation<'_> {
+        self.at_once.store(false, Ordering::SeqCst);
+        Operation(self)
+    }
+
+    /// Returns whether the person asked to stop.
+    pub fn asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// A long operation, which ends by itself when asked to.
+#[derive(Debug)]
+pub struct Operation<'a>(&'a Interrupt);
+
+impl Drop for Operation<'_> {
+    fn drop(&mut self) {
+        self.0.at_once.store(true, Ordering::SeqCst);
+    }
+}

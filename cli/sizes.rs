@@ -1,0 +1,180 @@
+//! Sizes, spans of time, moments and shares as people type them.
+
+use dedup_engine::compress::Level;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, Zoned};
+
+/// Reads a size: digits and one of `B K M G T` (powers of 1024; `KiB` and so on are the same).
+///
+/// A bare number is refused: bytes, kilobytes and megabytes are all usual elsewhere.
+pub fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split(text)?;
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" => return Err(format!("{text:?} has no unit; write {text}B, {text}K, {text}M or {text}G")),
+        "b" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
+        "kb" | "mb" | "gb" | "tb" => {
+            return Err(format!("{unit:?} could be powers of 1000 or of 1024; write {}", &unit[..1]));
+        }
+        _ => return Err(format!("{unit:?} is no unit of size; there are B, K, M, G and T")),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+/// Reads a span of time: digits and one of `s m h d w mo y`; months and years are those of the calendar.
+pub fn span(text: &str) -> Result<Span, String> {
+    let (number, unit) = split(text)?;
+    let number = i64::try_from(number).map_err(|_| format!("{text:?} is too long"))?;
+    let span = match unit {
+        "" => return Err(format!("{text:?} has no unit; write {text}s, {text}h or {text}d")),
+        "s" => Span::new().try_seconds(number),
+        "m" => Span::new().try_minutes(number),
+        "h" => Span::new().try_hours(number),
+        "d" => Span::new().try_days(number),
+        "w" => Span::new().try_weeks(number),
+        "mo" => Span::new().try_months(number),
+        "y" => Span::new().try_years(number),
+        _ => return Err(format!("{unit:?} is no unit of time; there are s, m, h, d, w, mo and y")),
+    };
+    span.map_err(|_| format!("{text:?} is too long"))
+}
+
+/// Reads a moment: RFC 3339, or `YYYY-MM-DD HH:MM[:SS]` in local time.
+pub fn moment(text: &str) -> Result<Zoned, String> {
+    moment_in(text, TimeZone::system())
+}
+
+fn moment_in(text: &str, zone: TimeZone) -> Result<Zoned, String> {
+    let text = text.trim();
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(moment.to_zoned(zone));
+    }
+    let local = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"]
+        .iter()
+        .find_map(|form| DateTime::strptime(form, text).ok())
+        .ok_or_else(|| {
+            format!(
+                "{text:?} is no moment; write 2026-11-21 04:30 (local) or 2026-11-21T04:30:00Z (RFC 3339)"
+            )
+        })?;
+    zone.to_ambiguous_zoned(local).compatible().map_err(|error| error.to_string())
+}
+
+/// Reads how hard to compress: `off`, `fast`, `default`, `better`, `best`, or a level of zstd.
+pub fn level(text: &str) -> Result<Level, String> {
+    let level = match text {
+        "off" => return Ok(Level::Off),
+        "fast" => 1,
+        "default" => 3,
+        "better" => 9,
+        "best" => 19,
+        number => number
+            .parse()
+            .ok()
+            .filter(|level| (1..=22).contains(level))
+            .ok_or_else(|| format!("{text:?} is none of off, fast, default, better, best and 1 to 22"))?,
+    };
+    Ok(Level::Zstd(level))
+}
+
+/// Splits digits from the unit after them.
+fn split(text: &str) -> Result<(u64, &str), String> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    match digits.parse() {
+        Ok(number) => Ok((number, unit.trim_start())),
+        Err(_) if digits.is_empty() => Err(format!("{text:?} does not begin with a number")),
+        Err(_) => Err(format!("{text:?} is too large")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        let cases = [
+            ("0B", 0),
+            ("7b", 7),
+            ("1K", 1024),
+            ("3k", 3072),
+            ("256M", 256 << 20),
+            ("2G", 2 << 30),
+            ("1TiB", 1 << 40),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn doubtful_sizes_are_refused() {
+        for text in [
+            "",
+            "100",
+            "M",
+            "-1M",
+            "1.5G",
+            "1MB",
+            "1X",
+            "99999999999999999999B",
+            "16777216T",
+            "0x10B",
+            "1 G G",
+        ] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert!(size("100").unwrap_err().contains("100M"));
+    }
+
+    #[test]
+    fn spans_have_the_units_of_the_manual() {
+        let cases = [
+            ("30s", Span::new().seconds(30)),
+            ("5m", Span::new().minutes(5)),
+            ("2h", Span::new().hours(2)),
+            ("7d", Span::new().days(7)),
+            ("4w", Span::new().weeks(4)),
+            ("6mo", Span::new().months(6)),
+            ("1y", Span::new().years(1)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(span(text).map(|span| span.fieldwise()), Ok(expected.fieldwise()), "{text}");
+        }
+        for text in ["", "7", "d", "7x", "7M", "-7d", "99999999y", "99999999999999999999s"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_are_local_unless_they_say_otherwise() {
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let secs = |text: &str| moment_in(text, berlin.clone()).map(|moment| moment.timestamp().as_second());
+        assert_eq!(secs("2026-01-01T00:00:00Z"), Ok(1_767_225_600));
+        assert_eq!(secs("2026-01-01T02:00:00+02:00"), Ok(1_767_225_600));
+        assert_eq!(secs("2026-01-01 01:00"), Ok(1_767_225_600));
+        assert_eq!(secs("2026-01-01 01:00:07"), Ok(1_767_225_607));
+        assert_eq!(secs("2026-07-01 02:00"), Ok(1_782_864_000));
+        for text in ["", "yesterday", "2026-13-01 00:00", "2026-01-01", "1767225600", "2026-01-01 25:00"] {
+            assert!(secs(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn levels_have_names_and_numbers() {
+        assert_eq!(level("off"), Ok(Level::Off));
+        assert_eq!(
+            ["fast", "default", "better", "best", "22"].map(level),
+            [1, 3, 9, 19, 22].map(|level| Ok(Level::Zstd(level)))
+        );
+        for text in ["", "0", "23", "-5", "max", "3.5"] {
+            assert!(level(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Comparing with the parent snapshot: both sides come in the same order, so it is one merge.
+
+use super::source::{EntryKind, Stat};
+use super::{BackupError, BackupRequest, Parent as Wanted};
+use crate::crypto::keyring::ChunkKind;
+use crate::id::ObjectId;
+use crate::listing::{Body, MAX_NODE_VALUE, Node, Time, decode_node};
+use crate::map::{Cursor, Root};
+use crate::repo::read::ChunkReader;
+use crate::repo::{RepoError, Repository};
+use crate::snapshot::Totals;
+
+/// The snapshot a run is compared with.
+pub(super) struct Parent {
+    pub id: ObjectId,
+    root: Root,
+    time: Time,
+    totals: Totals,
+}
+
+impl Parent {
+    /// Finds the parent: the newest snapshot of the same host, module and sources, or the one asked for.
+    pub fn find(repo: &Repository, request: &BackupRequest<'_>) -> Result<Option<Self>, BackupError> {
+        if request.parent == Wanted::None {
+            return Ok(None);
+        }
+        let (snapshots, _) = repo.catalog()?;
+        let found = snapshots.into_iter().rev().find_map(|(id, snapshot)| {
+            let account = snapshot.account(&request.module)?;
+            let fits = match request.parent {
+                Wanted::Snapshot(wanted) => id == wanted,
+                _ => snapshot.host == request.host && account.sources == request.sources,
+            };
+            let root = *account.listing()?;
+            fits.then_some(Self { id, root, time: snapshot.time, totals: account.totals })
+        });
+        match (found, request.parent) {
+            (None, Wanted::Snapshot(wanted)) => Err(BackupError::NoParent(wanted)),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Returns the figures of its account.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Returns a reader of its listing.
+    pub fn reader<'r>(&self, repo: &'r Repository) -> ChunkReader<'r> {
+        ChunkReader::new(repo, ChunkKind::Listing, 8 << 20)
+    }
+
+    /// Begins the merge.
+    pub fn merge<'a, 'r>(&self, repo: &Repository, reader: &'a ChunkReader<'r>) -> Merge<'a, 'r> {
+        Merge {
+            cursor: Cursor::new(reader, self.root, repo.leaf_target()),
+            key: Vec::new(),
+            value: Vec::new(),
+            ended: false,
+            started: false,
+            parent_time: self.time,
+        }
+    }
+}
+
+/// The parent's side of the merge.
+pub(super) struct Merge<'a, 'r> {
+    cursor: Cursor<'a, ChunkReader<'r>>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    started: bool,
+    ended: bool,
+    parent_time: Time,
+}
+
+/// What the parent knows of an entry.
+pub(super) enum Known {
+    /// Nothing.
+    New,
+    /// An entry of that name that differs.
+    Changed,
+    /// The same entry: its node and the encoded form, to be used as it is.
+    Same(Node, Vec<u8>),
+}
+
+impl Merge<'_, '_> {
+    /// Looks an entry up; keys must rise from call to call.
+    pub fn find(&mut self, key: &[u8], stat: &Stat) -> Result<Known, RepoError> {
+        while !self.ended && (!self.started || self.key.as_slice() < key) {
+            self.started = true;
+            match self.cursor.next()? {
+                None => self.ended = true,
+                Some(entry) => {
+                    self.key.clear();
+                    self.key.extend_from_slice(entry.key);
+                    if self.key.as_slice() == key {
+                        self.value.clear();
+                        if let Some(value) = self.cursor.load(MAX_NODE_VALUE)? {
+                            self.value.extend_from_slice(&value);
+                        }
+                    }
+                }
+            }
+        }
+        if self.ended || self.key != key {
+            return Ok(Known::New);
+        }
+        let node = decode_node(&self.value)?;
+        if is_same(&node, stat, self.parent_time) {
+            Ok(Known::Same(node, self.value.clone()))
+        } else {
+            Ok(Known::Changed)
+        }
+    }
+}
+
+/// Returns whether an entry is as the parent has it, so that it need not be read.
+///
+/// A change that fell within the resolution of the file system's clock may not show in its times: entries
+/// whose inode changed less than 2 s before the parent run began, or later, are not trusted.
+fn is_same(node: &Node, stat: &Stat, parent_time: Time) -> bool {
+    let kind_fits = match &node.body {
+        Body::File { size, .. } => stat.kind == EntryKind::File && *size == stat.size,
+        Body::Directory => stat.kind == EntryKind::Directory,
+        Body::Symlink(_) => stat.kind == EntryKind::Symlink,
+        Body::Fifo => stat.kind == EntryKind::Fifo,
+        Body::Socket => stat.kind == EntryKind::Socket,
+        Body::CharDevice { major, minor } => {
+            stat.kind == EntryKind::CharDevice && (*major, *minor) == stat.rdev
+        }
+        Body::BlockDevice { major, minor } => {
+            stat.kind == EntryKind::BlockDevice && (*major, *minor) == stat.rdev
+        }
+    };
+    let trusted = Time { secs: stat.ctime.secs.saturating_add(2), nanos: stat.ctime.nanos } < parent_time;
+    kind_fits
+        && trusted
+        && !node.suspect
+        && node.mtime == stat.mtime
+        && node.ctime == stat.ctime
+        && (node.mode, node.uid, node.gid) == (stat.mode, stat.uid, stat.gid)
+        && node.atime == stat.atime
+        && node.btime == stat.btime
+        && (node.link.is_some() == (stat.nlink > 1) || stat.kind == EntryKind::Directory)
+}

@@ -1,0 +1,319 @@
+//! Walk, compare, hand out: everything before an entry's content is read.
+
+use super::compare::{Known, Merge, Parent};
+use super::fold::{Fold, Folded, Item};
+use super::read::{Job, Task, read_jobs};
+use super::source::{EntryKind, Found, Source, Stat, Stop};
+use crate::id::LinkGroup;
+use crate::index::PackNo;
+use crate::listing::{Body, ContentReader, Node, StoredPath};
+use crate::progress::Events;
+use crate::repo::read::ChunkReader;
+use crate::repo::write::{Failure, Store, lock};
+use crate::repo::{RepoError, Repository};
+use crossbeam::channel::{Receiver, Sender, bounded};
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex};
+use std::thread;
+
+/// Most entries between dispatch and fold: about 32 MiB of nodes.
+pub(super) const WINDOW: u64 = 32_768;
+/// Entries of the walk that travel together.
+const WALKED: usize = 256;
+/// Entries of one job, unless they are large.
+const JOB_ENTRIES: usize = 64;
+/// Bytes of one job, unless a single file is larger.
+const JOB_BYTES: u64 = 1 << 20;
+
+/// A numbered run of entries for the fold.
+pub(super) type Numbered = (u64, Vec<Item>);
+
+/// How far the fold has come; dispatch waits when it is too far ahead.
+#[derive(Default)]
+pub(super) struct Pace {
+    folded: Mutex<u64>,
+    moved: Condvar,
+}
+
+impl Pace {
+    /// Tells that all entries below `number` are folded.
+    pub fn advance(&self, number: u64) {
+        *lock(&self.folded) = number;
+        self.moved.notify_all();
+    }
+
+    /// Waits until entry `number` is within the window.
+    fn wait_for(&self, number: u64) {
+        let mut folded = lock(&self.folded);
+        while number.saturating_sub(*folded) > WINDOW {
+            folded = self.moved.wait(folded).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+}
+
+/// Runs walk, dispatch, readers and fold; returns what the fold made of it.
+pub(super) fn run<S: Source>(
+    repo: &Repository,
+    source: &S,
+    store: &Store<'_>,
+    parent: Option<&Parent>,
+    readers: usize,
+    events: &dyn Events,
+) -> Result<Folded, RepoError> {
+    let chunker = &repo.chunker()?;
+    let fold = Fold::new(repo, store, events)?;
+    let failure = &Failure::default();
+    let pace = &Pace::default();
+    let (walked, found) = bounded::<Vec<Found<S::Handle>>>(4);
+    let (jobs, job_queue) = bounded::<Job<S::Handle>>(2 * readers);
+    let (results, to_fold) = bounded::<Numbered>(4 * readers + 4);
+    thread::scope(|scope| {
+        scope.spawn(move || walk(source, &walked));
+        for _ in 0..readers {
+            let (job_queue, results) = (job_queue.clone(), results.clone());
+            scope.spawn(move || {
+                let read = read_jobs(repo, source, store, chunker, events, &job_queue, &results);
+                read.unwrap_or_else(|error| failure.set(error));
+            });
+        }
+        drop(job_queue);
+        let folding = scope.spawn(move || {
+            let folded = fold.run(&to_fold, pace);
+            // Whoever waits for the fold must not wait for ever if it failed.
+            pace.advance(u64::MAX);
+            folded
+        });
+        let dispatched = Dispatch::new(repo, store, parent, events, pace, jobs, results)
+            .and_then(|mut dispatch| dispatch.run(parent, &found));
+        drop(found);
+        let folded = match folding.join() {
+            Ok(folded) => folded,
+            Err(_) => Err(RepoError::Internal("the folding thread panicked".into())),
+        };
+        // A reader's or the dispatcher's error is the cause; the fold only sees that entries are missing.
+        if let Some(error) = failure.take() {
+            return Err(error);
+        }
+        dispatched?;
+        folded
+    })
+}
+
+fn walk<S: Source>(source: &S, out: &Sender<Vec<Found<S::Handle>>>) {
+    let mut batch = Vec::with_capacity(WALKED);
+    let walked = source.walk(&mut |found| {
+        batch.push(found);
+        if batch.len() < WALKED {
+            return Ok(());
+        }
+        out.send(std::mem::replace(&mut batch, Vec::with_capacity(WALKED))).map_err(|_| Stop)
+    });
+    if walked.is_ok() {
+        // The receiver is gone only if it failed, and it knows why.
+        let _ = out.send(batch);
+    }
+}
+
+/// An inode with several names, met at least once.
+struct Linked {
+    group: LinkGroup,
+    names_left: u64,
+}
+
+struct Dispatch<'a, 's, H> {
+    repo: &'a Repository,
+    store: &'a Store<'s>,
+    events: &'a dyn Events,
+    pace: &'a Pace,
+    jobs: Sender<Job<H>>,
+    results: Sender<Numbered>,
+    reader: Option<ChunkReader<'a>>,
+    link_key: crate::crypto::Secret,
+    next: u64,
+    job: Vec<(StoredPath, Stat, Task<H>)>,
+    job_bytes: u64,
+    ready: Vec<Item>,
+    links: HashMap<(u64, u64), Linked>,
+    last_pack: Option<PackNo>,
+}
+
+impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
+    fn new(
+        repo: &'a Repository,
+        store: &'a Store<'s>,
+        parent: Option<&Parent>,
+        events: &'a dyn Events,
+        pace: &'a Pace,
+        jobs: Sender<Job<H>>,
+        results: Sender<Numbered>,
+    ) -> Result<Self, RepoError> {
+        Ok(Self {
+            repo,
+            store,
+            events,
+            pace,
+            jobs,
+            results,
+            reader: parent.map(|parent| parent.reader(repo)),
+            link_key: repo.objects.keyring.further("dedup 2026-11-21 hard link")?,
+            next: 0,
+            job: Vec::new(),
+            job_bytes: 0,
+            ready: Vec::new(),
+            links: HashMap::new(),
+            last_pack: None,
+        })
+    }
+
+    fn run(&mut self, parent: Option<&Parent>, found: &Receiver<Vec<Found<H>>>) -> Result<(), RepoError> {
+        // The merge borrows the reader, and `self` is borrowed while it runs.
+        let reader = self.reader.take();
+        let mut merge = match (parent, &reader) {
+            (Some(parent), Some(reader)) => Some(parent.merge(self.repo, reader)),
+            _ => None,
+        };
+        for batch in found {
+            if self.events.cancelled() {
+                return Err(RepoError::Cancelled);
+            }
+            if self.store.has_failed() {
+                return Ok(());
+            }
+            for entry in batch {
+                if !self.entry(entry, merge.as_mut(), reader.as_ref())? {
+                    return Ok(());
+                }
+            }
+        }
+        self.send_job();
+        self.send_ready();
+        Ok(())
+    }
+
+    /// Takes one entry; `false` if a later stage is gone.
+    fn entry(
+        &mut self,
+        found: Found<H>,
+        merge: Option<&mut Merge<'_, '_>>,
+        reader: Option<&ChunkReader<'_>>,
+    ) -> Result<bool, RepoError> {
+        let (path, stat, handle) = match found {
+            Found::Problem { path, outcome, message } => {
+                return Ok(self.ready(Item::Problem { path, outcome, message }));
+            }
+            Found::Entry { path, stat, handle } => (path, stat, handle),
+        };
+        let known = match merge {
+            Some(merge) => merge.find(path.as_key(), &stat)?,
+            None => Known::New,
+        };
+        let is_new = matches!(known, Known::New);
+        if let Known::Same(node, value) = known {
+            if self.is_stored(&node, reader)? {
+                if let Some(group) = node.link {
+                    self.note_link(&stat, group);
+                }
+                return Ok(self.ready(Item::Kept { path, value, node }));
+            }
+        }
+        let mut group = None;
+        if stat.nlink > 1 && stat.kind != EntryKind::Directory {
+            let key = (stat.dev, stat.ino);
+            if let Some(linked) = self.links.get_mut(&key) {
+                group = Some(linked.group);
+                linked.names_left = linked.names_left.saturating_sub(1);
+                if linked.names_left == 0 {
+                    self.links.remove(&key);
+                }
+            } else {
+                let first = self.group_of(&path);
+                self.note_link(&stat, first);
+                group = Some(first);
+            }
+        }
+        Ok(self.task(path, stat, Task { handle, group, is_new }))
+    }
+
+    fn group_of(&self, path: &StoredPath) -> LinkGroup {
+        let hash = blake3::keyed_hash(&self.link_key, path.as_key());
+        let mut group = [0; 16];
+        group.copy_from_slice(&hash.as_bytes()[..16]);
+        LinkGroup::from_bytes(group)
+    }
+
+    fn note_link(&mut self, stat: &Stat, group: LinkGroup) {
+        let linked =
+            self.links.entry((stat.dev, stat.ino)).or_insert(Linked { group, names_left: stat.nlink });
+        linked.names_left = linked.names_left.saturating_sub(1);
+        if linked.names_left == 0 {
+            self.links.remove(&(stat.dev, stat.ino));
+        }
+    }
+
+    /// Returns whether every chunk of an unchanged entry is known to be stored: the parent alone does not
+    /// vouch for packs that were lost since.
+    fn is_stored(&mut self, node: &Node, reader: Option<&ChunkReader<'_>>) -> Result<bool, RepoError> {
+        if let crate::listing::Xattrs::Chunk { id, .. } = &node.xattrs {
+            if !self.store.knows(id, &mut self.last_pack)? {
+                return Ok(false);
+            }
+        }
+        let Body::File { content, .. } = &node.body else { return Ok(true) };
+        if content.level == 0 {
+            for part in &content.parts {
+                if !self.store.knows(&part.id, &mut self.last_pack)? {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        let Some(reader) = reader else { return Ok(false) };
+        let mut parts = ContentReader::new(reader, content);
+        loop {
+            match parts.next() {
+                Ok(Some((_, part))) if self.store.knows(&part.id, &mut self.last_pack)? => {}
+                Ok(Some(_)) => return Ok(false),
+                Ok(None) => return Ok(true),
+                // A list that cannot be read any more: the file is read again instead, which heals it.
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    fn ready(&mut self, item: Item) -> bool {
+        let job_went = self.job.is_empty() || self.send_job();
+        self.ready.push(item);
+        job_went && (self.ready.len() < WALKED || self.send_ready())
+    }
+
+    fn task(&mut self, path: StoredPath, stat: Stat, task: Task<H>) -> bool {
+        let ready_went = self.ready.is_empty() || self.send_ready();
+        self.job_bytes = self.job_bytes.saturating_add(stat.size);
+        self.job.push((path, stat, task));
+        let full = self.job.len() >= JOB_ENTRIES || self.job_bytes >= JOB_BYTES;
+        ready_went && (!full || self.send_job())
+    }
+
+    fn send_job(&mut self) -> bool {
+        if self.job.is_empty() {
+            return true;
+        }
+        let entries = std::mem::take(&mut self.job);
+        let first = self.next;
+        self.next += entries.len() as u64;
+        self.job_bytes = 0;
+        self.pace.wait_for(self.next);
+        self.jobs.send(Job { first, entries }).is_ok()
+    }
+
+    fn send_ready(&mut self) -> bool {
+        if self.ready.is_empty() {
+            return true;
+        }
+        let items = std::mem::take(&mut self.ready);
+        let first = self.next;
+        self.next += items.len() as u64;
+        self.pace.wait_for(self.next);
+        self.results.send((first, items)).is_ok()
+    }
+}

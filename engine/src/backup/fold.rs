@@ -1,0 +1,207 @@
+//! Fold: finished entries, in their order, into the listing; problems into theirs; figures summed.
+
+use super::dispatch::{Numbered, Pace};
+use super::read::{ListingSaver, built};
+use super::{Problem, REPORTED};
+use crate::format::MAX_KEY;
+use crate::listing::{Body, Node, StoredPath, encode_node};
+use crate::map::{Builder, Root};
+use crate::progress::{Event, Events};
+use crate::repo::write::Store;
+use crate::repo::{RepoError, Repository};
+use crate::snapshot::{Item as Declared, Outcome, Totals};
+use crate::wire::Put;
+use crossbeam::channel::Receiver;
+use std::collections::BTreeMap;
+
+/// Longest text stored with a problem.
+const MAX_MESSAGE: usize = 1000;
+
+/// What a stage before made of one entry.
+pub(super) enum Item {
+    /// The parent's node, unchanged, with its encoded form.
+    Kept { path: StoredPath, value: Vec<u8>, node: Node },
+    /// A new node; the problem is one that leaves the entry stored.
+    Made { path: StoredPath, node: Node, is_new: bool, bytes_read: u64, problem: Option<(Outcome, String)> },
+    /// An entry that is not stored.
+    Problem { path: StoredPath, outcome: Outcome, message: String },
+}
+
+/// What came of all entries.
+pub(super) struct Folded {
+    pub root: Root,
+    pub problem_root: Root,
+    pub totals: Totals,
+    pub problems: Vec<Problem>,
+    pub notices: Vec<Problem>,
+    /// Whether each asked-for path that had a problem of its own was found, by stored path.
+    failed: BTreeMap<StoredPath, (Outcome, String)>,
+}
+
+impl Folded {
+    /// Returns the outcome of every path that was asked for.
+    pub fn items(&self, sources: &[Vec<u8>]) -> Vec<Declared> {
+        let item = |source: &Vec<u8>| {
+            let path = StoredPath::from_slashes(source);
+            let (outcome, message) = path
+                .and_then(|path| self.failed.get(&path).cloned())
+                .unwrap_or((Outcome::Stored, String::new()));
+            let mut name = String::from_utf8_lossy(source).into_owned();
+            truncate(&mut name, crate::format::MAX_LIST);
+            Declared { name, outcome, message }
+        };
+        sources.iter().map(item).collect()
+    }
+}
+
+pub(super) struct Fold<'a> {
+    repo: &'a Repository,
+    events: &'a dyn Events,
+    saver: ListingSaver<'a>,
+    boundary: crate::crypto::Secret,
+}
+
+impl<'a> Fold<'a> {
+    pub fn new(
+        repo: &'a Repository,
+        store: &'a Store<'a>,
+        events: &'a dyn Events,
+    ) -> Result<Self, RepoError> {
+        let boundary = repo.objects.keyring.further("dedup 2026-11-21 boundary")?;
+        Ok(Self { repo, events, saver: ListingSaver::new(store), boundary })
+    }
+
+    /// Folds numbered runs of entries, which may come in any order, until no more come.
+    pub fn run(self, input: &Receiver<Numbered>, pace: &Pace) -> Result<Folded, RepoError> {
+        let target = self.repo.leaf_target();
+        let mut tree = Tree {
+            listing: Builder::new(&self.saver, &self.boundary, target),
+            problem_map: Builder::new(&self.saver, &self.boundary, target),
+            totals: Totals::default(),
+            problems: Vec::new(),
+            notices: Vec::new(),
+            failed: BTreeMap::new(),
+            events: self.events,
+            done: (0, 0),
+        };
+        let mut waiting = BTreeMap::new();
+        let mut next = 0;
+        for (first, items) in input {
+            waiting.insert(first, items);
+            while let Some(items) = waiting.remove(&next) {
+                next += items.len() as u64;
+                tree.take(items)?;
+            }
+            pace.advance(next);
+        }
+        if !waiting.is_empty() {
+            return Err(RepoError::Internal("some entries never came".into()));
+        }
+        let root = built(tree.listing.finish())?;
+        let problem_root = built(tree.problem_map.finish())?;
+        self.saver.flush()?;
+        Ok(Folded {
+            root,
+            problem_root,
+            totals: tree.totals,
+            problems: tree.problems,
+            notices: tree.notices,
+            failed: tree.failed,
+        })
+    }
+}
+
+struct Tree<'a, 'b> {
+    listing: Builder<'b, ListingSaver<'a>>,
+    problem_map: Builder<'b, ListingSaver<'a>>,
+    totals: Totals,
+    problems: Vec<Problem>,
+    notices: Vec<Problem>,
+    failed: BTreeMap<StoredPath, (Outcome, String)>,
+    events: &'b dyn Events,
+    done: (u64, u64),
+}
+
+impl Tree<'_, '_> {
+    fn take(&mut self, items: Vec<Item>) -> Result<(), RepoError> {
+        let mut sample = None;
+        let (mut entries, mut bytes) = (0, 0);
+        for item in items {
+            entries += 1;
+            let path = match item {
+                Item::Kept { path, value, node } => {
+                    bytes += node.size();
+                    self.count(&node);
+                    self.totals.files_unmodified += u64::from(matches!(node.body, Body::File { .. }));
+                    built(self.listing.push(path.as_key(), &value))?;
+                    path
+                }
+                Item::Made { path, node, is_new, bytes_read, problem } => {
+                    // Large files told of their bytes while they were read.
+                    bytes += node.size().saturating_sub(bytes_read.saturating_sub(64 << 10));
+                    self.count(&node);
+                    self.totals.bytes_read += bytes_read;
+                    if matches!(node.body, Body::File { .. }) {
+                        self.totals.files_new += u64::from(is_new);
+                        self.totals.files_changed += u64::from(!is_new);
+                    }
+                    built(self.listing.push(path.as_key(), &encode_node(&node)?))?;
+                    if let Some((outcome, message)) = problem {
+                        self.problem(&path, outcome, message)?;
+                    }
+                    path
+                }
+                Item::Problem { path, outcome, message } => {
+                    self.problem(&path, outcome, message)?;
+                    path
+                }
+            };
+            sample = Some(path);
+        }
+        self.done = (self.done.0 + entries, self.done.1 + bytes);
+        let path = sample.map(|path| path.to_slashes());
+        self.events.event(Event::Done { entries, bytes, path });
+        Ok(())
+    }
+
+    fn count(&mut self, node: &Node) {
+        self.totals.entries += 1;
+        self.totals.bytes += node.size();
+        match node.body {
+            Body::File { .. } => self.totals.files += 1,
+            Body::Directory => self.totals.directories += 1,
+            _ => {}
+        }
+    }
+
+    fn problem(&mut self, path: &StoredPath, outcome: Outcome, mut message: String) -> Result<(), RepoError> {
+        truncate(&mut message, MAX_MESSAGE);
+        let mut value = Vec::new();
+        value.put_u8(outcome.code());
+        value.put_bytes(message.as_bytes());
+        let key = path.as_key();
+        debug_assert!(key.len() <= MAX_KEY);
+        built(self.problem_map.push(key, &value))?;
+        let gap = outcome.is_gap();
+        self.totals.problems += u64::from(gap);
+        let event_path = path.to_slashes();
+        self.events.event(Event::Problem { path: event_path, message: message.clone(), notice: !gap });
+        if self.failed.len() < REPORTED {
+            self.failed.insert(path.clone(), (outcome, message.clone()));
+        }
+        let list = if gap { &mut self.problems } else { &mut self.notices };
+        if list.len() < REPORTED {
+            list.push(Problem { path: path.clone(), outcome, message });
+        }
+        Ok(())
+    }
+}
+
+/// Cuts a text to at most `max` bytes at a character boundary.
+fn truncate(text: &mut String, max: usize) {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+}

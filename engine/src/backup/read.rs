@@ -1,0 +1,337 @@
+//! Reading entries: content into chunks, everything else into the node.
+
+use super::dispatch::Numbered;
+use super::fold::Item;
+use super::source::{Details, EntryKind, OpenFile, Source, Stat};
+use crate::chunker::Chunker;
+use crate::crypto::keyring::ChunkKind;
+use crate::format::{MAX_SYMLINK, MAX_XATTRS};
+use crate::id::LinkGroup;
+use crate::listing::{Body, Content, ContentBuilder, Node, StoredPath, Xattrs, encode_xattrs, save_xattrs};
+use crate::map::{BuildError, SaveChunk};
+use crate::progress::{Event, Events};
+use crate::repo::write::{ChunkSink, Store, lock};
+use crate::repo::{RepoError, Repository};
+use crate::snapshot::Outcome;
+use crossbeam::channel::{Receiver, Sender};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Mutex;
+
+/// A file that changed while it was read is read again at most so often …
+const TRIES: usize = 3;
+/// … and only if it has no more bytes than this: a growing log is not chased for ever.
+const RETRY_BYTES: u64 = 16 << 20;
+
+/// What is to be done with one entry.
+pub(super) struct Task<H> {
+    pub handle: H,
+    pub group: Option<LinkGroup>,
+    pub is_new: bool,
+}
+
+/// A numbered run of entries that must be read.
+pub(super) struct Job<H> {
+    pub first: u64,
+    pub entries: Vec<(StoredPath, Stat, Task<H>)>,
+}
+
+/// Saves map nodes, lists and attribute sets through a sink of its own.
+pub(super) struct ListingSaver<'s>(Mutex<ChunkSink<'s>>);
+
+impl<'s> ListingSaver<'s> {
+    pub fn new(store: &'s Store<'s>) -> Self {
+        Self(Mutex::new(store.sink(ChunkKind::Listing)))
+    }
+
+    pub fn flush(&self) -> Result<(), RepoError> {
+        lock(&self.0).flush()
+    }
+}
+
+impl SaveChunk for ListingSaver<'_> {
+    type Error = RepoError;
+
+    fn save(&self, plain: &[u8]) -> Result<crate::id::ChunkId, RepoError> {
+        lock(&self.0).put(plain).map(|(id, _)| id)
+    }
+}
+
+/// Turns a builder's error into the repository's.
+pub(super) fn built<T>(result: Result<T, BuildError<RepoError>>) -> Result<T, RepoError> {
+    result.map_err(|error| match error {
+        BuildError::Save(error) => error,
+        BuildError::Refused(refused) => RepoError::Refused(refused.to_string()),
+    })
+}
+
+/// Works on jobs until there are no more.
+pub(super) fn read_jobs<S: Source>(
+    repo: &Repository,
+    source: &S,
+    store: &Store<'_>,
+    chunker: &Chunker,
+    events: &dyn Events,
+    jobs: &Receiver<Job<S::Handle>>,
+    results: &Sender<Numbered>,
+) -> Result<(), RepoError> {
+    let mut reader = EntryReader {
+        source,
+        chunker,
+        events,
+        data: store.sink(ChunkKind::Data),
+        saver: ListingSaver::new(store),
+        buffer: Vec::new(),
+    };
+    let _ = repo;
+    for job in jobs {
+        let mut items = Vec::with_capacity(job.entries.len());
+        for (path, stat, task) in job.entries {
+            if events.cancelled() {
+                return Err(RepoError::Cancelled);
+            }
+            items.push(reader.entry(path, stat, task)?);
+        }
+        if results.send((job.first, items)).is_err() {
+            break;
+        }
+    }
+    reader.data.flush()?;
+    reader.saver.flush()
+}
+
+struct EntryReader<'a, 's, S: Source> {
+    source: &'a S,
+    chunker: &'a Chunker,
+    events: &'a dyn Events,
+    data: ChunkSink<'s>,
+    saver: ListingSaver<'s>,
+    buffer: Vec<u8>,
+}
+
+/// Why an entry could not be read: a fault of the source, which is told, or of the repository, which ends the run.
+enum ReadError {
+    Source(io::Error),
+    Repo(RepoError),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<RepoError> for ReadError {
+    fn from(error: RepoError) -> Self {
+        Self::Repo(error)
+    }
+}
+
+/// A file's content as it was read once.
+struct ReadOnce {
+    stat: Stat,
+    size: u64,
+    holes: Vec<Range<u64>>,
+    content: Content,
+    bytes_read: u64,
+    /// Why the content may be of several moments.
+    changed: Option<&'static str>,
+}
+
+impl<S: Source> EntryReader<'_, '_, S> {
+    fn entry(&mut self, path: StoredPath, stat: Stat, task: Task<S::Handle>) -> Result<Item, RepoError> {
+        match self.node(&stat, &task) {
+            Ok((node, bytes_read, problem)) => {
+                Ok(Item::Made { path, node, is_new: task.is_new, bytes_read, problem })
+            }
+            Err(ReadError::Source(error)) => {
+                let outcome = match error.kind() {
+                    io::ErrorKind::NotFound => Outcome::Vanished,
+                    _ => Outcome::Unreadable,
+                };
+                Ok(Item::Problem { path, outcome, message: error.to_string() })
+            }
+            Err(ReadError::Repo(error)) => Err(error),
+        }
+    }
+
+    /// Makes the node; the problem is one that leaves the entry stored.
+    #[expect(clippy::type_complexity, reason = "node, bytes read, problem")]
+    fn node(
+        &mut self,
+        stat: &Stat,
+        task: &Task<S::Handle>,
+    ) -> Result<(Node, u64, Option<(Outcome, String)>), ReadError> {
+        let mut problem = None;
+        let details = match self.source.details(&task.handle, stat) {
+            Ok(details) => details,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error.into()),
+            Err(error) if stat.kind == EntryKind::Symlink => return Err(error.into()),
+            Err(error) => {
+                problem = Some((Outcome::Unreadable, format!("its attributes cannot be read: {error}")));
+                Details::default()
+            }
+        };
+        let (mut stat, mut bytes_read, mut suspect) = (stat.clone(), 0, false);
+        let body = match stat.kind {
+            EntryKind::File => {
+                let read = self.file(&task.handle)?;
+                bytes_read = read.bytes_read;
+                if let Some(why) = read.changed {
+                    suspect = true;
+                    problem = Some((Outcome::ChangedWhileRead, why.to_owned()));
+                }
+                let atime = stat.atime;
+                stat = read.stat;
+                // Reading may have moved the access time; the one before is the one to keep.
+                stat.atime = atime;
+                Body::File { size: read.size, holes: read.holes, content: read.content }
+            }
+            EntryKind::Directory => Body::Directory,
+            EntryKind::Symlink if (1..=MAX_SYMLINK).contains(&details.target.len()) => {
+                Body::Symlink(details.target)
+            }
+            EntryKind::Symlink => {
+                return Err(
+                    io::Error::new(io::ErrorKind::InvalidData, "a link without a usable target").into()
+                );
+            }
+            EntryKind::Fifo => Body::Fifo,
+            EntryKind::Socket => Body::Socket,
+            EntryKind::CharDevice => Body::CharDevice { major: stat.rdev.0, minor: stat.rdev.1 },
+            EntryKind::BlockDevice => Body::BlockDevice { major: stat.rdev.0, minor: stat.rdev.1 },
+        };
+        let encoded = encode_xattrs(&details.xattrs);
+        let xattrs = if details.xattrs.is_empty() {
+            Xattrs::None
+        } else if encoded.len() > MAX_XATTRS {
+            problem = Some((Outcome::NotStorable, "more than 8 MiB of attributes, left out".into()));
+            Xattrs::None
+        } else {
+            built(save_xattrs(&self.saver, encoded))?
+        };
+        let node = Node {
+            body,
+            mode: stat.mode,
+            uid: stat.uid,
+            gid: stat.gid,
+            names: Some(details.names).filter(|(user, group)| !user.is_empty() || !group.is_empty()),
+            mtime: stat.mtime,
+            ctime: stat.ctime,
+            atime: stat.atime,
+            btime: stat.btime,
+            xattrs,
+            link: task.group,
+            suspect,
+        };
+        Ok((node, bytes_read, problem))
+    }
+
+    /// Reads a file until it holds still, or a few times.
+    fn file(&mut self, handle: &S::Handle) -> Result<ReadOnce, ReadError> {
+        let mut tries = 1;
+        loop {
+            let file = self.source.open(handle)?;
+            let read = self.read_once(&*file)?;
+            if read.changed.is_none() || tries >= TRIES || read.size > RETRY_BYTES {
+                return Ok(read);
+            }
+            tries += 1;
+        }
+    }
+
+    fn read_once(&mut self, file: &dyn OpenFile) -> Result<ReadOnce, ReadError> {
+        let stat = file.stat()?;
+        if stat.kind != EntryKind::File {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file any more").into());
+        }
+        let size = stat.size;
+        let data = if stat.allocated < size { file.data_ranges(size)? } else { vec![0..size] };
+        let mut stream = Ranges::new(file, data.into_iter().filter(|range| !range.is_empty()).collect());
+        let (sink, events) = (&mut self.data, self.events);
+        let mut content = ContentBuilder::new(&self.saver);
+        let mut each = |chunk: &[u8]| -> Result<(), ReadError> {
+            if events.cancelled() {
+                return Err(RepoError::Cancelled.into());
+            }
+            let (id, _) = sink.put(chunk)?;
+            built(content.push(id, chunk.len() as u32))?;
+            if chunk.len() > 64 << 10 {
+                events.event(Event::Done { entries: 0, bytes: chunk.len() as u64, path: None });
+            }
+            Ok(())
+        };
+        let bytes_read = self.chunker.chunks(&mut stream, &mut self.buffer, &mut each)?;
+        let (size, holes) = stream.shape(size);
+        let content = built(content.finish())?;
+        let after = file.stat()?;
+        let changed = if stream.ended_early.is_some() {
+            Some("it became shorter while it was read")
+        } else if after.size != stat.size {
+            Some("its length changed while it was read")
+        } else if (after.mtime, after.ctime) != (stat.mtime, stat.ctime) {
+            Some("it changed while it was read")
+        } else {
+            None
+        };
+        Ok(ReadOnce { stat, size, holes, content, bytes_read, changed })
+    }
+}
+
+/// A file's data ranges as one stream.
+struct Ranges<'f> {
+    file: &'f dyn OpenFile,
+    ranges: Vec<Range<u64>>,
+    current: usize,
+    offset: u64,
+    /// Where the file ended before its ranges did.
+    ended_early: Option<u64>,
+}
+
+impl<'f> Ranges<'f> {
+    fn new(file: &'f dyn OpenFile, ranges: Vec<Range<u64>>) -> Self {
+        let offset = ranges.first().map_or(0, |range| range.start);
+        Self { file, ranges, current: 0, offset, ended_early: None }
+    }
+
+    /// Returns size and holes of what was really read, given the size that was expected.
+    fn shape(&self, size: u64) -> (u64, Vec<Range<u64>>) {
+        let size = self.ended_early.unwrap_or(size);
+        let (mut holes, mut at) = (Vec::new(), 0);
+        for range in self.ranges.iter().filter(|range| range.start < size) {
+            if at < range.start {
+                holes.push(at..range.start);
+            }
+            at = range.end;
+        }
+        if at < size {
+            holes.push(at..size);
+        }
+        (size, holes)
+    }
+}
+
+impl Read for Ranges<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(range) = self.ranges.get(self.current) {
+            if self.ended_early.is_some() {
+                break;
+            }
+            let left = range.end.saturating_sub(self.offset);
+            if left == 0 {
+                self.current += 1;
+                self.offset = self.ranges.get(self.current).map_or(self.offset, |next| next.start);
+                continue;
+            }
+            let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let len = self.file.read_at(&mut buffer[..want], self.offset)?;
+            if len == 0 && want > 0 {
+                self.ended_early = Some(self.offset);
+                break;
+            }
+            self.offset += len as u64;
+            return Ok(len);
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,235 @@
+//! Looking into snapshots without restoring them: list, find, compare, read one file.
+
+use crate::crypto::keyring::ChunkKind;
+use crate::error::{Corrupt, Kind};
+use crate::format::{MAX_BODY, MAX_CHUNK};
+use crate::listing::{
+    Body, ContentReader, MAX_NODE_VALUE, Node, StoredPath, XattrSet, decode_node, load_xattrs, subtree,
+};
+use crate::map::{Change as MapChange, Cursor, Diff, Root, Value, load_value};
+use crate::repo::read::ChunkReader;
+use crate::repo::{RepoError, Repository};
+use crate::snapshot::{Account, Outcome};
+use crate::wire::Reader;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+
+/// Blocks of listings kept while browsing, in bytes.
+const CACHE: usize = 16 << 20;
+
+/// Why a snapshot could not be looked into.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BrowseError {
+    /// The repository could not be read.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// Where the bytes were to go did not take them.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl BrowseError {
+    /// Returns what a caller can decide on.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Repo(error) => error.kind(),
+            Self::Output(_) => Kind::Io,
+        }
+    }
+
+    /// Returns what the person can do, if anything.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Repo(error) => error.hint(),
+            Self::Output(_) => None,
+        }
+    }
+}
+
+impl From<Corrupt> for BrowseError {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Repo(corrupt.into())
+    }
+}
+
+/// Receives entries; [`ControlFlow::Break`] ends the walk.
+pub type Each<'a> = dyn FnMut(StoredPath, Node) -> ControlFlow<()> + 'a;
+
+/// One difference between two listings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "handed out one at a time, never stored")]
+pub enum Change {
+    /// Only the new listing has it.
+    Added(Node),
+    /// Only the old listing has it.
+    Removed(Node),
+    /// Both have it, and it differs.
+    Modified {
+        /// In the old listing.
+        old: Node,
+        /// In the new listing.
+        new: Node,
+    },
+}
+
+fn reader(repo: &Repository) -> ChunkReader<'_> {
+    ChunkReader::new(repo, ChunkKind::Listing, CACHE)
+}
+
+/// Hands out `base` itself and everything below it, in order.
+pub fn walk(
+    repo: &Repository,
+    root: &Root,
+    base: &StoredPath,
+    each: &mut Each<'_>,
+) -> Result<(), BrowseError> {
+    let reader = reader(repo);
+    let mut cursor = Cursor::new(&reader, *root, repo.leaf_target());
+    let (start, end) = subtree(base);
+    cursor.range(start, end)?;
+    while let Some((path, node)) = next(&mut cursor)? {
+        if each(path, node).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn next(cursor: &mut Cursor<'_, ChunkReader<'_>>) -> Result<Option<(StoredPath, Node)>, BrowseError> {
+    let Some(path) = cursor.next()?.map(|entry| StoredPath::from_key(entry.key)).transpose()? else {
+        return Ok(None);
+    };
+    let value = cursor.load(MAX_NODE_VALUE)?.unwrap_or_default();
+    Ok(Some((path, decode_node(&value)?)))
+}
+
+/// Hands out the entries right below `dir`, in order, seeking over what is below them.
+pub fn children(
+    repo: &Repository,
+    root: &Root,
+    dir: &StoredPath,
+    each: &mut Each<'_>,
+) -> Result<(), BrowseError> {
+    let reader = reader(repo);
+    let mut cursor = Cursor::new(&reader, *root, repo.leaf_target());
+    let (start, end) = subtree(dir);
+    cursor.range(start, end.clone())?;
+    let depth = dir.components().count();
+    while let Some((path, node)) = next(&mut cursor)? {
+        let below = path.components().count() - depth;
+        if below == 1 && each(path.clone(), node.clone()).is_break() {
+            break;
+        }
+        if below == 1 && node.is_directory() {
+            if let (_, Some(after)) = subtree(&path) {
+                cursor.range(&after, end.clone())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the entry at a path, if there is one.
+pub fn find_entry(repo: &Repository, root: &Root, path: &StoredPath) -> Result<Option<Node>, BrowseError> {
+    let reader = reader(repo);
+    let mut cursor = Cursor::new(&reader, *root, repo.leaf_target());
+    cursor.range(path.as_key(), None)?;
+    Ok(next(&mut cursor)?.filter(|(found, _)| found == path).map(|(_, node)| node))
+}
+
+/// Writes the bytes of a file, holes as zeros; every chunk is verified before it is written.
+pub fn read_content(repo: &Repository, node: &Node, out: &mut dyn Write) -> Result<(), BrowseError> {
+    let Body::File { size, holes, content } = &node.body else { return Ok(()) };
+    let listing = reader(repo);
+    let data = ChunkReader::new(repo, ChunkKind::Data, CACHE);
+    let mut parts = ContentReader::new(&listing, content);
+    let (mut at, mut holes) = (0u64, holes.iter().peekable());
+    let mut fill = |at: &mut u64, out: &mut dyn Write| -> io::Result<Option<u64>> {
+        while let Some(hole) = holes.next_if(|hole| hole.start == *at) {
+            write_zeros(out, hole.end - hole.start)?;
+            *at = hole.end;
+        }
+        Ok(holes.peek().map(|hole| hole.start))
+    };
+    while let Some((_, part)) = parts.next()? {
+        let chunk = data.read(&part.id, MAX_CHUNK)?;
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            let until_hole = fill(&mut at, out)?.map_or(u64::MAX, |hole| hole - at);
+            let len = rest.len().min(usize::try_from(until_hole).unwrap_or(usize::MAX));
+            out.write_all(&rest[..len])?;
+            rest = &rest[len..];
+            at += len as u64;
+        }
+    }
+    fill(&mut at, out)?;
+    if at != *size {
+        return Err(Corrupt::new("file", format!("{at} bytes came out instead of {size}")).into());
+    }
+    Ok(())
+}
+
+fn write_zeros(out: &mut dyn Write, mut len: u64) -> io::Result<()> {
+    let zeros = [0; 16 << 10];
+    while len > 0 {
+        let now = len.min(zeros.len() as u64);
+        out.write_all(&zeros[..now as usize])?;
+        len -= now;
+    }
+    Ok(())
+}
+
+/// Returns the extended attributes of an entry.
+pub fn xattrs(repo: &Repository, node: &Node) -> Result<XattrSet, BrowseError> {
+    Ok(load_xattrs(&reader(repo), &node.xattrs)?)
+}
+
+/// Hands out the differences of two listings, in order; equal subtrees are not read.
+pub fn diff(
+    repo: &Repository,
+    old: &Root,
+    new: &Root,
+    each: &mut dyn FnMut(StoredPath, Change) -> ControlFlow<()>,
+) -> Result<(), BrowseError> {
+    let reader = reader(repo);
+    let mut diff = Diff::new((&reader, *old), (&reader, *new), repo.leaf_target());
+    while let Some(change) = diff.next()? {
+        let (key, change) = match change {
+            MapChange::Added { key, new } => (key, Change::Added(load_node(&reader, new)?)),
+            MapChange::Removed { key, old } => (key, Change::Removed(load_node(&reader, old)?)),
+            MapChange::Changed { key, old, new } => {
+                (key, Change::Modified { old: load_node(&reader, old)?, new: load_node(&reader, new)? })
+            }
+        };
+        if each(StoredPath::from_key(key)?, change).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn load_node(reader: &ChunkReader<'_>, value: Value<'_>) -> Result<Node, BrowseError> {
+    Ok(decode_node(&load_value(reader, value, MAX_NODE_VALUE)?)?)
+}
+
+/// Hands out every entry of an account that had a problem: listing key, outcome, text.
+pub fn problems(
+    repo: &Repository,
+    account: &Account,
+    each: &mut dyn FnMut(&[u8], Outcome, String),
+) -> Result<(), BrowseError> {
+    let reader = reader(repo);
+    let mut cursor = Cursor::new(&reader, account.problems, repo.leaf_target());
+    while let Some(key) = cursor.next()?.map(|entry| entry.key.to_vec()) {
+        let value = cursor.load(MAX_BODY.into())?.unwrap_or_default();
+        let mut value = Reader::new("problem", &value);
+        let code = value.u8()?;
+        let outcome =
+            Outcome::from_code(code).ok_or_else(|| value.corrupt(format!("outcome {code} is unknown")))?;
+        let message = value.text(crate::format::MAX_LIST, "message")?;
+        value.finish()?;
+        each(&key, outcome, message);
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Reading packs whole: name, header, directory, every block, every chunk. One block in memory per thread.
+
+use super::structure::stop_if_asked;
+use super::{CheckError, CheckOptions, CheckReport, Finding, ReadData, Severity, StoredPacks};
+use crate::crypto::CryptoError;
+use crate::error::Kind;
+use crate::format::{HEADER_LEN, MAX_PACK, MAX_PACK_DIRECTORY, PACK_TRAILER_LEN};
+use crate::id::ObjectId;
+use crate::pack::reader::{BlockReader, PackKey};
+use crate::progress::{Event, Events};
+use crate::repo::write::lock;
+use crate::repo::{RepoError, Repository};
+use crate::storage::Name;
+use rayon::prelude::*;
+use std::sync::Mutex;
+
+/// What is wrong in a pack: where, and what.
+struct Fault {
+    offset: Option<u64>,
+    message: String,
+}
+
+/// Reads the chosen packs.
+pub(super) fn read(
+    repo: &Repository,
+    packs: &StoredPacks,
+    options: &CheckOptions,
+    report: &mut CheckReport,
+    events: &dyn Events,
+) -> Result<(), CheckError> {
+    let chosen: Vec<_> = packs.iter().filter(|(id, _)| is_chosen(id, options)).copied().collect();
+    let bytes = chosen.iter().map(|(_, len)| len).sum();
+    events.event(Event::Expect { entries: chosen.len() as u64, bytes, complete: true });
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build();
+    let pool = pool.map_err(|error| RepoError::Internal(format!("threads: {error}")))?;
+    let shared = Mutex::new(report);
+    pool.install(|| {
+        chosen.par_iter().try_for_each(|(id, len)| -> Result<(), CheckError> {
+            stop_if_asked(events)?;
+            let faults = one(repo, *id, *len, events)?;
+            let mut report = lock(&shared);
+            report.packs_read += 1;
+            report.bytes_read += len;
+            for fault in faults {
+                report.find(Finding {
+                    severity: Severity::Damage,
+                    object: Name::pack(*id).to_string(),
+                    offset: fault.offset,
+                    message: fault.message,
+                    hits: Vec::new(),
+                });
+            }
+            Ok(())
+        })
+    })
+}
+
+fn is_chosen(id: &ObjectId, options: &CheckOptions) -> bool {
+    let percent = match options.data {
+        ReadData::Nothing => return false,
+        ReadData::All => return true,
+        ReadData::Percent(percent) => percent,
+    };
+    let hash = blake3::Hasher::new().update(&options.seed.to_le_bytes()).update(id.as_bytes()).finalize();
+    let word = hash.as_bytes().first_chunk::<4>().map_or(0, |word| u32::from_le_bytes(*word));
+    word % 100 < u32::from(percent)
+}
+
+/// Reads one pack and returns what is wrong with it. A pack that cannot be read for other reasons than
+/// damage ends the check.
+fn one(repo: &Repository, id: ObjectId, len: u64, events: &dyn Events) -> Result<Vec<Fault>, CheckError> {
+    let name = Name::pack(id);
+    let fault = |offset: Option<u64>, message: String| vec![Fault { offset, message }];
+    let get = |range| repo.storage().get(&name, range).map_err(RepoError::from);
+    let least = (HEADER_LEN + PACK_TRAILER_LEN) as u64;
+    if !(least..=MAX_PACK).contains(&len) {
+        return Ok(fault(None, format!("a pack cannot have {len} bytes")));
+    }
+    let mut hasher = blake3::Hasher::new();
+    let header = match get(0..HEADER_LEN as u64) {
+        Ok(header) => header,
+        Err(error) if error.kind() == Kind::Integrity => return Ok(fault(None, error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    hasher.update(&header);
+    let trailer_at = len - PACK_TRAILER_LEN as u64;
+    let trailer = get(trailer_at..len)?;
+    let opened = PackKey::open_any(&repo.objects.keyring, &header).map_err(|error| (0, error)).and_then(
+        |(key, kind)| match key.directory_len(&trailer, len) {
+            Ok(directory_len) => Ok((key, kind, directory_len)),
+            Err(error) => Err((trailer_at, error)),
+        },
+    );
+    let (key, kind, directory_len) = match opened {
+        Ok(opened) => opened,
+        Err((_, CryptoError::NotEntitled(_))) => return Ok(Vec::new()),
+        Err((offset, error)) => return Ok(fault(Some(offset), error.to_string())),
+    };
+    if directory_len > u64::from(MAX_PACK_DIRECTORY) * 2 {
+        return Ok(fault(Some(trailer_at), "its directory is longer than any may be".into()));
+    }
+    let directory_at = trailer_at - directory_len;
+    let sealed = get(directory_at..trailer_at)?;
+    let directory = match key.directory(&mut sealed.clone(), len) {
+        Ok(directory) => directory,
+        Err(error) => return Ok(fault(Some(directory_at), error.to_string())),
+    };
+    let mut faults = Vec::new();
+    let mut reader = BlockReader::new().map_err(RepoError::from)?;
+    for (number, block) in directory.blocks().iter().enumerate() {
+        stop_if_asked(events)?;
+        let range = directory.range_of(number).unwrap_or_default();
+        let offset = Some(range.start);
+        let bytes = get(range)?;
+        hasher.update(&bytes);
+        match reader.open(&key, number as u32, block.codec, block.plain_len, &bytes) {
+            Err(error) => faults.push(Fault { offset, message: format!("block {number}: {error}") }),
+            Ok(plain) => {
+                let mut at = 0;
+                for chunk in directory.chunks_of(number) {
+                    let end = at + chunk.len as usize;
+                    if repo.namer.name(kind.chunks(), &plain[at..end]) != chunk.id {
+                        let message = format!("block {number}: chunk {} is not what its name says", chunk.id);
+                        faults.push(Fault { offset, message });
+                    }
+                    at = end;
+                }
+            }
+        }
+        events.event(Event::Done { entries: 0, bytes: bytes.len() as u64, path: None });
+    }
+    hasher.update(&sealed).update(&trailer);
+    if hasher.finalize().as_bytes() != id.as_bytes() && faults.is_empty() {
+        faults.extend(fault(None, "its bytes do not hash to its name".into()));
+    }
+    events.event(Event::Done { entries: 1, bytes: 0, path: None });
+    Ok(faults)
+}

@@ -1,0 +1,171 @@
+//! Check: whether every snapshot can be restored, and if not, what is hit.
+//!
+//! - *Structure*: configuration, slots, names of all objects; every segment; for every pack its length and
+//!   that a segment names it; for every snapshot every node of its listings, and that every chunk they
+//!   refer to is in a pack that is there. Each node is read once, however many snapshots share it.
+//! - *Data*: packs are read whole: name, header, directory, every block, every chunk.
+//!
+//! Memory is bounded: visited nodes are remembered in a set of 64-bit words of their (keyed, random)
+//! names, at most [`structure::VISITED`] of them; beyond that a shared node may be read twice.
+
+mod data;
+mod hits;
+mod structure;
+
+use crate::error::Kind;
+use crate::id::ObjectId;
+use crate::progress::{Event, Events, Phase};
+use crate::repo::{RepoError, Repository};
+
+/// Findings that a report carries at most.
+pub const REPORTED: usize = 1000;
+
+/// How much stored data to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadData {
+    /// None.
+    Nothing,
+    /// So many per cent of the packs, chosen by the seed.
+    Percent(u8),
+    /// Everything.
+    All,
+}
+
+/// How far to look.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckOptions {
+    /// How much stored data to read.
+    pub data: ReadData,
+    /// Chooses the packs of a sample.
+    pub seed: u64,
+    /// Threads that read packs; at least 1.
+    pub threads: usize,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something to know; nothing is lost.
+    Notice,
+    /// An object that is none of the format's.
+    Foreign,
+    /// Something is damaged, forged or missing.
+    Damage,
+}
+
+/// One thing a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The object, by name.
+    pub object: String,
+    /// Byte offset in it, where one is known.
+    pub offset: Option<u64>,
+    /// What is wrong.
+    pub message: String,
+    /// What it hits: `snapshot 1a2b3c4d: home/ann/x`; the first few.
+    pub hits: Vec<String>,
+}
+
+/// What a check looked at and found.
+#[derive(Clone, Debug, Default)]
+pub struct CheckReport {
+    /// Snapshots that were walked.
+    pub snapshots: u64,
+    /// Packs there are.
+    pub packs: u64,
+    /// Packs that were read whole.
+    pub packs_read: u64,
+    /// Their bytes.
+    pub bytes_read: u64,
+    /// The first [`REPORTED`] findings.
+    pub findings: Vec<Finding>,
+    /// How many there were.
+    pub findings_total: u64,
+    /// How many of them are damage.
+    pub damage_total: u64,
+}
+
+impl CheckReport {
+    /// Returns whether nothing is damaged.
+    pub fn is_sound(&self) -> bool {
+        self.damage_total == 0
+    }
+
+    fn find(&mut self, finding: Finding) {
+        self.findings_total += 1;
+        self.damage_total += u64::from(finding.severity == Severity::Damage);
+        if self.findings.len() < REPORTED {
+            self.findings.push(finding);
+        }
+    }
+
+    fn damage(&mut self, object: impl ToString, message: impl ToString) {
+        self.find(Finding {
+            severity: Severity::Damage,
+            object: object.to_string(),
+            offset: None,
+            message: message.to_string(),
+            hits: Vec::new(),
+        });
+    }
+}
+
+/// Why a check could not be carried out; what it *finds* is no error.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// The repository could not be read at all.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+}
+
+impl CheckError {
+    /// Returns what a caller can decide on.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Repo(error) => error.kind(),
+        }
+    }
+
+    /// Returns what the person can do, if anything.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Repo(error) => error.hint(),
+        }
+    }
+}
+
+/// Checks the repository.
+pub fn run(
+    repo: &Repository,
+    options: &CheckOptions,
+    events: &dyn Events,
+) -> Result<CheckReport, CheckError> {
+    events.event(Event::Phase(Phase::Structure));
+    let mut report = CheckReport::default();
+    let packs = structure::packs(repo, &mut report)?;
+    structure::segments(repo, &packs, &mut report, events)?;
+    structure::snapshots(repo, &packs, &mut report, events)?;
+    if options.data != ReadData::Nothing {
+        events.event(Event::Phase(Phase::Data));
+        data::read(repo, &packs, options, &mut report, events)?;
+    }
+    hits::locate(repo, &mut report, events)?;
+    Ok(report)
+}
+
+/// Packs that are stored, sorted by name, with their lengths: 40 bytes each.
+pub(crate) type StoredPacks = Vec<(ObjectId, u64)>;
+
+/// Turns an error that means damage into a finding; others end the check.
+fn damage_or(error: RepoError, object: impl ToString, report: &mut CheckReport) -> Result<(), CheckError> {
+    match error.kind() {
+        Kind::Integrity | Kind::TooNew | Kind::Missing => {
+            report.damage(object, error);
+            Ok(())
+        }
+        _ => Err(error.into()),
+    }
+}

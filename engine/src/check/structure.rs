@@ -1,0 +1,228 @@
+//! Names, segments, listings: everything but the data itself.
+
+use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or};
+use crate::crypto::header::ObjectKind;
+use crate::crypto::keyring::ChunkKind;
+use crate::id::ObjectId;
+use crate::index::{PackNo, Segment};
+use crate::listing::{Body, ContentReader, MAX_NODE_VALUE, Node, StoredPath, Xattrs, decode_node};
+use crate::map::{Change, Diff, Root, load_value};
+use crate::progress::{Event, Events};
+use crate::repo::read::ChunkReader;
+use crate::repo::{RepoError, Repository};
+use crate::storage::{Family, Name};
+use std::collections::HashMap;
+
+/// Lists every object: foreign names are findings; returns the packs.
+pub(super) fn packs(repo: &Repository, report: &mut CheckReport) -> Result<StoredPacks, CheckError> {
+    let mut packs = StoredPacks::new();
+    for family in Family::ALL {
+        let mut each = |name: Name, len: u64| {
+            if family == Family::Packs {
+                packs.extend(name.object_id().map(|id| (id, len)));
+            }
+            Ok(())
+        };
+        let mut foreign = Vec::new();
+        let listed = repo.storage().list(family, &mut each, &mut |name| {
+            if foreign.len() < super::REPORTED {
+                foreign.push(name.to_owned());
+            }
+        });
+        listed.map_err(RepoError::from)?;
+        for object in foreign {
+            let message = "it is no object of this format; it is left alone".to_owned();
+            let severity = Severity::Foreign;
+            report.find(Finding { severity, object, offset: None, message, hits: Vec::new() });
+        }
+    }
+    packs.sort_unstable();
+    report.packs = packs.len() as u64;
+    Ok(packs)
+}
+
+/// Opens every segment; each pack it names must be there, with its length.
+pub(super) fn segments(
+    repo: &Repository,
+    packs: &StoredPacks,
+    report: &mut CheckReport,
+    events: &dyn Events,
+) -> Result<(), CheckError> {
+    let mut ids = Vec::new();
+    let mut each = |name: Name, _: u64| {
+        ids.extend(name.object_id());
+        Ok(())
+    };
+    repo.storage().list(Family::Segments, &mut each, &mut |_| {}).map_err(RepoError::from)?;
+    let mut named = vec![false; packs.len()];
+    for id in ids {
+        stop_if_asked(events)?;
+        let name = Name::segment(id);
+        let opened = repo.objects.get(ObjectKind::Segment, &name);
+        let segment = match opened.and_then(|plain| Ok(Segment::decode(&plain)?)) {
+            Ok(segment) => segment,
+            Err(error) => {
+                damage_or(error, &name, report)?;
+                continue;
+            }
+        };
+        for pack in segment.packs {
+            match packs.binary_search_by_key(&pack.id, |(id, _)| *id) {
+                Ok(place) => {
+                    named[place] = true;
+                    let len = packs[place].1;
+                    if len != pack.stored_len {
+                        let wrong = format!("{len} bytes are stored, {} were written", pack.stored_len);
+                        report.damage(Name::pack(pack.id), wrong);
+                    }
+                }
+                Err(_) if repo.index()?.is_removed(&pack.id).map_err(RepoError::from)? => {}
+                Err(_) => report.damage(Name::pack(pack.id), format!("missing, but {name} names it")),
+            }
+        }
+    }
+    let unnamed = named.iter().filter(|named| !**named).count();
+    if unnamed > 0 {
+        report.find(Finding {
+            severity: Severity::Notice,
+            object: "packs".into(),
+            offset: None,
+            message: format!(
+                "{unnamed} are in no segment: an interrupted run left them, the next backup takes them up"
+            ),
+            hits: Vec::new(),
+        });
+    }
+    Ok(())
+}
+
+/// Walks the listings of every snapshot. Each is compared with the one before of the same module: what
+/// both share was walked already.
+pub(super) fn snapshots(
+    repo: &Repository,
+    packs: &StoredPacks,
+    report: &mut CheckReport,
+    events: &dyn Events,
+) -> Result<(), CheckError> {
+    let (snapshots, faults) = repo.catalog()?;
+    for (id, fault) in faults {
+        damage_or(fault, Name::snapshot(id), report)?;
+    }
+    let reader = ChunkReader::new(repo, ChunkKind::Listing, 16 << 20);
+    let mut walk = Walk { repo, packs, reader: &reader, present: HashMap::new() };
+    let mut before: HashMap<(String, Vec<Vec<u8>>), Root> = HashMap::new();
+    for (id, snapshot) in snapshots {
+        report.snapshots += 1;
+        for account in snapshot.accounts {
+            let group = (account.module.clone(), account.sources.clone());
+            let roots = account.listings.iter().map(|(_, root)| *root).chain([account.problems]);
+            for (number, root) in roots.enumerate() {
+                let known = if number == 0 {
+                    before.get(&group).copied().unwrap_or(Root::EMPTY)
+                } else {
+                    Root::EMPTY
+                };
+                let is_listing = number < account.listings.len();
+                let walked = walk.listing(known, root, is_listing, &id, report, events);
+                match walked {
+                    Ok(()) if number == 0 => drop(before.insert(group.clone(), root)),
+                    Ok(()) => {}
+                    Err(error) => damage_or(error, format!("snapshot {}", id.short()), report)?,
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Walk<'a> {
+    repo: &'a Repository,
+    packs: &'a StoredPacks,
+    reader: &'a ChunkReader<'a>,
+    /// Whether the pack of a number is stored: one entry per pack.
+    present: HashMap<PackNo, bool>,
+}
+
+impl Walk<'_> {
+    fn listing(
+        &mut self,
+        known: Root,
+        root: Root,
+        is_listing: bool,
+        snapshot: &ObjectId,
+        report: &mut CheckReport,
+        events: &dyn Events,
+    ) -> Result<(), RepoError> {
+        let mut diff = Diff::new((self.reader, known), (self.reader, root), self.repo.leaf_target());
+        let mut entries = 0;
+        while let Some(change) = diff.next()? {
+            let (key, value) = match change {
+                Change::Added { key, new } | Change::Changed { key, new, .. } => (key, new),
+                Change::Removed { .. } => continue,
+            };
+            if !is_listing {
+                continue;
+            }
+            let path = StoredPath::from_key(key)?;
+            let node = decode_node(&load_value(self.reader, value, MAX_NODE_VALUE)?)?;
+            if let Err(error) = self.node(&node) {
+                let finding = Finding {
+                    severity: Severity::Damage,
+                    object: format!("snapshot {}", snapshot.short()),
+                    offset: None,
+                    message: error.to_string(),
+                    hits: vec![hit(snapshot, &path)],
+                };
+                match error.kind() {
+                    crate::error::Kind::Integrity => report.find(finding),
+                    _ => return Err(error),
+                }
+            }
+            entries += 1;
+            if entries % 1024 == 0 {
+                events.event(Event::Done { entries: 1024, bytes: 0, path: Some(path.to_slashes()) });
+                stop_if_asked(events)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that everything a node refers to is in a pack that is stored.
+    fn node(&mut self, node: &Node) -> Result<(), RepoError> {
+        if let Xattrs::Chunk { .. } = &node.xattrs {
+            crate::listing::load_xattrs(self.reader, &node.xattrs)?;
+        }
+        let Body::File { content, .. } = &node.body else { return Ok(()) };
+        let mut parts = ContentReader::new(self.reader, content);
+        while let Some((_, part)) = parts.next()? {
+            let mut locations = self.repo.index()?.copies(&part.id)?.into_iter();
+            let mut any = false;
+            while let (false, Some(location)) = (any, locations.next()) {
+                any = u64::from(location.place.len) == part.len && self.is_present(location.pack)?;
+            }
+            if !any {
+                return Err(RepoError::MissingChunk { id: part.id });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_present(&mut self, pack: PackNo) -> Result<bool, RepoError> {
+        if let Some(present) = self.present.get(&pack) {
+            return Ok(*present);
+        }
+        let id = self.repo.pack_info(pack)?.id;
+        let present = self.packs.binary_search_by_key(&id, |(id, _)| *id).is_ok();
+        self.present.insert(pack, present);
+        Ok(present)
+    }
+}
+
+/// Names an entry of a snapshot, for people.
+pub(super) fn hit(snapshot: &ObjectId, path: &StoredPath) -> String {
+    format!("snapshot {}: {}", snapshot.short(), String::from_utf8_lossy(&path.to_slashes()))
+}
+
+pub(super) fn stop_if_asked(events: &dyn Events) -> Result<(), RepoError> {
+    if events.cancelled() { Err(RepoError::Cancelled) } else { Ok(()) }
+}

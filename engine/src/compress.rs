@@ -1,0 +1,216 @@
+//! zstd or raw, whichever is smaller; bounded decompression; a cheap test for what does not compress.
+//!
+//! One frame per buffer, its content size present, no dictionary. Contexts are kept by the user
+//! ([`Compressor`], [`Decompressor`]): creating one costs more than a small block. Decoding is at once
+//! into a buffer of exactly the expected length, so a hostile frame cannot ask for more.
+
+use crate::error::Corrupt;
+use std::io;
+use zstd::zstd_safe::{CParameter, get_error_name, get_frame_content_size};
+
+/// How a block or body is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// As it is.
+    Raw,
+    /// One zstd frame (RFC 8878).
+    Zstd,
+}
+
+impl Codec {
+    /// Returns the stored code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Raw => 0,
+            Self::Zstd => 1,
+        }
+    }
+
+    /// Reads a stored code.
+    pub fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Raw),
+            1 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// How hard to compress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Not at all.
+    Off,
+    /// zstd at this level, 1 to 22.
+    Zstd(i32),
+}
+
+/// Compresses buffers, one after another.
+pub struct Compressor {
+    level: Level,
+    context: zstd::bulk::Compressor<'static>,
+    probe: zstd::bulk::Compressor<'static>,
+    buffer: Vec<u8>,
+}
+
+impl Compressor {
+    /// Makes a compressor for `level`.
+    pub fn new(level: Level) -> io::Result<Self> {
+        let zstd_level = match level {
+            Level::Off => 1,
+            Level::Zstd(level) => level.clamp(1, 22),
+        };
+        let context = zstd::bulk::Compressor::new(zstd_level)?;
+        let mut probe = zstd::bulk::Compressor::new(1)?;
+        probe.set_parameter(CParameter::CompressionLevel(-5))?;
+        Ok(Self { level, context, probe, buffer: Vec::new() })
+    }
+
+    /// Returns `plain` coded the shorter way.
+    ///
+    /// The result borrows either `plain` or a buffer of this compressor.
+    pub fn code<'a>(&'a mut self, plain: &'a [u8]) -> io::Result<(Codec, &'a [u8])> {
+        if self.level == Level::Off || plain.len() < 32 || !self.is_promising(plain)? {
+            return Ok((Codec::Raw, plain));
+        }
+        self.buffer.clear();
+        self.buffer.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        self.context.compress_to_buffer(plain, &mut self.buffer)?;
+        if self.buffer.len() < plain.len() {
+            Ok((Codec::Zstd, &self.buffer))
+        } else {
+            Ok((Codec::Raw, plain))
+        }
+    }
+
+    /// Guesses from samples whether compressing is worth its time: the fastest level must save a
+    /// fiftieth of one of five 4 KiB samples. Wrong guesses cost space or time, never data.
+    fn is_promising(&mut self, plain: &[u8]) -> io::Result<bool> {
+        const SAMPLE: usize = 4096;
+        const SAMPLES: usize = 5;
+        if plain.len() < 4 * SAMPLE * SAMPLES {
+            return Ok(true);
+        }
+        let step = (plain.len() - SAMPLE) / (SAMPLES - 1);
+        for start in (0..SAMPLES).map(|n| n * step) {
+            self.buffer.clear();
+            self.buffer.reserve(zstd::zstd_safe::compress_bound(SAMPLE));
+            self.probe.compress_to_buffer(&plain[start..start + SAMPLE], &mut self.buffer)?;
+            if self.buffer.len() < SAMPLE - SAMPLE / 50 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Decompresses buffers, one after another, never beyond the length it is told.
+pub struct Decompressor {
+    context: zstd::bulk::Decompressor<'static>,
+}
+
+impl Decompressor {
+    /// Makes a decompressor.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { context: zstd::bulk::Decompressor::new()? })
+    }
+
+    /// Appends the plain bytes of `coded` to `plain`: exactly `plain_len` of them, from exactly one frame.
+    pub fn decode(
+        &mut self,
+        codec: Codec,
+        coded: &[u8],
+        plain_len: usize,
+        plain: &mut Vec<u8>,
+    ) -> Result<(), Corrupt> {
+        let corrupt = |wrong: String| Corrupt::new("compressed data", wrong);
+        match codec {
+            Codec::Raw if coded.len() == plain_len => {
+                plain.extend_from_slice(coded);
+                Ok(())
+            }
+            Codec::Raw => Err(corrupt(format!("{} raw bytes instead of {plain_len}", coded.len()))),
+            Codec::Zstd => {
+                let frame = zstd::zstd_safe::find_frame_compressed_size(coded)
+                    .map_err(|code| corrupt(get_error_name(code).to_owned()))?;
+                if frame != coded.len() {
+                    return Err(corrupt(format!("{} bytes after the frame", coded.len() - frame)));
+                }
+                if get_frame_content_size(coded).ok().flatten() != Some(plain_len as u64) {
+                    return Err(corrupt(format!("the frame does not say that it holds {plain_len} bytes")));
+                }
+                let mut out = Vec::with_capacity(plain_len);
+                let len = self
+                    .context
+                    .decompress_to_buffer(coded, &mut out)
+                    .map_err(|error| corrupt(error.to_string()))?;
+                if len != plain_len {
+                    return Err(corrupt(format!("{len} bytes came out instead of {plain_len}")));
+                }
+                if plain.is_empty() {
+                    *plain = out;
+                } else {
+                    plain.extend_from_slice(&out);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn round_trip(level: Level, plain: &[u8]) -> (Codec, usize) {
+        let mut compressor = Compressor::new(level).unwrap();
+        let (codec, coded) = compressor.code(plain).unwrap();
+        let mut back = Vec::new();
+        Decompressor::new().unwrap().decode(codec, coded, plain.len(), &mut back).unwrap();
+        assert_eq!(back, plain);
+        (codec, coded.len())
+    }
+
+    #[test]
+    fn text_shrinks_and_noise_stays_as_it_is() {
+        let text = b"the same line again and again\n".repeat(10_000);
+        assert_eq!(round_trip(Level::Zstd(3), &text).0, Codec::Zstd);
+        assert_eq!(round_trip(Level::Off, &text), (Codec::Raw, text.len()));
+        let mut noise = vec![0; 300_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        assert_eq!(round_trip(Level::Zstd(3), &noise), (Codec::Raw, noise.len()));
+        for level in [1, 19, 22] {
+            assert_eq!(round_trip(Level::Zstd(level), &text).0, Codec::Zstd);
+        }
+    }
+
+    #[test]
+    fn a_frame_must_hold_exactly_what_is_expected() {
+        let plain = vec![7; 100_000];
+        let mut compressor = Compressor::new(Level::Zstd(3)).unwrap();
+        let coded = compressor.code(&plain).unwrap().1.to_vec();
+        let mut decompressor = Decompressor::new().unwrap();
+        let mut decode = |coded: &[u8], len| decompressor.decode(Codec::Zstd, coded, len, &mut Vec::new());
+        assert!(decode(&coded, plain.len()).is_ok());
+        assert!(decode(&coded, plain.len() - 1).is_err());
+        assert!(decode(&coded, plain.len() + 1).is_err());
+        assert!(decode(&coded[..coded.len() - 1], plain.len()).is_err());
+        assert!(decode(&[&coded[..], &[0]].concat(), plain.len()).is_err());
+        assert!(decode(&[&coded[..], &coded[..]].concat(), plain.len() * 2).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_round_trip(plain in proptest::collection::vec(any::<u8>(), 0..3000), level in 1..6) {
+            round_trip(Level::Zstd(level), &plain);
+        }
+
+        #[test]
+        fn hostile_frames_are_refused_without_harm(coded in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut plain = Vec::new();
+            let _ = Decompressor::new().unwrap().decode(Codec::Zstd, &coded, 1000, &mut plain);
+            prop_assert!(plain.len() <= 1000);
+        }
+    }
+}

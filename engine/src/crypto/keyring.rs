@@ -1,0 +1,193 @@
+//! What the roots of one repository are used for: one derived key per use and epoch.
+
+use super::header::{Header, ObjectKind, SaltKind};
+use super::roots::{Bundle, Root};
+use super::seal::ObjectKey;
+use super::{CryptoError, Secret, derive, random};
+use crate::id::{ChunkId, ClientId, RepoId, SessionId};
+use std::sync::atomic::{AtomicU64, Ordering};
+use zeroize::Zeroizing;
+
+/// Newest key epoch that this build writes.
+const EPOCH: u32 = 1;
+
+/// The keys of one repository, as far as the opened slot holds their roots.
+pub struct Keyring {
+    repo: RepoId,
+    bundle: Bundle,
+    hedge: Secret,
+    salts: AtomicU64,
+}
+
+/// Which chunks an id is of; each kind has its own naming key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ChunkKind {
+    /// File contents and dumps.
+    Data,
+    /// Map nodes, lists and attribute sets.
+    Listing,
+    /// Everything of a secret section.
+    Secrets,
+}
+
+impl ObjectKind {
+    /// Returns the context string and the root of the key for objects of this kind.
+    fn key_use(self) -> (&'static str, Root) {
+        match self {
+            Self::Config => ("dedup 2026-11-21 config", Root::Dedupe),
+            Self::Segment => ("dedup 2026-11-21 segment", Root::Dedupe),
+            Self::Session => ("dedup 2026-11-21 session", Root::Dedupe),
+            Self::Intent => ("dedup 2026-11-21 intent", Root::Dedupe),
+            Self::End => ("dedup 2026-11-21 end", Root::Dedupe),
+            Self::Progress => ("dedup 2026-11-21 progress", Root::Dedupe),
+            Self::Condemned => ("dedup 2026-11-21 condemned", Root::Dedupe),
+            Self::Generation => ("dedup 2026-11-21 generation", Root::Dedupe),
+            Self::Log => ("dedup 2026-11-21 log", Root::Dedupe),
+            Self::Epoch => ("dedup 2026-11-21 epoch", Root::Dedupe),
+            Self::Parity => ("dedup 2026-11-21 parity", Root::Dedupe),
+            Self::KeyChange => ("dedup 2026-11-21 key change", Root::Dedupe),
+            Self::DataPack => ("dedup 2026-11-21 data pack", Root::Read),
+            Self::ListingPack => ("dedup 2026-11-21 listing pack", Root::Read),
+            Self::Snapshot => ("dedup 2026-11-21 snapshot", Root::Read),
+            Self::Run => ("dedup 2026-11-21 run", Root::Read),
+            Self::SecretsPack => ("dedup 2026-11-21 secrets pack", Root::Secrets),
+        }
+    }
+}
+
+impl Keyring {
+    /// Takes the roots of an opened slot; DEDUPE of epoch 1 must be among them.
+    pub fn new(repo: RepoId, bundle: Bundle) -> Result<Self, CryptoError> {
+        let dedupe = bundle.get(Root::Dedupe, 1).ok_or(CryptoError::NotEntitled("the repository"))?;
+        let hedge = derive("dedup 2026-11-21 hedge", &dedupe[..]);
+        Ok(Self { repo, bundle, hedge, salts: AtomicU64::new(0) })
+    }
+
+    /// Returns the repository's id.
+    pub fn repo(&self) -> RepoId {
+        self.repo
+    }
+
+    /// Returns the roots.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Returns whether data, listings and snapshots can be read.
+    pub fn can_read(&self) -> bool {
+        self.bundle.holds(Root::Read)
+    }
+
+    /// Returns the identity under which this slot writes.
+    pub fn client(&self) -> Result<ClientId, CryptoError> {
+        let public = self.bundle.signer().ok_or(CryptoError::NotEntitled("writing (no signing key)"))?;
+        let hash = blake3::hash(&public);
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.as_bytes()[..16]);
+        Ok(ClientId::from_bytes(id))
+    }
+
+    /// Derives a further key from DEDUPE of epoch 1; `context` is one of those of `FORMAT.md` 4.1.
+    pub(crate) fn further(&self, context: &'static str) -> Result<Secret, CryptoError> {
+        let root = self.bundle.get(Root::Dedupe, 1).ok_or(CryptoError::NotEntitled("the repository"))?;
+        Ok(derive(context, &root[..]))
+    }
+
+    /// Returns the key that names chunks of a kind.
+    fn chunk_id_key(&self, kind: ChunkKind) -> Result<Secret, CryptoError> {
+        self.further(match kind {
+            ChunkKind::Data => "dedup 2026-11-21 chunk id data",
+            ChunkKind::Listing => "dedup 2026-11-21 chunk id listing",
+            ChunkKind::Secrets => "dedup 2026-11-21 chunk id secrets",
+        })
+    }
+
+    /// Returns what names chunks.
+    pub(crate) fn namer(&self) -> Result<Namer, CryptoError> {
+        Ok(Namer {
+            data: self.chunk_id_key(ChunkKind::Data)?,
+            listing: self.chunk_id_key(ChunkKind::Listing)?,
+            secrets: self.chunk_id_key(ChunkKind::Secrets)?,
+        })
+    }
+
+    /// Makes the key of a new object. `digest` is BLAKE3 of *everything* that will be sealed under it,
+    /// which must be fixed by now: so neither a cloned machine nor a broken generator can seal two
+    /// different things under one key.
+    pub fn sealer(
+        &self,
+        kind: ObjectKind,
+        session: Option<SessionId>,
+        digest: &blake3::Hash,
+    ) -> Result<ObjectKey, CryptoError> {
+        let count = self.salts.fetch_add(1, Ordering::Relaxed);
+        let random: [u8; 32] = random()?;
+        let salt = blake3::Hasher::new_keyed(&self.hedge)
+            .update(&random)
+            .update(digest.as_bytes())
+            .update(session.as_ref().map_or(&[0; 16][..], |session| session.as_bytes()))
+            .update(&count.to_le_bytes())
+            .finalize();
+        let header = Header::new(kind, SaltKind::Roots, EPOCH, salt.as_bytes());
+        Ok(ObjectKey::create(&self.kind_key(kind, EPOCH)?, self.repo, header))
+    }
+
+    /// Makes the key of a stored object from its header.
+    pub fn opener(&self, header: Header) -> Result<ObjectKey, CryptoError> {
+        match header.salt_kind() {
+            SaltKind::Roots => {
+                ObjectKey::open(&self.kind_key(header.kind(), header.epoch())?, self.repo, header)
+            }
+            SaltKind::X25519 => {
+                let what = header.kind().word().to_owned();
+                Err(CryptoError::TooNew(what, "it was sealed by a write-only client".into()))
+            }
+        }
+    }
+
+    fn kind_key(&self, kind: ObjectKind, epoch: u32) -> Result<Secret, CryptoError> {
+        let (context, root) = kind.key_use();
+        let secret = self.bundle.get(root, epoch).ok_or(match root {
+            Root::Secrets => CryptoError::NotEntitled("secrets"),
+            Root::Read => CryptoError::NotEntitled("data and snapshots"),
+            _ => CryptoError::NotEntitled("objects of a newer key epoch"),
+        })?;
+        Ok(derive(context, &secret[..]))
+    }
+
+    /// Returns the secret gear table: 256 words of the chunker's rolling hash.
+    pub(crate) fn gear(&self) -> Result<Zeroizing<Vec<u64>>, CryptoError> {
+        let key = self.further("dedup 2026-11-21 gear")?;
+        let mut bytes = Zeroizing::new([0u8; 2048]);
+        blake3::Hasher::new_keyed(&key).finalize_xof().fill(&mut bytes[..]);
+        let words = bytes.chunks_exact(8).filter_map(|word| word.first_chunk::<8>());
+        Ok(Zeroizing::new(words.map(|word| u64::from_le_bytes(*word)).collect()))
+    }
+}
+
+/// Names chunks: BLAKE3 of the plaintext, keyed by kind.
+#[derive(Clone)]
+pub struct Namer {
+    data: Secret,
+    listing: Secret,
+    secrets: Secret,
+}
+
+impl Namer {
+    /// Returns the name of a chunk.
+    pub fn name(&self, kind: ChunkKind, plain: &[u8]) -> ChunkId {
+        let key = match kind {
+            ChunkKind::Data => &self.data,
+            ChunkKind::Listing => &self.listing,
+            ChunkKind::Secrets => &self.secrets,
+        };
+        ChunkId::from_bytes(*blake3::keyed_hash(key, plain).as_bytes())
+    }
+}
+
+impl std::fmt::Debug for Keyring {
+    /// Shows which roots there are, never their bytes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyring").field("repo", &self.repo).field("bundle", &self.bundle).finish()
+    }
+}

@@ -1,0 +1,211 @@
+//! The roots: independent random secrets, each opening one class of objects. Normative: `FORMAT.md` 4.1.
+
+use super::{CryptoError, Secret, random};
+use crate::error::Corrupt;
+use crate::wire::{Put, Reader};
+use std::collections::BTreeMap;
+use zeroize::Zeroizing;
+
+/// Which root a secret is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Root {
+    /// Ids, gear table, map boundaries, configuration, segments, sessions, generations.
+    Dedupe,
+    /// Data packs, listing packs, snapshots.
+    Read,
+    /// Secrets packs.
+    Secrets,
+    /// The Ed25519 seed (RFC 8032) of one client; belongs to a slot.
+    Sign,
+    /// The X25519 private key (RFC 7748): opens what write-only clients sealed.
+    X25519Private,
+    /// The X25519 public key.
+    X25519Public,
+    /// The X25519 private key of one slot, to which the roots of later epochs are wrapped.
+    SlotX25519,
+}
+
+impl Root {
+    const ALL: [(u8, Self); 7] = [
+        (1, Self::Dedupe),
+        (2, Self::Read),
+        (3, Self::Secrets),
+        (4, Self::Sign),
+        (5, Self::X25519Private),
+        (6, Self::X25519Public),
+        (7, Self::SlotX25519),
+    ];
+
+    fn code(self) -> u8 {
+        Self::ALL.iter().find(|(_, root)| *root == self).map_or(0, |(code, _)| *code)
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| *known == code).map(|(_, root)| *root)
+    }
+}
+
+/// A set of roots by kind and epoch: what a slot wraps. Wiped when dropped.
+#[derive(Clone, Default)]
+pub struct Bundle {
+    roots: BTreeMap<(Root, u32), Secret>,
+}
+
+/// Plain bundles are padded to a multiple of this, so that a slot does not tell what it holds.
+const PADDING: usize = 512;
+/// Most roots in a bundle: enough for 1,000 epochs.
+const MAX_ROOTS: usize = 400;
+
+impl Bundle {
+    /// Draws every root of epoch 1 and a signing seed.
+    pub fn generate() -> Result<Self, CryptoError> {
+        let mut bundle = Self::default();
+        for root in [Root::Dedupe, Root::Read, Root::Secrets, Root::X25519Private] {
+            bundle.insert(root, 1, Zeroizing::new(random()?));
+        }
+        if let Some(private) = bundle.get(Root::X25519Private, 1) {
+            let private = x25519_dalek::StaticSecret::from(**private);
+            let public = x25519_dalek::PublicKey::from(&private);
+            bundle.insert(Root::X25519Public, 1, Zeroizing::new(public.to_bytes()));
+        }
+        bundle.renew_slot_secrets()?;
+        Ok(bundle)
+    }
+
+    /// Replaces what belongs to a slot alone: the signing seed, so that a new slot signs as a client
+    /// of its own, and the slot's key for later epochs.
+    pub fn renew_slot_secrets(&mut self) -> Result<(), CryptoError> {
+        self.insert(Root::Sign, 0, Zeroizing::new(random()?));
+        self.insert(Root::SlotX25519, 0, Zeroizing::new(random()?));
+        Ok(())
+    }
+
+    /// Returns which kinds of root it holds: bit n − 1 for type n.
+    pub fn contents(&self) -> u16 {
+        self.roots.keys().fold(0, |bits, (root, _)| bits | 1 << (root.code() - 1))
+    }
+
+    /// Returns whether contents like these (see [`Bundle::contents`]) can take over everything.
+    pub fn is_full(contents: u16) -> bool {
+        [Root::Dedupe, Root::Read, Root::Secrets, Root::X25519Private]
+            .iter()
+            .all(|root| contents & 1 << (root.code() - 1) != 0)
+    }
+
+    /// Returns whether contents like these include secrets.
+    pub fn holds_secrets(contents: u16) -> bool {
+        contents & 1 << (Root::Secrets.code() - 1) != 0
+    }
+
+    /// Returns the public half of the slot's own X25519 key.
+    pub(super) fn slot_public(&self) -> Option<[u8; 32]> {
+        let private = x25519_dalek::StaticSecret::from(**self.get(Root::SlotX25519, 0)?);
+        Some(x25519_dalek::PublicKey::from(&private).to_bytes())
+    }
+
+    /// Returns each root of an epoch with a check value that tells nothing of it.
+    pub fn checks(&self, epoch: u32) -> Vec<(u8, [u8; 32])> {
+        let of_epoch = self.roots.iter().filter(|((_, of), _)| *of == epoch);
+        of_epoch
+            .map(|((root, _), secret)| {
+                (root.code(), *super::derive("dedup 2026-11-21 epoch check", &secret[..]))
+            })
+            .collect()
+    }
+
+    /// Returns the Ed25519 public key of this slot's client.
+    pub fn signer(&self) -> Option<[u8; 32]> {
+        let seed = self.get(Root::Sign, 0)?;
+        Some(ed25519_dalek::SigningKey::from_bytes(seed).verifying_key().to_bytes())
+    }
+
+    /// Returns a copy without one kind of root.
+    #[must_use]
+    pub fn without(&self, root: Root) -> Self {
+        let roots = self.roots.iter().filter(|((kind, _), _)| *kind != root);
+        Self { roots: roots.map(|(key, secret)| (*key, secret.clone())).collect() }
+    }
+
+    /// Returns a root of an epoch.
+    pub fn get(&self, root: Root, epoch: u32) -> Option<&Secret> {
+        self.roots.get(&(root, epoch))
+    }
+
+    /// Returns whether a root of any epoch is there.
+    pub fn holds(&self, root: Root) -> bool {
+        self.roots.keys().any(|(kind, _)| *kind == root)
+    }
+
+    fn insert(&mut self, root: Root, epoch: u32, secret: Secret) {
+        self.roots.insert((root, epoch), secret);
+    }
+
+    /// Encodes the bundle, padded.
+    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let len = (10 + self.roots.len() * 37).next_multiple_of(PADDING);
+        // Sized at once: a vector that grows leaves copies of secrets behind.
+        let mut out = Zeroizing::new(Vec::with_capacity(len));
+        out.put_varint(self.roots.len() as u64);
+        for ((root, epoch), secret) in &self.roots {
+            out.put_u8(root.code());
+            out.put_u32(*epoch);
+            out.put(&secret[..]);
+        }
+        out.resize(len, 0);
+        out
+    }
+
+    /// Decodes a padded bundle.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let mut reader = Reader::new("key bundle", bytes);
+        let count = reader.count(MAX_ROOTS, 37, "roots")?;
+        let mut bundle = Self::default();
+        for _ in 0..count {
+            let code = reader.u8()?;
+            let root = Root::from_code(code).ok_or_else(|| reader.corrupt(format!("unknown root {code}")))?;
+            let epoch = reader.u32()?;
+            let secret = Zeroizing::new(reader.array()?);
+            if bundle.roots.last_key_value().is_some_and(|(last, _)| *last >= (root, epoch)) {
+                return Err(reader.corrupt("roots do not rise"));
+            }
+            bundle.insert(root, epoch, secret);
+        }
+        reader.zeros(reader.left())?;
+        reader.finish()?;
+        Ok(bundle)
+    }
+}
+
+impl std::fmt::Debug for Bundle {
+    /// Shows which roots there are, never their bytes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.roots.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_round_trips_and_never_shows_its_bytes() {
+        let bundle = Bundle::generate().unwrap();
+        let back = Bundle::decode(&bundle.encode()).unwrap();
+        assert_eq!(back.roots, bundle.roots);
+        assert_eq!(bundle.encode().len() % PADDING, 0);
+        let shown = format!("{bundle:?}");
+        assert!(shown.contains("Dedupe") && shown.len() < 200, "{shown}");
+        assert!(!bundle.without(Root::Secrets).holds(Root::Secrets));
+    }
+
+    #[test]
+    fn padding_and_order_are_checked() {
+        let mut bytes = Bundle::generate().unwrap().encode();
+        let last = bytes.len() - 1;
+        bytes[last] = 1;
+        assert!(Bundle::decode(&bytes).is_err());
+        bytes[last] = 0;
+        bytes[1] = 9;
+        assert!(Bundle::decode(&bytes).is_err());
+    }
+}

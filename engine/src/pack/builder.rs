@@ -1,0 +1,209 @@
+//! Gathers coded blocks until a pack is full, then seals everything at once.
+//!
+//! Sealing waits for the end because the salt must depend on all that is sealed under it (`FORMAT.md` 3).
+//! A finished pack has been opened again and its chunks re-hashed: what a flipped bit in memory or a
+//! fault in the compressor damaged is found before anything is stored.
+
+use super::reader::{BlockReader, PackKey};
+use super::{Chunk, Directory, PackKind};
+use crate::compress::{Codec, Compressor};
+use crate::crypto::capsule::{self, padme};
+use crate::crypto::keyring::{Keyring, Namer};
+use crate::crypto::seal::Domain;
+use crate::crypto::{CryptoError, header::ObjectKind};
+use crate::error::Corrupt;
+use crate::format::{
+    HEADER_LEN, MAX_BLOCKS_PER_PACK, MAX_CHUNKS_PER_PACK, PACK_END, PACK_TRAILER_LEN, TAG_LEN,
+};
+use crate::id::{ObjectId, SessionId};
+use std::io;
+
+/// A block that is compressed (or left raw) and not yet sealed.
+#[derive(Debug)]
+pub struct CodedBlock {
+    codec: Codec,
+    coded: Vec<u8>,
+    chunks: Vec<Chunk>,
+}
+
+impl CodedBlock {
+    /// Codes the plaintext of `chunks`, which lie in `plain` one after another.
+    pub fn code(plain: &[u8], chunks: Vec<Chunk>, compressor: &mut Compressor) -> io::Result<Self> {
+        debug_assert_eq!(plain.len() as u64, chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>());
+        let (codec, coded) = compressor.code(plain)?;
+        Ok(Self { codec, coded: coded.to_vec(), chunks })
+    }
+
+    /// Returns the length it will have in the pack.
+    pub fn sealed_len(&self) -> u64 {
+        (self.coded.len() + TAG_LEN) as u64
+    }
+
+    /// Returns its chunks.
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+}
+
+/// Blocks of one kind on their way into one pack.
+#[derive(Debug)]
+pub struct PackBuilder {
+    kind: PackKind,
+    target: u64,
+    blocks: Vec<CodedBlock>,
+    blocks_len: u64,
+    chunks: usize,
+}
+
+/// A pack that is ready to be stored.
+#[derive(Debug)]
+pub struct BuiltPack {
+    /// Its name: BLAKE3 of `bytes`.
+    pub id: ObjectId,
+    /// What it holds.
+    pub kind: PackKind,
+    /// The whole object.
+    pub bytes: Vec<u8>,
+    /// What lies where.
+    pub directory: Directory,
+}
+
+impl BuiltPack {
+    /// Returns the pack's header.
+    pub fn header(&self) -> [u8; HEADER_LEN] {
+        self.bytes.first_chunk().copied().unwrap_or([0; HEADER_LEN])
+    }
+}
+
+impl PackBuilder {
+    /// Begins a pack of at most about `target` bytes.
+    pub fn new(kind: PackKind, target: u64) -> Self {
+        Self { kind, target, blocks: Vec::new(), blocks_len: 0, chunks: 0 }
+    }
+
+    /// Returns what the pack is to hold.
+    pub fn kind(&self) -> PackKind {
+        self.kind
+    }
+
+    /// Returns whether there is no block yet.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Returns whether `block` still belongs into this pack.
+    ///
+    /// A pack closes before it would pass its target; in its last quarter it closes as soon as little
+    /// would be lost to padding (Padmé lengths are half a per cent to three per cent apart here).
+    pub fn takes(&self, block: &CodedBlock) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        let len = self.estimate(0, 0);
+        let fits = self.estimate(block.sealed_len(), block.chunks.len()) <= self.target
+            && self.chunks + block.chunks.len() <= MAX_CHUNKS_PER_PACK
+            && self.blocks.len() < MAX_BLOCKS_PER_PACK;
+        let well_padded = len >= self.target / 4 * 3 && padme(len) - len <= len / 384;
+        fits && !well_padded
+    }
+
+    /// Returns about how long the pack would be with so many bytes and chunks more.
+    fn estimate(&self, more_bytes: u64, more_chunks: usize) -> u64 {
+        let directory = 24 + (self.blocks.len() as u64 + 1) * 10 + (self.chunks + more_chunks) as u64 * 35;
+        (HEADER_LEN + TAG_LEN + PACK_TRAILER_LEN) as u64 + self.blocks_len + more_bytes + directory
+    }
+
+    /// Appends a block; ask [`PackBuilder::takes`] first.
+    pub fn push(&mut self, block: CodedBlock) {
+        self.blocks_len += block.sealed_len();
+        self.chunks += block.chunks.len();
+        self.blocks.push(block);
+    }
+
+    /// Seals the pack, opens it again and re-hashes every chunk.
+    pub fn finish(
+        self,
+        keyring: &Keyring,
+        namer: &Namer,
+        session: SessionId,
+    ) -> Result<BuiltPack, CryptoError> {
+        let mut directory = Directory::default();
+        let mut digest = blake3::Hasher::new();
+        for block in &self.blocks {
+            directory.push(block.codec, block.sealed_len() as u32, &block.chunks);
+            digest.update(&block.coded);
+        }
+        let mut capsule = capsule::fill(&directory.encode())?;
+        digest.update(&capsule);
+        let key = keyring.sealer(self.kind.object(), Some(session), &digest.finalize())?;
+
+        let around = HEADER_LEN as u64 + self.blocks_len + (TAG_LEN + PACK_TRAILER_LEN) as u64;
+        capsule::pad(&mut capsule, around);
+        let mut bytes = Vec::with_capacity(around as usize + capsule.len());
+        bytes.extend_from_slice(key.header().bytes());
+        for (number, block) in self.blocks.into_iter().enumerate() {
+            let start = bytes.len();
+            bytes.extend_from_slice(&block.coded);
+            let extra = block_extra(block.codec, block.chunks.iter().map(|chunk| chunk.len).sum());
+            key.seal_from(start, Domain::Block, number as u64, &extra, &mut bytes)?;
+        }
+        let directory_len = ((capsule.len() + TAG_LEN) as u32).to_le_bytes();
+        let start = bytes.len();
+        bytes.extend_from_slice(&capsule);
+        key.seal_from(start, Domain::Directory, 0, &directory_len, &mut bytes)?;
+        let start = bytes.len();
+        bytes.extend_from_slice(&directory_len);
+        key.seal_from(start, Domain::Trailer, 0, &[], &mut bytes)?;
+        bytes.extend_from_slice(&PACK_END);
+
+        verify(&bytes, self.kind, &directory, keyring, namer)?;
+        let id = ObjectId::from_bytes(*blake3::hash(&bytes).as_bytes());
+        Ok(BuiltPack { id, kind: self.kind, bytes, directory })
+    }
+}
+
+/// Opens what was just sealed and compares every chunk with its name.
+fn verify(
+    bytes: &[u8],
+    kind: PackKind,
+    directory: &Directory,
+    keyring: &Keyring,
+    namer: &Namer,
+) -> Result<(), CryptoError> {
+    let faulty = |error: CryptoError| {
+        let wrong = format!("what was just sealed does not open ({error}): faulty memory or processor");
+        CryptoError::Corrupt(Corrupt::new(kind.object().word(), wrong))
+    };
+    let key = PackKey::open(keyring, bytes, kind).map_err(faulty)?;
+    let stored = key.directory_of(bytes).map_err(faulty)?;
+    if stored != *directory {
+        return Err(faulty(Corrupt::new("directory", "it changed").into()));
+    }
+    let mut reader = BlockReader::new()?;
+    for number in 0..directory.blocks().len() {
+        let range = directory.range_of(number).unwrap_or_default();
+        let sealed = &bytes[range.start as usize..range.end as usize];
+        let block = &directory.blocks()[number];
+        let plain =
+            reader.open(&key, number as u32, block.codec, block.plain_len, sealed).map_err(faulty)?;
+        let mut at = 0;
+        for chunk in directory.chunks_of(number) {
+            let end = at + chunk.len as usize;
+            if namer.name(kind.chunks(), &plain[at..end]) != chunk.id {
+                return Err(faulty(Corrupt::new("chunk", "it changed after it was named").into()));
+            }
+            at = end;
+        }
+    }
+    Ok(())
+}
+
+/// What a block's seal is bound to beside its place: `codec ‖ plain length`.
+pub(super) fn block_extra(codec: Codec, plain_len: u32) -> [u8; 5] {
+    let len = plain_len.to_le_bytes();
+    [codec.code(), len[0], len[1], len[2], len[3]]
+}
+
+/// The kinds of object that are packs.
+pub(super) const PACK_OBJECTS: [ObjectKind; 3] =
+    [ObjectKind::DataPack, ObjectKind::ListingPack, ObjectKind::SecretsPack];

@@ -1,0 +1,202 @@
+//! A repository: configuration, keys, objects, index and chunks together.
+//!
+//! - [`config`], [`control`]: what is stored once, and what orders concurrent runs.
+//! - [`objects`]: sealed objects in storage.
+//! - [`slots`]: key slots.
+//! - [`sessions`]: sessions, intents, ends, and the second look.
+//! - [`catalog`]: which snapshots there are.
+//! - [`refresh`]: brings the local index up to date with the storage.
+//! - [`read`]: chunks out of packs, each verified.
+//! - [`write`]: chunks into packs, packs into segments; `finish` is the barrier.
+
+pub mod catalog;
+mod claims;
+pub mod config;
+pub mod control;
+mod error;
+pub(crate) mod objects;
+pub mod read;
+mod refresh;
+pub(crate) mod sessions;
+mod slots;
+pub(crate) mod write;
+
+pub use config::{Config, Settings};
+pub use error::RepoError;
+pub use slots::SlotInfo;
+
+use crate::chunker::Chunker;
+use crate::crypto::keyring::{Keyring, Namer};
+use crate::crypto::random;
+use crate::crypto::roots::{Bundle, Root};
+use crate::crypto::slot::{KdfParams, Unlock};
+use crate::format::MAX_SMALL_BODY;
+use crate::id::{ObjectId, RepoId};
+use crate::index::Index;
+use crate::map::LeafTarget;
+use crate::progress::Events;
+use crate::storage::{Name, Put, Storage};
+use objects::Objects;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An opened repository. Cheap to share between threads by reference.
+pub struct Repository {
+    pub(crate) objects: Objects,
+    pub(crate) namer: Namer,
+    config: Config,
+    slot: ObjectId,
+    leaf_target: LeafTarget,
+    index: Option<Index>,
+}
+
+impl Repository {
+    /// Makes a repository: a full key slot first, then the configuration, which makes it exist.
+    pub fn create(
+        storage: Arc<dyn Storage>,
+        unlock: &Unlock,
+        kdf: &KdfParams,
+        label: &str,
+        settings: &Settings,
+        now_unix_secs: i64,
+    ) -> Result<Self, RepoError> {
+        let exists = || RepoError::Exists { place: storage.place() };
+        if storage.len(&Name::config())?.is_some() {
+            return Err(exists());
+        }
+        let id = RepoId::from_bytes(random()?);
+        let bundle = Bundle::generate()?;
+        let keyring = Arc::new(Keyring::new(id, bundle.clone())?);
+        let sealed = Config::new(&bundle, settings, now_unix_secs)?.seal(&keyring)?;
+        let slot = slots::store(&*storage, id, &bundle, unlock, kdf, label, now_unix_secs)?;
+        if storage.put(&Name::config(), &sealed)? == Put::Present {
+            // Another `init` was quicker: its slots are not ours, and ours opens nothing.
+            storage.delete(&Name::slot(slot))?;
+            return Err(exists());
+        }
+        Self::assemble(storage, keyring, slot)
+    }
+
+    /// Opens a repository.
+    ///
+    /// # Errors
+    /// [`RepoError::Absent`] without a configuration, [`RepoError::WrongKey`] if no slot opens.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        unlock: &Unlock,
+        max_memory_bytes: u64,
+    ) -> Result<Self, RepoError> {
+        let stored = read_config(&*storage)?;
+        let id = Config::repo_id(&stored).map_err(RepoError::of("config"))?;
+        let (slot, bundle) = slots::open_any(&*storage, id, unlock, None, max_memory_bytes)?;
+        Self::assemble(storage, Arc::new(Keyring::new(id, bundle)?), slot)
+    }
+
+    fn assemble(storage: Arc<dyn Storage>, keyring: Arc<Keyring>, slot: ObjectId) -> Result<Self, RepoError> {
+        let config = Config::open(read_config(&*storage)?, &keyring).map_err(RepoError::of("config"))?;
+        let namer = keyring.namer()?;
+        let leaf_target =
+            LeafTarget::new(config.settings.leaf_target).map_err(|corrupt| corrupt.within("config"))?;
+        Ok(Self { objects: Objects { storage, keyring }, namer, config, slot, leaf_target, index: None })
+    }
+
+    /// Returns the repository's identity.
+    pub fn id(&self) -> RepoId {
+        self.objects.keyring.repo()
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns where the objects are.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.objects.storage
+    }
+
+    /// Opens the local index in `dir` with so much memory, and brings it up to date with the storage.
+    ///
+    /// Needed by everything that reads or writes chunks. The index can be lost or wrong at any time: it is
+    /// rebuilt from segments, or from the packs themselves.
+    pub fn attach_index(
+        &mut self,
+        dir: &Path,
+        memory_bytes: u64,
+        events: &dyn Events,
+    ) -> Result<(), RepoError> {
+        self.index = Some(refresh::open(&self.objects, dir, memory_bytes, events)?);
+        Ok(())
+    }
+
+    /// Returns the index; an error if none was attached.
+    pub(crate) fn index(&self) -> Result<&Index, RepoError> {
+        self.index.as_ref().ok_or_else(|| RepoError::Internal("the index was not opened".into()))
+    }
+
+    pub(crate) fn leaf_target(&self) -> LeafTarget {
+        self.leaf_target
+    }
+
+    /// Returns the chunker of this repository.
+    pub(crate) fn chunker(&self) -> Result<Chunker, RepoError> {
+        Ok(Chunker::new(self.config.settings.chunks, self.objects.keyring.gear()?))
+    }
+
+    /// Lists the key slots, oldest first.
+    pub fn slots(&self) -> Result<Vec<SlotInfo>, RepoError> {
+        slots::infos(&*self.objects.storage, self.id(), self.slot)
+    }
+
+    /// Adds a slot with the roots of the one in use, all of them or all but those of secrets.
+    pub fn add_slot(
+        &self,
+        unlock: &Unlock,
+        kdf: &KdfParams,
+        label: &str,
+        secrets: bool,
+        now_unix_secs: i64,
+    ) -> Result<ObjectId, RepoError> {
+        let mut bundle = self.objects.keyring.bundle().clone();
+        if !secrets {
+            bundle = bundle.without(Root::Secrets);
+        }
+        bundle.renew_slot_secrets()?;
+        slots::store(&*self.objects.storage, self.id(), &bundle, unlock, kdf, label, now_unix_secs)
+    }
+
+    /// Removes a slot other than the one in use, which must hold every root.
+    pub fn remove_slot(&self, id: &ObjectId) -> Result<(), RepoError> {
+        let client = self.objects.keyring.client()?;
+        slots::remove(&self.objects, *id, self.slot, *client.as_bytes())
+    }
+
+    /// Replaces the slot in use: the new one is durable before the old one goes.
+    pub fn change_slot(
+        &mut self,
+        unlock: &Unlock,
+        kdf: &KdfParams,
+        now_unix_secs: i64,
+    ) -> Result<ObjectId, RepoError> {
+        let label = self.slots()?.into_iter().find(|slot| slot.current).map(|slot| slot.label);
+        let bundle = self.objects.keyring.bundle();
+        let storage = &*self.objects.storage;
+        let label = label.unwrap_or_default();
+        let new = slots::store(storage, self.id(), bundle, unlock, kdf, &label, now_unix_secs)?;
+        let old = std::mem::replace(&mut self.slot, new);
+        if Bundle::is_full(bundle.contents()) {
+            let client = self.objects.keyring.client()?;
+            slots::remove(&self.objects, old, new, *client.as_bytes())?;
+        } else {
+            // A slot that lacks some roots may always go: nothing is only in it.
+            self.objects.storage.delete(&Name::slot(old))?;
+        }
+        Ok(new)
+    }
+}
+
+fn read_config(storage: &dyn Storage) -> Result<Vec<u8>, RepoError> {
+    storage.get_all(&Name::config(), u64::from(MAX_SMALL_BODY) * 2).map_err(|error| {
+        if error.is_missing() { RepoError::Absent { place: storage.place() } } else { error.into() }
+    })
+}

@@ -1,0 +1,240 @@
+//! Brings the local index up to date with the storage; fills it anew when it was lost.
+//!
+//! Order: generations, then segments (`FORMAT.md` 20). Where a segment is damaged, or the index had to be
+//! made anew, the directories of packs that no segment names are read as well: packs describe themselves,
+//! so an index can be had from them alone.
+
+use super::objects::Objects;
+use super::sessions::{any_unended, read_generation};
+use super::{RepoError, Repository};
+use crate::crypto::header::ObjectKind;
+use crate::error::Kind;
+use crate::format::{HEADER_LEN, MAX_CHUNKS_PER_SEGMENT, MAX_PACK, MAX_PACK_DIRECTORY, PACK_TRAILER_LEN};
+use crate::id::{ObjectId, SessionId};
+use crate::index::{Generation, GenerationMark, Index, Origin, Segment, SegmentPack, Settings};
+use crate::pack::reader::PackKey;
+use crate::progress::{Event, Events, Phase};
+use crate::storage::{Family, Name};
+use std::path::Path;
+
+/// Disk space for the file cache.
+const FILE_CACHE_BYTES: u64 = 1 << 30;
+/// Packs that are taken up together.
+const PACKS_AT_ONCE: usize = 64;
+/// Segments that are applied together.
+const SEGMENTS_AT_ONCE: usize = 16;
+
+/// Opens the index in `dir` and fills it.
+pub(super) fn open(
+    objects: &Objects,
+    dir: &Path,
+    memory_bytes: u64,
+    events: &dyn Events,
+) -> Result<Index, RepoError> {
+    let settings = Settings {
+        repository: objects.keyring.repo(),
+        memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
+        file_cache_bytes: FILE_CACHE_BYTES,
+    };
+    let index = Index::open(dir, &settings)?;
+    if let Origin::Replaced { why } = index.origin() {
+        events.event(Event::Notice(format!("the local index is made anew: {why}")));
+    }
+    match fill(objects, &index, events) {
+        Err(RepoError::Index(error)) if error.wants_rebuild() => {
+            events.event(Event::Notice(format!("the local index is made anew: {error}")));
+            index.rebuild(|fresh| fill(objects, fresh, events))
+        }
+        Err(error) => Err(error),
+        Ok(()) => Ok(index),
+    }
+}
+
+fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<(), RepoError> {
+    let newest = apply_generations(objects, index)?;
+    let mut listed = Vec::new();
+    let mut each = |name: Name, _: u64| {
+        listed.extend(name.object_id());
+        Ok(())
+    };
+    objects.storage.list(Family::Segments, &mut each, &mut |_| {})?;
+    listed.sort_unstable();
+    listed.dedup();
+    let reconciled = index.reconcile(listed, newest)?;
+    let mut incomplete = index.rebuilt() || !reconciled.dropped.is_empty();
+    if !reconciled.to_apply.is_empty() {
+        events.event(Event::Phase(Phase::Index));
+        events.event(Event::Expect { entries: reconciled.to_apply.len() as u64, bytes: 0, complete: true });
+    }
+    if reconciled.dropped_packs > 0 && !reconciled.dropped.is_empty() {
+        events.event(Event::Notice(format!(
+            "{} segments that were known are gone from the repository; it may have been set back to an older state",
+            reconciled.dropped.len()
+        )));
+    }
+    for group in reconciled.to_apply.chunks(SEGMENTS_AT_ONCE) {
+        if events.cancelled() {
+            return Err(RepoError::Cancelled);
+        }
+        let mut segments = Vec::with_capacity(group.len());
+        for id in group {
+            match read_segment(objects, *id) {
+                Ok(segment) => segments.push((*id, segment)),
+                // Removed since the listing; its generation is applied at the next open.
+                Err(RepoError::Storage(error)) if error.is_missing() => {}
+                Err(error) if error.kind() == Kind::Integrity => {
+                    incomplete = true;
+                    events.event(Event::Notice(format!("{error}; the packs' own directories are read instead")));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let borrowed: Vec<_> = segments.iter().map(|(id, segment)| (*id, &segment.packs[..])).collect();
+        index.apply_segments(&borrowed)?;
+        events.event(Event::Done { entries: group.len() as u64, bytes: 0, path: None });
+    }
+    if incomplete && objects.keyring.can_read() {
+        each_unlisted(objects, index, events, &mut |packs| {
+            // Not stored as a segment, since reading must not write: the next backup does that. Its name
+            // is listed nowhere, so the next open looks again.
+            let mut hasher = blake3::Hasher::new();
+            for pack in &packs {
+                hasher.update(pack.id.as_bytes());
+            }
+            let id = ObjectId::from_bytes(*hasher.finalize().as_bytes());
+            Ok(index.apply_segment(id, &packs)?)
+        })?;
+    }
+    Ok(())
+}
+
+fn read_segment(objects: &Objects, id: ObjectId) -> Result<Segment, RepoError> {
+    let name = Name::segment(id);
+    let plain = objects.get(ObjectKind::Segment, &name)?;
+    Ok(Segment::decode(&plain).map_err(|corrupt| corrupt.within(&name))?)
+}
+
+/// Applies every generation the index has not seen; returns the newest there is.
+fn apply_generations(objects: &Objects, index: &Index) -> Result<Option<GenerationMark>, RepoError> {
+    let mut newest = index.generation()?;
+    // The one applied last must still be there and be the same: otherwise it is another history.
+    if let Some(mark) = newest {
+        newest = read_generation(objects, mark.number)?.map(|(_, id)| GenerationMark { id, ..mark });
+    }
+    let mut number = newest.map_or(1, |mark| mark.number + 1);
+    while let Some((generation, id)) = read_generation(objects, number)? {
+        let mark = GenerationMark { number, id };
+        index.apply_generation(&Generation {
+            mark,
+            previous: generation.previous,
+            packs: &generation.packs,
+            segments: &generation.segments,
+        })?;
+        newest = Some(mark);
+        number += 1;
+    }
+    Ok(newest)
+}
+
+/// Reads the directories of packs that the index does not know, and hands them out in groups.
+fn each_unlisted(
+    objects: &Objects,
+    index: &Index,
+    events: &dyn Events,
+    each: &mut dyn FnMut(Vec<SegmentPack>) -> Result<(), RepoError>,
+) -> Result<(), RepoError> {
+    let mut unknown = Vec::new();
+    let mut failed = None;
+    let mut look = |name: Name, len: u64| {
+        if let Some(id) = name.object_id() {
+            match index.pack_number(&id).and_then(|known| Ok(known.is_some() || index.is_removed(&id)?)) {
+                Ok(true) => {}
+                Ok(false) => unknown.push((id, len)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Ok(())
+    };
+    objects.storage.list(Family::Packs, &mut look, &mut |_| {})?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    let (mut group, mut chunks) = (Vec::new(), 0);
+    for (id, len) in unknown {
+        if events.cancelled() {
+            return Err(RepoError::Cancelled);
+        }
+        let pack = match read_directory(objects, id, len) {
+            Ok(pack) => pack,
+            Err(error) if matches!(error.kind(), Kind::Integrity | Kind::Refused) => {
+                events.event(Event::Notice(format!("{error}; it is left out of the index")));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        chunks += pack.directory.chunks().len();
+        if group.len() >= PACKS_AT_ONCE || chunks > MAX_CHUNKS_PER_SEGMENT {
+            each(std::mem::take(&mut group))?;
+            chunks = pack.directory.chunks().len();
+        }
+        group.push(pack);
+    }
+    if group.is_empty() { Ok(()) } else { each(group) }
+}
+
+/// Reads what a pack says of itself.
+fn read_directory(objects: &Objects, id: ObjectId, len: u64) -> Result<SegmentPack, RepoError> {
+    let name = Name::pack(id);
+    let damaged = |wrong: &str| RepoError::from(crate::error::Corrupt::new(name.to_string(), wrong));
+    if len > MAX_PACK || len < (HEADER_LEN + PACK_TRAILER_LEN) as u64 {
+        return Err(damaged("a pack cannot have this length"));
+    }
+    let start = objects.storage.get(&name, 0..HEADER_LEN as u64)?;
+    let header: [u8; HEADER_LEN] = start.try_into().map_err(|_| damaged("truncated"))?;
+    let (key, kind) = PackKey::open_any(&objects.keyring, &header).map_err(RepoError::of(&name))?;
+    let trailer_at = len - PACK_TRAILER_LEN as u64;
+    let trailer = objects.storage.get(&name, trailer_at..len)?;
+    let directory_len = key.directory_len(&trailer, len).map_err(RepoError::of(&name))?;
+    if directory_len > u64::from(MAX_PACK_DIRECTORY) * 2 {
+        return Err(damaged("its directory is longer than any may be"));
+    }
+    let mut sealed = objects.storage.get(&name, trailer_at - directory_len..trailer_at)?;
+    let directory = key.directory(&mut sealed, len).map_err(RepoError::of(&name))?;
+    Ok(SegmentPack { id, kind, header, stored_len: len, directory })
+}
+
+impl Repository {
+    /// Hands out every stored segment; one that cannot be read ends it with its error.
+    pub(crate) fn each_segment(
+        &self,
+        each: &mut dyn FnMut(Segment) -> Result<(), RepoError>,
+    ) -> Result<(), RepoError> {
+        let mut ids = Vec::new();
+        let mut note = |name: Name, _: u64| {
+            ids.extend(name.object_id());
+            Ok(())
+        };
+        self.objects.storage.list(Family::Segments, &mut note, &mut |_| {})?;
+        ids.into_iter().try_for_each(|id| each(read_segment(&self.objects, id)?))
+    }
+
+    /// Takes up packs that interrupted runs left in no segment: a new segment of `session` names them.
+    ///
+    /// Looked for only while some session has not ended: listing all packs costs time.
+    pub(crate) fn adopt_unlisted_packs(
+        &self,
+        session: SessionId,
+        events: &dyn Events,
+    ) -> Result<(), RepoError> {
+        let index = self.index()?;
+        if !index.rebuilt() && !any_unended(&self.objects, session)? {
+            return Ok(());
+        }
+        each_unlisted(&self.objects, index, events, &mut |packs| {
+            let segment = Segment { session, packs };
+            let plain = segment.encode();
+            let id = self.objects.put_hashed(ObjectKind::Segment, Name::segment, &plain, Some(session))?;
+            Ok(index.apply_segment(id, &segment.packs)?)
+        })
+    }
+}

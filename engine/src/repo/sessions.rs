@@ -1,0 +1,199 @@
+//! Sessions: how concurrent runs order themselves without locks and without clocks. Normative: `FORMAT.md` 13, 20.
+//!
+//! ```text
+//! session ─ packs ─ segments ─ intents … final intent ─ look again ─ snapshot ─ end (create-only)
+//! ```
+
+use super::RepoError;
+use super::control::{Condemned, Generation, Intent, Purpose, Session, Verdict};
+use super::objects::Objects;
+use crate::crypto::header::ObjectKind;
+use crate::crypto::random;
+use crate::error::Corrupt;
+use crate::id::{ObjectId, SessionId};
+use crate::listing::Time;
+use crate::storage::{Family, Name, Part, Put};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Names per list of one intent, so that its body stays well under its limit.
+const NAMES_PER_INTENT: usize = 100_000;
+
+/// A session of this process.
+pub(crate) struct OpenSession {
+    pub id: SessionId,
+    objects: Objects,
+    intents: AtomicU64,
+    signs_of_life: AtomicU64,
+}
+
+/// What a session depends on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dependencies {
+    /// Snapshots whose subtrees are referred to.
+    pub snapshots: Vec<ObjectId>,
+    /// Packs of others.
+    pub packs: Vec<ObjectId>,
+    /// Its own packs.
+    pub own_packs: Vec<ObjectId>,
+    /// Its own segments.
+    pub own_segments: Vec<ObjectId>,
+}
+
+/// What a second look at condemned sets and generations found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Endangered {
+    pub snapshots: BTreeSet<ObjectId>,
+    pub packs: BTreeSet<ObjectId>,
+    pub segments: BTreeSet<ObjectId>,
+}
+
+impl OpenSession {
+    /// Opens a session; its object is durable before anything is decided on what is stored.
+    pub fn begin(
+        objects: &Objects,
+        purpose: Purpose,
+        host: &str,
+        started: Time,
+        generation: u64,
+    ) -> Result<Self, RepoError> {
+        let client = objects.keyring.client()?;
+        let id = SessionId::from_bytes(random()?);
+        let session = Session { client, started, host: host.to_owned(), purpose, generation };
+        objects.put(ObjectKind::Session, &Name::session(id), &session.encode(), Some(id))?;
+        let zero = || AtomicU64::new(0);
+        Ok(Self { id, objects: objects.clone(), intents: zero(), signs_of_life: zero() })
+    }
+
+    /// Publishes what the session depends on, in as many intents as it takes; the last one is final.
+    pub fn publish(&self, all: &Dependencies) -> Result<(), RepoError> {
+        let lists = [&all.packs, &all.own_packs, &all.own_segments];
+        let longest = lists.iter().map(|list| list.len()).max().unwrap_or(0);
+        let parts = longest.div_ceil(NAMES_PER_INTENT).max(1);
+        let part = |list: &[ObjectId], n: usize| {
+            list.chunks(NAMES_PER_INTENT).nth(n).map(<[ObjectId]>::to_vec).unwrap_or_default()
+        };
+        for n in 0..parts {
+            let number = self.intents.fetch_add(1, Ordering::Relaxed) + 1;
+            let intent = Intent {
+                number,
+                is_final: n + 1 == parts,
+                snapshots: all.snapshots.clone(),
+                packs: part(&all.packs, n),
+                own_packs: part(&all.own_packs, n),
+                own_segments: part(&all.own_segments, n),
+            };
+            let name = Name::intent(self.id, number);
+            self.objects.put(ObjectKind::Intent, &name, &intent.encode(), Some(self.id))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a sign of life.
+    pub fn progress(&self) -> Result<(), RepoError> {
+        let number = self.signs_of_life.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut plain = Vec::new();
+        crate::wire::Put::put_varint(&mut plain, number);
+        self.objects.put(ObjectKind::Progress, &Name::alive(self.id, number), &plain, Some(self.id))?;
+        Ok(())
+    }
+
+    /// Ends the session. [`RepoError::Fenced`] if somebody ended it first.
+    pub fn end(&self, verdict: Verdict) -> Result<(), RepoError> {
+        let name = Name::end(self.id);
+        match self.objects.put(ObjectKind::End, &name, &verdict.encode(), Some(self.id))? {
+            Put::Stored => Ok(()),
+            // A storage that stored and then reported an error may have been asked twice.
+            Put::Present if read_end(&self.objects, self.id)? == Some(verdict) => Ok(()),
+            Put::Present => Err(RepoError::Fenced),
+        }
+    }
+}
+
+/// Reads how a session ended, if it did.
+pub(crate) fn read_end(objects: &Objects, session: SessionId) -> Result<Option<Verdict>, RepoError> {
+    let name = Name::end(session);
+    match objects.get(ObjectKind::End, &name) {
+        Ok(plain) => Ok(Some(Verdict::decode(&plain).map_err(|c| c.within(&name))?)),
+        Err(RepoError::Storage(error)) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns whether any session but `own` has not ended, or was given up: its packs may be in no segment.
+pub(crate) fn any_unended(objects: &Objects, own: SessionId) -> Result<bool, RepoError> {
+    let (mut begun, mut ended) = (BTreeSet::new(), BTreeSet::new());
+    let mut each = |name: Name, _: u64| {
+        match name {
+            Name::Session(id, Part::Begin) => drop(begun.insert(id)),
+            Name::Session(id, Part::End) => drop(ended.insert(id)),
+            _ => {}
+        }
+        Ok(())
+    };
+    objects.storage.list(Family::Sessions, &mut each, &mut |_| {})?;
+    Ok(begun.difference(&ended).any(|id| *id != own))
+}
+
+/// Reads generation `number`, if it exists, and the hash of its stored bytes; its signature is checked.
+pub(crate) fn read_generation(
+    objects: &Objects,
+    number: u64,
+) -> Result<Option<(Generation, ObjectId)>, RepoError> {
+    let name = Name::generation(number);
+    let (plain, id) = match objects.get_hashed(ObjectKind::Generation, &name) {
+        Ok(opened) => opened,
+        Err(RepoError::Storage(error)) if error.is_missing() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let generation = Generation::decode(&plain).map_err(|corrupt| corrupt.within(&name))?;
+    if generation.number != number {
+        let wrong = format!("it calls itself {}", generation.number);
+        return Err(Corrupt::new(name.to_string(), wrong).into());
+    }
+    let repo = objects.keyring.repo();
+    let signed = [b"dedup generation 1", &repo.as_bytes()[..], &generation.encode_signed()].concat();
+    let genuine = ed25519_dalek::VerifyingKey::from_bytes(&generation.public_key).is_ok_and(|key| {
+        let signature = ed25519_dalek::Signature::from_bytes(&generation.signature);
+        key.verify_strict(&signed, &signature).is_ok()
+    });
+    if !genuine {
+        return Err(Corrupt::new(name.to_string(), "its signature is wrong").into());
+    }
+    Ok(Some((generation, id)))
+}
+
+/// Looks at the live condemned sets, *then* at the generations after `seen`: in this order a set that
+/// ends between the two looks is seen as a generation (`FORMAT.md` 20).
+pub(crate) fn look_again(objects: &Objects, seen: u64) -> Result<Endangered, RepoError> {
+    let mut numbers = Vec::new();
+    let mut each = |name: Name, _: u64| {
+        numbers.extend(name.number());
+        Ok(())
+    };
+    objects.storage.list(Family::Condemned, &mut each, &mut |_| {})?;
+    let mut sets = Vec::new();
+    for number in numbers {
+        let name = Name::condemned(number);
+        match objects.get(ObjectKind::Condemned, &name) {
+            Ok(plain) => sets.push(Condemned::decode(&plain).map_err(|corrupt| corrupt.within(&name))?),
+            // Its generation exists by now, and is read below.
+            Err(RepoError::Storage(error)) if error.is_missing() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut endangered = Endangered::default();
+    let mut newest = seen;
+    while let Some((generation, _)) = read_generation(objects, newest + 1)? {
+        endangered.snapshots.extend(generation.snapshots);
+        endangered.packs.extend(generation.packs);
+        endangered.segments.extend(generation.segments);
+        newest += 1;
+    }
+    for set in sets.into_iter().filter(|set| set.base >= newest) {
+        endangered.snapshots.extend(set.snapshots);
+        endangered.packs.extend(set.packs);
+        endangered.segments.extend(set.segments);
+    }
+    Ok(endangered)
+}

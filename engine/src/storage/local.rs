@@ -1,0 +1,379 @@
+//! A repository that is a directory.
+//!
+//! An object is stored in four steps, and only then called stored:
+//!
+//! 1. its bytes are written to a new file in `tmp/`;
+//! 2. that file is synced;
+//! 3. it gets its name, in one step that fails when the name is taken;
+//! 4. the folder that received the name is synced, and before it the folders above that are new.
+//!
+//! A cut after any step leaves at most a file in `tmp/`, which is no object. A sync that failed is never
+//! tried again, since the system may count the lost pages as written (Rebello et al., USENIX ATC 2020):
+//! from then on this storage only reads.
+//!
+//! Every call opens the folders that it needs anew: the system tells a failed write-back once to every
+//! open file description, so with a shared one a put could take another's error for its own success.
+//! Symbolic links are followed on the way to the repository, and never in it.
+
+mod create;
+mod disk;
+mod folder;
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod rigged;
+#[cfg(test)]
+mod tests;
+
+use super::{Family, Name, Put, Storage, StorageError, Trouble};
+use crate::id::to_hex;
+use disk::Disk;
+use folder::{each_entry, file_len, look, open_folder};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+use std::ffi::CStr;
+use std::fmt::{self, Display};
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// The folder of unfinished writes.
+const TEMPORARY: &str = "tmp";
+
+/// A repository in a directory; see the module's text for what it promises.
+pub struct LocalStorage {
+    path: PathBuf,
+    root: OwnedFd,
+    disk: Box<dyn Disk>,
+    /// Which of `packs/00` to `packs/ff` are known to be there durably.
+    shards: Mutex<[bool; 256]>,
+    /// Whether a sync has failed.
+    poisoned: AtomicBool,
+}
+
+impl fmt::Debug for LocalStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalStorage").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A file in `tmp/` that goes when this does; its bytes stay if they have another name by then.
+struct Temporary<'a> {
+    disk: &'a dyn Disk,
+    folder: BorrowedFd<'a>,
+    name: String,
+    file: OwnedFd,
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        // Best effort: what stays is no object, and `clean_temporary` removes it some day.
+        let _ = self.disk.remove(self.folder, &self.name);
+    }
+}
+
+impl LocalStorage {
+    fn error(&self, call: &'static str, name: impl Display, trouble: Trouble) -> StorageError {
+        StorageError::new(call, name, self.place(), trouble)
+    }
+
+    fn check_poison(&self) -> Result<(), Trouble> {
+        if self.poisoned.load(Ordering::SeqCst) { Err(Trouble::Poisoned) } else { Ok(()) }
+    }
+
+    /// Passes on what a sync returned; after a failure nothing more is written.
+    fn synced(&self, result: rustix::io::Result<()>) -> Result<(), Trouble> {
+        result.map_err(|error| {
+            self.poisoned.store(true, Ordering::SeqCst);
+            error.into()
+        })
+    }
+
+    /// Opens a folder at the top. One that is missing is trouble, never "no objects".
+    fn top_folder(&self, name: &str) -> Result<OwnedFd, Trouble> {
+        open_folder(&self.root, name).map_err(|error| create::unusable(name, error))
+    }
+
+    /// Opens the folder that holds the object, or would; `None` if it is a shard that does not exist.
+    fn folder_of(&self, name: &Name) -> Result<Option<OwnedFd>, Trouble> {
+        let Some(top) = name.family().folder() else {
+            return Ok(Some(open_folder(&self.root, ".")?));
+        };
+        let top = self.top_folder(top)?;
+        let Name::Pack(id) = name else { return Ok(Some(top)) };
+        match open_folder(&top, &to_hex(&id.as_bytes()[..1])) {
+            Ok(shard) => Ok(Some(shard)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes sure that the shard of a pack is there, and will be after a power cut.
+    fn prepare_shard(&self, first_byte: u8) -> Result<(), Trouble> {
+        let mut known = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
+        if known[usize::from(first_byte)] {
+            return Ok(());
+        }
+        let packs = self.top_folder("packs")?;
+        match self.disk.make_folder(packs.as_fd(), &to_hex(&[first_byte])) {
+            // It may be the work of a process that died before its sync, so it is synced like a new one.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // One sync covers all names that were there before it.
+        let mut there = [false; 256];
+        each_entry(
+            &packs,
+            |trouble| trouble,
+            |entry| {
+                if let Some(byte) = shard(entry) {
+                    there[usize::from(byte)] = true;
+                }
+                Ok(())
+            },
+        )?;
+        self.synced(self.disk.sync_folder(packs.as_fd()))?;
+        *known = there;
+        Ok(())
+    }
+
+    fn store(&self, name: &Name, bytes: &[u8]) -> Result<Put, Trouble> {
+        self.check_poison()?;
+        if !name.is_storable() {
+            return Err(Trouble::Number);
+        }
+        if let Name::Pack(id) = name {
+            self.prepare_shard(id.as_bytes()[0])?;
+        }
+        let folder = self.folder_of(name)?.ok_or(Trouble::Io(Errno::NOENT.into()))?;
+        let text = name.to_string();
+        let file = last_part(&text);
+        let put = match look(&folder, file)? {
+            Some(stat) => file_len(&stat).map(|_| Put::Present)?,
+            None => self.store_new(folder.as_fd(), file, bytes)?,
+        };
+        // Also for what another writer stored: it may not have come to this step yet.
+        self.synced(self.disk.sync_folder(folder.as_fd()))?;
+        Ok(put)
+    }
+
+    /// Writes, syncs and names a file.
+    fn store_new(&self, folder: BorrowedFd<'_>, file: &str, bytes: &[u8]) -> Result<Put, Trouble> {
+        let tmp = self.top_folder(TEMPORARY)?;
+        let temporary = self.new_temporary(tmp.as_fd())?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match retry_on_intr(|| self.disk.write(temporary.file.as_fd(), rest))? {
+                0 => return Err(Trouble::Io(io::ErrorKind::WriteZero.into())),
+                written => rest = rest.get(written..).unwrap_or_default(),
+            }
+        }
+        self.synced(self.disk.sync_file(temporary.file.as_fd()))?;
+        match self.disk.publish(tmp.as_fd(), &temporary.name, folder, file) {
+            Ok(()) => Ok(Put::Stored),
+            Err(Errno::EXIST) => {
+                // NFS may repeat a link whose answer was lost, and then finds the name taken by itself.
+                let own = rustix::fs::fstat(&temporary.file)?;
+                let Some(there) = look(folder, file)? else { return Ok(Put::Present) };
+                file_len(&there)?;
+                let same = (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino);
+                Ok(if same { Put::Stored } else { Put::Present })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn new_temporary<'a>(&'a self, folder: BorrowedFd<'a>) -> Result<Temporary<'a>, Trouble> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| Trouble::Io(io::Error::other(error)))?;
+        let name = to_hex(&random);
+        let file = retry_on_intr(|| self.disk.create(folder, &name))?;
+        Ok(Temporary { disk: &*self.disk, folder, name, file })
+    }
+
+    /// Opens an object for reading and returns its length in bytes.
+    fn open_object(&self, name: &Name) -> Result<(OwnedFd, u64), Trouble> {
+        if !name.is_storable() {
+            return Err(Trouble::Missing);
+        }
+        let folder = self.folder_of(name)?.ok_or(Trouble::Missing)?;
+        let text = name.to_string();
+        // Without NONBLOCK a pipe of this name would hold the caller for ever.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = retry_on_intr(|| rustix::fs::openat(&folder, last_part(&text), flags, Mode::empty()));
+        let file = file.map_err(|error| match error {
+            Errno::NOENT => Trouble::Missing,
+            Errno::LOOP | Errno::NXIO => Trouble::NotFile,
+            error => error.into(),
+        })?;
+        let len = file_len(&rustix::fs::fstat(&file)?)?;
+        Ok((file, len))
+    }
+
+    fn remove(&self, name: &Name) -> Result<(), Trouble> {
+        self.check_poison()?;
+        if !name.is_storable() {
+            return Ok(());
+        }
+        let Some(folder) = self.folder_of(name)? else { return Ok(()) };
+        let text = name.to_string();
+        let file = last_part(&text);
+        if let Some(stat) = look(&folder, file)? {
+            file_len(&stat)?;
+            match self.disk.remove(folder.as_fd(), file) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // Also when it was gone already: whoever removed it may not have come to this step yet.
+        self.synced(self.disk.sync_folder(folder.as_fd()))
+    }
+
+    fn len_of(&self, name: &Name) -> Result<Option<u64>, Trouble> {
+        if !name.is_storable() {
+            return Ok(None);
+        }
+        let Some(folder) = self.folder_of(name)? else { return Ok(None) };
+        look(&folder, last_part(&name.to_string()))?.map(|stat| file_len(&stat)).transpose()
+    }
+
+    /// Lists one folder, in which `prefix` (empty or ending in a slash) is before every name.
+    fn list_folder(
+        &self,
+        family: Family,
+        folder: &OwnedFd,
+        prefix: &str,
+        each: &mut dyn FnMut(Name, u64) -> Result<(), StorageError>,
+        foreign: &mut dyn FnMut(&str),
+    ) -> Result<(), StorageError> {
+        let fail = |trouble| self.error("list", family, trouble);
+        each_entry(folder, fail, |entry| {
+            if prefix.is_empty() && create::is_ours(entry) {
+                return Ok(());
+            }
+            let text = format!("{prefix}{}", entry.to_string_lossy());
+            let Some(name) = entry.to_str().ok().and_then(|_| Name::parse(&text)) else {
+                foreign(&text);
+                return Ok(());
+            };
+            match look(folder, entry).map_err(fail)?.map(|stat| file_len(&stat)) {
+                Some(Ok(len)) => each(name, len)?,
+                Some(Err(Trouble::NotFile)) => foreign(&text),
+                Some(Err(trouble)) => return Err(fail(trouble)),
+                // Deleted meanwhile.
+                None => {}
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Storage for LocalStorage {
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
+        self.store(name, bytes).map_err(|trouble| self.error("store", name, trouble))
+    }
+
+    fn get(&self, name: &Name, range: Range<u64>) -> Result<Vec<u8>, StorageError> {
+        let read = || {
+            let (file, have) = self.open_object(name)?;
+            check_range(&range, have)?;
+            read_range(&file, range.clone())
+        };
+        read().map_err(|trouble| self.error("read", name, trouble))
+    }
+
+    fn get_all(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
+        let read = || {
+            let (file, have) = self.open_object(name)?;
+            if have > max {
+                return Err(Trouble::Long { have, max });
+            }
+            read_range(&file, 0..have)
+        };
+        read().map_err(|trouble| self.error("read", name, trouble))
+    }
+
+    fn len(&self, name: &Name) -> Result<Option<u64>, StorageError> {
+        self.len_of(name).map_err(|trouble| self.error("look at", name, trouble))
+    }
+
+    fn list(
+        &self,
+        family: Family,
+        each: &mut dyn FnMut(Name, u64) -> Result<(), StorageError>,
+        foreign: &mut dyn FnMut(&str),
+    ) -> Result<(), StorageError> {
+        let fail = |trouble| self.error("list", family, trouble);
+        let Some(top) = family.folder() else {
+            let root = open_folder(&self.root, ".").map_err(|error| fail(error.into()))?;
+            return self.list_folder(family, &root, "", each, foreign);
+        };
+        let folder = self.top_folder(top).map_err(fail)?;
+        if family != Family::Packs {
+            return self.list_folder(family, &folder, &format!("{top}/"), each, foreign);
+        }
+        each_entry(&folder, fail, |entry| {
+            let text = entry.to_string_lossy();
+            match shard(entry).map(|_| open_folder(&folder, &text)) {
+                Some(Ok(shard)) => self.list_folder(family, &shard, &format!("packs/{text}/"), each, foreign),
+                None | Some(Err(Errno::NOTDIR | Errno::LOOP)) => {
+                    foreign(&format!("packs/{text}"));
+                    Ok(())
+                }
+                // Shards are never removed, so one that has gone since is trouble as well.
+                Some(Err(error)) => Err(fail(error.into())),
+            }
+        })
+    }
+
+    fn delete(&self, name: &Name) -> Result<(), StorageError> {
+        self.remove(name).map_err(|trouble| self.error("delete", name, trouble))
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// Returns the first byte of the packs in the shard of this name: two lower-case hexadecimal digits.
+fn shard(entry: &CStr) -> Option<u8> {
+    crate::id::from_hex::<1>(entry.to_str().ok()?).map(|[byte]| byte)
+}
+
+/// Returns what follows the last slash of an object's name.
+fn last_part(text: &str) -> &str {
+    text.rsplit('/').next().unwrap_or(text)
+}
+
+/// Checks a range of bytes against the length of the object.
+pub(super) fn check_range(range: &Range<u64>, have: u64) -> Result<(), Trouble> {
+    if range.start > range.end {
+        return Err(Trouble::Range { start: range.start, end: range.end });
+    }
+    if range.end > have {
+        return Err(Trouble::Short { have, need: range.end });
+    }
+    Ok(())
+}
+
+/// Reads a range that the file was long enough for a moment ago.
+fn read_range(file: &OwnedFd, range: Range<u64>) -> Result<Vec<u8>, Trouble> {
+    let out_of_memory = || Trouble::Io(io::ErrorKind::OutOfMemory.into());
+    let wanted = usize::try_from(range.end.saturating_sub(range.start)).map_err(|_| out_of_memory())?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(wanted).map_err(|_| out_of_memory())?;
+    while bytes.len() < wanted {
+        let at = range.start.saturating_add(bytes.len() as u64);
+        if retry_on_intr(|| rustix::io::pread(file, spare_capacity(&mut bytes), at))? == 0 {
+            return Err(Trouble::Short { have: at, need: range.end });
+        }
+    }
+    // The capacity may be a little more than was asked for.
+
+    Ok(bytes)
+}

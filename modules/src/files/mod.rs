@@ -1,0 +1,51 @@
+//! Directory trees: read by [`FilesSource`], written by [`FilesSink`].
+//!
+//! ```text
+//! source.rs    FilesSource: roots, and what is asked of single entries
+//!   options.rs   what a caller chooses about a walk
+//!   walk.rs      the walk: depth first, in byte order, by handles
+//!   names.rs     the sorted names of one directory; spill.rs: of a huge one
+//!   dirs.rs      directories of which only a few are open at a time
+//!   excludes.rs  patterns, cache tags, inodes to leave out
+//!   read.rs      regular files and their holes
+//! sink.rs      FilesSink: the engine's calls
+//!   place.rs     directories of the target, never through a link
+//!   apply.rs     metadata, on open inodes only
+//!   made.rs      links, special files, further names
+//! meta.rs      what the system says of an inode; extended attributes
+//! owners.rs    names of users and groups
+//! temporary.rs names of temporary files
+//! ```
+//!
+//! Everything here goes by directory handles and names of one component, so no length or depth of a path
+//! matters and no symbolic link is ever followed.
+
+mod apply;
+mod dirs;
+mod excludes;
+mod made;
+mod meta;
+mod names;
+mod options;
+mod owners;
+mod place;
+mod read;
+mod sink;
+mod source;
+mod spill;
+mod temporary;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use excludes::{Excludes, PatternError};
+pub use options::{FilesOptions, SkipNotice};
+pub use sink::{ExistingFile, FilesSink, NewFile, OwnerChoice, SinkOptions, XattrChoice};
+pub use source::{FileHandle, FilesSource, RootError};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks a mutex whose data is whole after every statement, so that a panic elsewhere changes nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
