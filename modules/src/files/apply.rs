@@ -19,7 +19,6 @@ use rustix::io::Errno;
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
 const CAPABILITY: &[u8] = b"security.capability";
-const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 
 /// An open inode.
 #[derive(Clone, Copy, Debug)]
@@ -159,8 +158,6 @@ impl Rules {
         let cleared = work.changed && mode & (SETUID | SETGID) != 0;
         if !is_link && (mode != now_mode || cleared) {
             work.done(inode.chmod(mode), || format!("mode {mode:o}"));
-            // The mode is part of an access list, so that one is no longer what was read.
-            
         }
         for (name, value) in late {
             if name == CAPABILITY && right != (true, true) {

@@ -217,6 +217,21 @@ fn a_folder_that_is_gone_is_never_an_empty_one() {
 }
 
 #[test]
+fn a_shard_that_goes_during_a_listing_is_trouble() {
+    let folder = scratch();
+    let storage = LocalStorage::create(folder.path()).unwrap();
+    storage.put(&pack(1), b"x").unwrap();
+    storage.put(&pack(2), b"x").unwrap();
+    let mut each = |name: Name, _| {
+        let other = if name == pack(1) { "packs/02" } else { "packs/01" };
+        fs::remove_dir_all(folder.path().join(other)).unwrap();
+        Ok(())
+    };
+    let error = storage.list(Family::Packs, &mut each, &mut |path| panic!("{path} is foreign")).unwrap_err();
+    assert!(!error.is_missing() && error.kind() == Kind::Io, "{error}");
+}
+
+#[test]
 fn a_repository_can_be_read_only() {
     let folder = scratch();
     LocalStorage::create(folder.path()).unwrap().put(&pack(1), b"x").unwrap();
@@ -309,6 +324,7 @@ fn only_old_unfinished_writes_are_cleaned() {
         file.set_modified(now - Duration::from_secs(age)).unwrap();
     }
     fs::create_dir(tmp.join("folder")).unwrap();
+    fs::File::open(tmp.join("folder")).unwrap().set_modified(now - Duration::from_secs(9000)).unwrap();
     assert_eq!(storage.clean_temporary(now - Duration::from_secs(3600)).unwrap(), 2);
     assert!(tmp.join("new").exists() && tmp.join("folder").exists());
     assert_eq!(storage.clean_temporary(now - Duration::from_secs(3600)).unwrap(), 0);

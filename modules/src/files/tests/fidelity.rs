@@ -112,8 +112,13 @@ fn damaged_entries_are_brought_back_and_only_those() {
     let at = |name: &str| target.join(name);
     fs::write(at("capable"), "!!").unwrap();
     fs::write(at("listed"), "longer").unwrap();
-    fs::set_permissions(at("plain"), fs::Permissions::from_mode(0o600)).unwrap();
-    setxattr(at("inheriting/lost it"), "user.surplus", b"x", XattrFlags::empty()).unwrap();
+    // Only the owner is wrong; setting it clears the setuid bit, which was right.
+    chown(at("plain"), Some(1), None).unwrap();
+    fs::set_permissions(at("plain"), fs::Permissions::from_mode(0o4751)).unwrap();
+    fs::set_permissions(at("names"), fs::Permissions::from_mode(0o700)).unwrap();
+    setxattr(at("inheriting/got one"), "user.surplus", b"x", XattrFlags::empty()).unwrap();
+    // What is made there by now inherits access rights that the entry had not.
+    fs::remove_file(at("inheriting/lost it")).unwrap();
     for name in ["link", "fifo", "empty/nested"] {
         fs::remove_file(at(name)).or_else(|_| fs::remove_dir(at(name))).unwrap();
         fs::write(at(name), "in the way").unwrap();
@@ -129,7 +134,17 @@ fn damaged_entries_are_brought_back_and_only_those() {
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(after, before, "{:?}", before.path);
     }
-    for name in ["capable", "listed", "plain", "inheriting/lost it", "link", "fifo", "sparse", "socket"] {
+    for name in [
+        "capable",
+        "listed",
+        "plain",
+        "inheriting/got one",
+        "inheriting/lost it",
+        "link",
+        "fifo",
+        "sparse",
+        "socket",
+    ] {
         assert!(report.changed.iter().any(|changed| changed == name), "{name} not in {:?}", report.changed);
     }
     for name in ["null", "names/one", "hole at the end"] {

@@ -1,0 +1,40 @@
+# Every goal sets up what it needs on Debian 12 (as root or with sudo); elsewhere install clang, libclang and cargo first.
+SHELL := /bin/bash
+CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
+MINUTES ?= 10
+
+.PHONY: demo test lint bench fuzz measure setup setup-test
+
+demo: setup
+	$(CARGO) build --release
+	@benches/demo.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/dedup"
+
+test: setup setup-test
+	$(CARGO) build --release
+	$(CARGO) test --release --workspace --exclude dedup-fuzz
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps --workspace --exclude dedup-fuzz
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check licenses bans sources
+
+bench: setup
+	$(CARGO) bench
+
+# Whole runs beside the rivals that are installed; see benches/README.md.
+measure: setup
+	$(CARGO) build --release
+	benches/rivals.sh
+
+# Each fuzz target for MINUTES minutes; needs a nightly toolchain.
+fuzz: setup
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	fuzz/run.sh $(MINUTES)
+
+setup:
+	@benches/setup.sh build
+
+setup-test:
+	@benches/setup.sh test

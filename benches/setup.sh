@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Installs what building (and testing) needs and is missing, on Debian and its kin. Does nothing where nothing is missing.
+set -euo pipefail
+declare -A of=([clang++]=clang [setfacl]=acl [setfattr]=attr [setcap]=libcap2-bin [tar]=tar)
+need=(clang++)
+[ "${1:-build}" = test ] && need+=(setfacl setfattr setcap tar)
+missing=()
+for tool in "${need[@]}"; do
+  PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || missing+=("${of[$tool]}")
+done
+# bindgen loads libclang at build time.
+compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || [ -n "${LIBCLANG_PATH:-}" ] || missing+=(libclang-dev)
+[ ${#missing[@]} -eq 0 ] && exit 0
+if ! command -v apt-get >/dev/null; then
+  echo "please install: ${missing[*]}" >&2
+  exit 1
+fi
+sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+echo "installing ${missing[*]} …"
+$sudo apt-get update -qq
+DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${missing[@]}" >/dev/null
