@@ -1,4 +1,20 @@
-//! The engine of `dedup`.
+//! The engine of `dedup`: objects, keys, chunks, maps, snapshots. It knows no terminal, no environment, no
+//! clock, no file tree and no database server: it takes a [`Source`](backup::source::Source) and gives to a
+//! [`Sink`](restore::sink::Sink).
+//!
+//! Floors; each uses those above it in this list, never one below:
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | words | [`error`] [`id`] [`mod@format`] [`wire`] [`progress`] |
+//! | bytes in, bytes out | [`crypto`] [`compress`] [`chunker`] |
+//! | storage | [`storage`] |
+//! | structures | [`pack`] [`map`] [`listing`] [`snapshot`] |
+//! | index | [`index`] |
+//! | repository | [`repo`] |
+//! | operations | [`backup`] [`restore`] [`browse`] [`check`] [`stats`] |
+//!
+//! The stored format is `FORMAT.md`, the reasons are in `DESIGN.md`, both beside this crate.
 
 pub mod backup;
 pub mod browse;
