@@ -113,12 +113,10 @@ fn parse(path: &Path, text: &str, commands: bool) -> Result<Config, Failure> {
         );
     }
     let dir = path.parent().unwrap_or(Path::new(""));
-    for relative in
-        [&mut config.repository, &mut config.passphrase_file, &mut config.key_file, &mut config.index_dir]
-    {
-        if let Some(relative) = relative {
-            *relative = dir.join(&*relative);
-        }
+    let paths =
+        [&mut config.repository, &mut config.passphrase_file, &mut config.key_file, &mut config.index_dir];
+    for relative in paths.into_iter().flatten() {
+        *relative = dir.join(&*relative);
     }
     config.file = Some(path.to_owned());
     Ok(config)

@@ -63,17 +63,17 @@ impl Context {
     pub fn open(&self) -> Result<Repository, Failure> {
         let place = self.place()?;
         self.output.detail(&format!("the repository is {} ({})", place.path.display(), place.named_by));
-        let storage = LocalStorage::open(&place.path).map_err(|error| {
-            let failure = Failure::from(error);
-            let path = place.path.display();
-            match failure.exit {
-                Exit::NoRepository => failure.hint(format!(
-                    "{} names {path}; check that, or create a repository with `dedup init {path}`",
-                    place.named_by
-                )),
-                _ => failure,
+        let explain = |failure: Failure| match failure.exit {
+            Exit::NoRepository => {
+                let path = place.path.display();
+                let named_by = &place.named_by;
+                failure.hint(format!(
+                    "{named_by} names {path}; check that, or create one with `dedup init {path}`"
+                ))
             }
-        })?;
+            _ => failure,
+        };
+        let storage = LocalStorage::open(&place.path).map_err(|error| explain(error.into()))?;
         let storage: Arc<dyn Storage> = Arc::new(storage);
         let way = Way::choose(&self.global, &self.config)?;
         let prompt = format!("Passphrase of {}: ", crate::escape::text(&place.path.display().to_string()));
@@ -85,7 +85,7 @@ impl Context {
                     complain("That is not it; try again.");
                     tries += 1;
                 }
-                result => return Ok(result?),
+                result => return result.map_err(|error| explain(error.into())),
             }
         }
     }

@@ -70,7 +70,7 @@ impl Failure {
     /// Takes over an error of the libraries together with its causes.
     pub fn of(kind: Kind, error: &(dyn Error + 'static)) -> Self {
         let mut failure = Self::new(kind, error.to_string());
-        failure.hint = hint_of(error).or_else(|| general_hint(kind));
+        failure.hint = general_hint(kind);
         failure.add_causes(error.source());
         failure
     }
@@ -86,18 +86,6 @@ impl Failure {
             cause = error.source();
         }
     }
-}
-
-/// Looks for a hint along the chain of causes.
-fn hint_of(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(hint) = error.downcast_ref::<RepoError>().and_then(RepoError::hint) {
-            return Some(hint);
-        }
-        next = error.source();
-    }
-    None
 }
 
 /// What helps against failures of a kind, where nothing more special is known.
@@ -120,13 +108,27 @@ macro_rules! from_library {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                Self::of(error.kind(), &error)
+                let failure = Self::of(error.kind(), &error);
+                let hint = error.hint().or(failure.hint);
+                Self { hint, ..failure }
             }
         }
     )*};
 }
 
-from_library!(BackupError, BrowseError, CheckError, CryptoError, RepoError, RestoreError, StorageError);
+from_library!(BackupError, BrowseError, CheckError, RepoError, RestoreError);
+
+impl From<CryptoError> for Failure {
+    fn from(error: CryptoError) -> Self {
+        Self::of(error.kind(), &error)
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        Self::of(error.kind(), &error)
+    }
+}
 
 /// Writing results failed. That the reader went away (`dedup ls latest | head`) is no failure.
 impl From<io::Error> for Failure {

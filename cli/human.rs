@@ -27,7 +27,7 @@ pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut shown = String::with_capacity(digits.len() * 4 / 3);
     for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n) % 3 == 0 {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
             shown.push(',');
         }
         shown.push(digit);
@@ -46,8 +46,17 @@ pub fn duration(time: Duration) -> String {
     match secs {
         0..10 => format!("{:.2} s", time.as_secs_f64()),
         10..60 => format!("{:.1} s", time.as_secs_f64()),
-        60..3600 => format!("{}:{:02}", secs / 60, secs % 60),
-        _ => format!("{}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60),
+        _ => clock(time),
+    }
+}
+
+/// Shows a time as a clock does, to the second: `0:07`, `4:05`, `2:00:09`.
+pub fn clock(time: Duration) -> String {
+    let secs = time.as_secs();
+    if secs < 3600 {
+        format!("{}:{:02}", secs / 60, secs % 60)
+    } else {
+        format!("{}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60)
     }
 }
 
@@ -128,6 +137,7 @@ mod tests {
     fn durations_and_rates() {
         let shown = |secs: f64| duration(Duration::from_secs_f64(secs));
         assert_eq!([0.421, 12.34, 245.0, 7209.0].map(shown), ["0.42 s", "12.3 s", "4:05", "2:00:09"]);
+        assert_eq!(clock(Duration::from_millis(7900)), "0:07");
         assert_eq!(rate(3 << 20, Duration::from_secs(2)), "1.50 MiB/s");
         assert_eq!(rate(5, Duration::ZERO), "-");
         assert_eq!(per_second(u64::MAX, Duration::from_nanos(1)), None);

@@ -22,7 +22,9 @@ pub struct Progress {
     output: Output,
     interrupt: Interrupt,
     figures: Arc<Mutex<Figures>>,
-    bar: Option<ProgressBar>,
+    draws: bool,
+    /// The live block, while there is one.
+    bar: Mutex<Option<ProgressBar>>,
 }
 
 /// What is known of the phase that runs.
@@ -55,20 +57,25 @@ impl Progress {
         };
         let figures = Arc::new(Mutex::new(figures));
         let draws = wanted && !output.json && !output.quiet && std::io::stderr().is_terminal();
-        let bar = draws.then(|| block(&figures));
-        Self { output, interrupt, figures, bar }
+        Self { output, interrupt, figures, draws, bar: Mutex::new(None) }
     }
 
-    /// Removes the block for good, before results are printed.
+    /// Removes the block, before results are printed or a person is asked; the next phase brings it back.
     pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = lock(&self.bar).take() {
             bar.finish_and_clear();
+        }
+    }
+
+    fn begin(&self) {
+        if self.draws {
+            lock(&self.bar).get_or_insert_with(|| block(&self.figures));
         }
     }
 
     /// Prints something to standard error without tearing the block.
     pub fn beside(&self, print: impl FnOnce()) {
-        match &self.bar {
+        match &*lock(&self.bar) {
             Some(bar) => bar.suspend(print),
             None => print(),
         }
@@ -105,6 +112,9 @@ impl Progress {
 impl Events for Progress {
     fn event(&self, event: Event) {
         let mut aside = None;
+        if matches!(event, Event::Phase(_)) {
+            self.begin();
+        }
         let mut figures = lock(&self.figures);
         match event {
             Event::Phase(phase) => figures.begin(phase),
@@ -149,8 +159,8 @@ fn problem(path: &[u8], message: &str, notice: bool) -> Value {
     object
 }
 
-fn lock(figures: &Mutex<Figures>) -> MutexGuard<'_, Figures> {
-    figures.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Figures {
@@ -221,10 +231,7 @@ fn block(figures: &Arc<Mutex<Figures>>) -> ProgressBar {
     bar.set_style(
         style
             .with_key("phase", show(|figures| figures.phase.map_or("starting", phase_title).to_owned()))
-            .with_key(
-                "time",
-                show(|figures| human::duration(Duration::from_secs(figures.begun.elapsed().as_secs()))),
-            )
+            .with_key("time", show(|figures| human::clock(figures.begun.elapsed())))
             .with_key("line", show(Figures::line))
             .with_key("path", show(|figures| shortened(&escape::name(&figures.path), 76))),
     );

@@ -77,17 +77,18 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     let base = selection.path.unwrap_or_default();
     let options = sink_options(args, strip(&repo, root, &base, &chosen)?);
     let select = |path: &StoredPath, node: &Node| patterns.select(path, node);
-    let request = RestoreRequest {
-        base: base.clone(),
-        select: &select,
-        threads: ctx.threads(),
-    };
+    let request = RestoreRequest { base: base.clone(), select: &select, threads: ctx.threads() };
 
     if asks || args.dry_run {
         let plan = restore::plan(&repo, root, &request, ctx.events())?;
         ctx.progress.finish();
         show_plan(ctx, args, &chosen, &base, &plan)?;
         if args.dry_run {
+            let RestorePlan { entries, files, bytes, .. } = plan;
+            let report = RestoreReport { entries, files, bytes, ..RestoreReport::default() };
+            if ctx.output.json {
+                summary(ctx, args, &chosen, &report, Exit::Complete)?;
+            }
             return Ok(Exit::Complete);
         }
         if !ctx.confirm("Restore these files to where they came from?")? {
@@ -104,8 +105,12 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     ctx.progress.finish();
     problems::list(ctx.output, "not restored, or not as they were", &report.problems, report.problems_total);
     synced.map_err(|error| cannot_use(target, &error))?;
-    let exit = if report.problems_total > 0 { Exit::Partial } else { Exit::Complete };
-    summary(ctx, &chosen, target, &report, exit)?;
+    let exit = match (report.damaged, report.problems_total) {
+        (0, 0) => Exit::Complete,
+        (0, _) => Exit::Partial,
+        _ => Exit::Integrity,
+    };
+    summary(ctx, args, &chosen, &report, exit)?;
     Ok(exit)
 }
 
@@ -181,19 +186,16 @@ fn show_plan(
         None => format!("to where they came from, on this machine ({})", this_host()),
     };
     let host = escape::text(&snapshot.host);
+    let (id, time) = (chosen.id.short(), human::local_time(snapshot.time));
+    ctx.output
+        .line(format!("Plan:    snapshot {id} of {host}, {time}: /{}", escape::name(&base.to_slashes())))?;
     ctx.output.line(format!(
-        "Snapshot {} of {host}, {}",
-        chosen.id.short(),
-        human::local_time(snapshot.time)
-    ))?;
-    ctx.output.line(format!(
-        "would restore {} in {} ({}), {},",
-        human::bytes(plan.bytes),
+        "         {} with {}, {}, {where_to}",
         human::counted(plan.files, "file", "files"),
+        human::bytes(plan.bytes),
         human::counted(plan.entries, "entry in all", "entries in all"),
-        format_args!("/{}", escape::name(&base.to_slashes()))
     ))?;
-    ctx.output.line(format!("{where_to}. Files that differ are replaced; nothing is deleted."))?;
+    ctx.output.line("         files that differ are replaced, nothing is deleted")?;
     if target.is_none() && snapshot.host != this_host() {
         ctx.output.warning(&format!("the snapshot is of another machine, {host}"));
     }
@@ -202,17 +204,19 @@ fn show_plan(
 
 fn summary(
     ctx: &Context,
+    args: &RestoreArgs,
     chosen: &Chosen,
-    target: &Path,
     report: &RestoreReport,
     exit: Exit,
 ) -> Result<(), Failure> {
+    let target = args.target.as_deref().unwrap_or(Path::new("/"));
     let elapsed = ctx.elapsed();
     if ctx.output.json {
         return Ok(ctx.output.object(&json!({
             "type": "summary",
             "snapshot_id": chosen.id.to_hex(),
-            "target": target.to_string_lossy(),
+            "target": args.target.as_deref().map(Path::to_string_lossy),
+            "dry_run": args.dry_run,
             "entries": report.entries,
             "files": report.files,
             "entries_unchanged": report.unchanged,

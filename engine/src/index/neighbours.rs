@@ -19,11 +19,12 @@ pub(super) struct Neighbours {
     /// Packs whose chunks are there; ages together with them.
     packs: Aging<PackNo, ()>,
     recent: VecDeque<PackNo>,
+    room: usize,
 }
 
 impl Neighbours {
     pub(super) fn new(room: usize) -> Self {
-        Self { chunks: Aging::new(room), packs: Aging::new(room), recent: VecDeque::new() }
+        Self { chunks: Aging::new(room), packs: Aging::new(room), recent: VecDeque::new(), room }
     }
 
     /// Returns where a chunk lies, if a neighbour brought it. The pack may have ended since.
@@ -50,7 +51,9 @@ impl Neighbours {
     pub(super) fn bring(&mut self, pack: PackNo, directory: &Directory) {
         let weight = directory.chunks().len();
         self.chunks.extend(weight, directory.places().map(|(id, place)| (id, Location { pack, place })));
-        self.packs.extend(weight, [(pack, ())]);
+        // A pack with more chunks than there is room for is not kept, and must not be tried again at every hit.
+        let kept = if weight > self.room { 1 } else { weight };
+        self.packs.extend(kept, [(pack, ())]);
     }
 }
 
@@ -66,6 +69,9 @@ mod tests {
         assert_eq!(neighbours.note([a, a].into_iter()), [a]);
         neighbours.bring(a, &Directory::default());
         assert_eq!(neighbours.note([a, b].into_iter()), [b]);
+        let mut large = Neighbours::new(0);
+        large.bring(a, &Directory::default());
+        assert_eq!(large.note([a, a, a].into_iter()), [], "too large to keep, so not brought again");
         let scattered = (10..).map(PackNo).take(100);
         assert_eq!(neighbours.note(scattered.chain([b])), [], "forgotten meanwhile");
     }

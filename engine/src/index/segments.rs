@@ -185,12 +185,8 @@ impl Index {
             top.ingest(&new, writer.ingestion)?;
         }
         for (number, pack) in &new {
-            let record = PackRecord {
-                    id: pack.id,
-                    kind: pack.kind,
-                    header: pack.header,
-                    stored_len: pack.stored_len,
-                };
+            let record =
+                PackRecord { id: pack.id, kind: pack.kind, header: pack.header, stored_len: pack.stored_len };
             top.record_pack(&mut batch, *number, &record)?;
             writer.digest ^= digest(*number, &pack.id);
         }

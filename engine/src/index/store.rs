@@ -19,11 +19,11 @@
 //!       "run" ‖ u32   bytes that a run put into the file cache, u64
 //! ```
 
+use super::Settings;
 use super::cache::Window;
 use super::chunks::SENTINEL;
 use super::error::IndexError;
 use super::numbers::{Numbers, PackNo};
-use super::Settings;
 use super::options::{CHUNKS, FAMILIES, META, Memory, PACKS, TABLES};
 use crate::error::Corrupt;
 use crate::id::{ObjectId, RepoId};

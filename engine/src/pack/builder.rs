@@ -184,8 +184,7 @@ fn verify(
         let range = directory.range_of(number).unwrap_or_default();
         let sealed = &bytes[range.start as usize..range.end as usize];
         let block = &directory.blocks()[number];
-        let plain =
-            reader.open(&key, number as u32, block.codec, block.plain_len, sealed).map_err(faulty)?;
+        let plain = reader.open(&key, number as u32, block.codec, block.plain_len, sealed).map_err(faulty)?;
         let mut at = 0;
         for chunk in directory.chunks_of(number) {
             let end = at + chunk.len as usize;

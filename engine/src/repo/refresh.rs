@@ -84,7 +84,9 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<(), Rep
                 Err(RepoError::Storage(error)) if error.is_missing() => {}
                 Err(error) if error.kind() == Kind::Integrity => {
                     incomplete = true;
-                    events.event(Event::Notice(format!("{error}; the packs' own directories are read instead")));
+                    events.event(Event::Notice(format!(
+                        "{error}; the packs' own directories are read instead"
+                    )));
                 }
                 Err(error) => return Err(error),
             }

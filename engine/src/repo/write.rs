@@ -369,7 +369,10 @@ fn seal_and_store(
         store.bytes_stored.fetch_add(pack.bytes.len() as u64, Relaxed);
         let header = pack.header();
         let stored_len = pack.bytes.len() as u64;
-        if out.send(SegmentPack { id: pack.id, kind: pack.kind, header, stored_len, directory: pack.directory }).is_err() {
+        if out
+            .send(SegmentPack { id: pack.id, kind: pack.kind, header, stored_len, directory: pack.directory })
+            .is_err()
+        {
             break;
         }
     }

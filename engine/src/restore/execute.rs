@@ -4,7 +4,8 @@ use super::plan::{FileTask, Piece, Planned, Window, fatal, full, places};
 use super::sink::{Sink, SinkError};
 use super::{RestoreError, RestoreRequest, Tally};
 use crate::crypto::keyring::ChunkKind;
-use crate::listing::{Body, ContentReader, StoredPath};
+use crate::format::MAX_CHUNK;
+use crate::listing::{Body, ContentReader, Part, StoredPath};
 use crate::pack::reader::BlockReader;
 use crate::repo::read::ChunkReader;
 use crate::repo::write::lock;
@@ -184,11 +185,12 @@ impl<K: Sink> Executor<'_, K> {
             let written = match chunk {
                 Some(chunk) => self.write(task, piece, chunk),
                 // Damaged here: another pack may hold the chunk.
-                None => match self.reader_of_data().read(&piece.id, crate::format::MAX_CHUNK) {
+                None => match self.reader_of_data().read(&piece.id, MAX_CHUNK) {
                     Ok(chunk) => self.write(task, piece, &chunk),
                     Err(error) => {
-                        let shown = plain.as_ref().err().unwrap_or(&error).to_string();
-                        self.give_up(task, shown);
+                        if !task.failed.swap(true, AcqRel) {
+                            self.tally.unread(&task.entry.path, plain.as_ref().err().unwrap_or(&error));
+                        }
                         Ok(())
                     }
                 },
@@ -259,57 +261,51 @@ impl<K: Sink> Executor<'_, K> {
             Ok(false) => {}
             Err(error) => return self.failed(&planned.path, &error),
         }
-        let written = self.copy(&planned)?;
-        if let Err(message) = written {
-            self.tally.problem(&planned.path, message);
+        if let Err(error) = self.sink.prepare(&planned.item()) {
+            return self.failed(&planned.path, &error);
         }
+        self.copy(&planned)?;
         self.tally.done(&planned.path, 1, planned.node.size());
         Ok(())
     }
 
     /// Writes a file chunk by chunk; the rare way.
-    fn copy(&self, planned: &Planned) -> Result<Result<(), String>, RestoreError> {
-        let Body::File { content, holes, size } = &planned.node.body else { return Ok(Ok(())) };
+    fn copy(&self, planned: &Planned) -> Result<(), RestoreError> {
+        let Body::File { content, holes, size } = &planned.node.body else { return Ok(()) };
         let item = planned.item();
         let file = match self.sink.create(&item, *size) {
             Ok(file) => file,
-            Err(error) => {
-                fatal(&error)?;
-                return Ok(Err(error.to_string()));
-            }
+            Err(error) => return self.failed(&planned.path, &error),
         };
         let data = ChunkReader::new(self.repo, ChunkKind::Data, 4 << 20);
         let mut parts = ContentReader::new(self.reader, content);
-        let written = loop {
-            let (offset, part) = match parts.next() {
-                Ok(None) => break Ok(()),
-                Ok(Some(part)) => part,
-                Err(error) => break Err(error.to_string()),
-            };
-            let chunk = match data.read(&part.id, crate::format::MAX_CHUNK) {
-                Ok(chunk) => chunk,
-                Err(error) => break Err(error.to_string()),
-            };
-            let mut places = places(holes, offset, chunk.len() as u64).into_iter();
-            if let Some(error) =
-                places.find_map(|(at, range)| self.sink.write_at(&file, &chunk[range], at).err())
-            {
-                full(&error)?;
-                break Err(format!("cannot write: {error}"));
-            }
-        };
-        match written {
-            Ok(()) => match self.sink.finish(file, &item) {
-                Ok(()) => Ok(Ok(())),
-                Err(error) => {
-                    fatal(&error)?;
-                    Ok(Err(error.to_string()))
+        loop {
+            let next = parts.next().and_then(|next| {
+                let chunk = |(offset, part): (u64, Part)| Ok((offset, data.read(&part.id, MAX_CHUNK)?));
+                next.map(chunk).transpose()
+            });
+            match next {
+                Ok(Some((offset, chunk))) => {
+                    for (at, range) in places(holes, offset, chunk.len() as u64) {
+                        if let Err(error) = self.sink.write_at(&file, &chunk[range], at) {
+                            self.sink.abandon(file, &item);
+                            full(&error)?;
+                            self.tally.problem(&planned.path, format!("cannot write: {error}"));
+                            return Ok(());
+                        }
+                    }
                 }
-            },
-            Err(message) => {
-                self.sink.abandon(file, &item);
-                Ok(Err(message))
+                Ok(None) => break,
+                Err(error) => {
+                    self.sink.abandon(file, &item);
+                    self.tally.unread(&planned.path, &error);
+                    return Ok(());
+                }
             }
+        }
+        match self.sink.finish(file, &item) {
+            Ok(()) => Ok(()),
+            Err(error) => self.failed(&planned.path, &error),
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct RestoreReport {
     pub problems: Vec<Problem>,
     /// How many there were.
     pub problems_total: u64,
+    /// How many of them are damage of the repository.
+    pub damaged: u64,
 }
 
 /// Counts of what a restore would touch.
@@ -120,6 +122,12 @@ impl<'a> Tally<'a> {
 
     fn with<T>(&self, change: impl FnOnce(&mut RestoreReport) -> T) -> T {
         change(&mut crate::repo::write::lock(&self.report))
+    }
+
+    /// Tells of an entry that could not be read from the repository.
+    fn unread(&self, path: &StoredPath, error: &RepoError) {
+        self.with(|report| report.damaged += u64::from(error.kind() == Kind::Integrity));
+        self.problem(path, error.to_string());
     }
 
     fn problem(&self, path: &StoredPath, message: String) {

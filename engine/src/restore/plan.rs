@@ -232,7 +232,7 @@ impl<K: Sink> Planner<'_, K> {
                 }
                 Err(error) => {
                     task.failed.store(true, std::sync::atomic::Ordering::Relaxed);
-                    self.tally.problem(&task.entry.path, error.to_string());
+                    self.tally.unread(&task.entry.path, &error);
                     return Ok(());
                 }
             }

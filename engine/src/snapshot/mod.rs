@@ -146,7 +146,10 @@ pub enum Outcome {
 impl Outcome {
     /// Returns whether something that was asked for is missing or doubtful.
     pub fn is_gap(self) -> bool {
-        matches!(self, Self::Unreadable | Self::Failed | Self::ChangedWhileRead | Self::NotStorable)
+        matches!(
+            self,
+            Self::Absent | Self::Unreadable | Self::Failed | Self::ChangedWhileRead | Self::NotStorable
+        )
     }
 }
 

@@ -32,7 +32,7 @@ const PIECE_BYTES: usize = 4000;
 const RETRIES: usize = 64;
 
 const BELOW: ResolveFlags =
-    ResolveFlags::empty();
+    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const OWNER_ONLY: Mode = Mode::RWXU;
 
