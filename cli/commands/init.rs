@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::find_repo::{self, Place};
 use crate::passphrase::{Way, create_key_file};
+use dedup_engine::chunker::ChunkSizes;
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::repo::{Repository, Settings};
 use dedup_engine::storage::Storage;
@@ -30,12 +31,23 @@ pub struct InitArgs {
     /// Make it the default even if there is one
     #[arg(long)]
     default: bool,
+
+    /// Average size of chunks, the unit of deduplication: a power of two from 16K to 2M [default: 64K]
+    ///
+    /// Smaller chunks find more of what is alike, and cost about 90 bytes of local index each.
+    #[arg(long, value_name = "SIZE", value_parser = crate::sizes::size)]
+    chunk_size: Option<u64>,
+
+    /// Size of packs, the unit of storage [default: 16M]
+    #[arg(long, value_name = "SIZE", value_parser = crate::sizes::size)]
+    pack_size: Option<u64>,
 }
 
 pub fn run(ctx: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     let place = place(ctx, args)?;
     let (unlock, new_key_file) = unlock(ctx)?;
-    let repo = create(ctx, &place, &unlock).inspect_err(|_| {
+    let settings = settings(args)?;
+    let repo = create(ctx, &place, &unlock, &settings).inspect_err(|_| {
         if let Some(file) = &new_key_file {
             // It opens nothing; that it stays if it cannot be removed does no harm.
             let _ = std::fs::remove_file(file);
@@ -102,11 +114,26 @@ fn unlock(ctx: &Context) -> Result<(Unlock, Option<PathBuf>), Failure> {
     }
 }
 
-fn create(ctx: &Context, place: &Place, unlock: &Unlock) -> Result<Repository, Failure> {
+/// Reads the sizes that are fixed for the life of the repository.
+fn settings(args: &InitArgs) -> Result<Settings, Failure> {
+    let mut settings = Settings::default();
+    if let Some(average) = args.chunk_size {
+        let average = u32::try_from(average).ok().filter(|size| size.is_power_of_two());
+        let sizes = average.filter(|size| (16 << 10..=2 << 20).contains(size)).map(ChunkSizes::around);
+        settings.chunks =
+            sizes.ok_or_else(|| Failure::refused("--chunk-size is a power of two from 16K to 2M"))?;
+    }
+    if let Some(pack) = args.pack_size {
+        settings.pack_target = u32::try_from(pack).unwrap_or(u32::MAX);
+    }
+    if settings.is_sound() { Ok(settings) } else { Err(Failure::refused("--pack-size is from 1M to 256M")) }
+}
+
+fn create(ctx: &Context, place: &Place, unlock: &Unlock, settings: &Settings) -> Result<Repository, Failure> {
     let storage: Arc<dyn Storage> = Arc::new(LocalStorage::create(&place.path)?);
     let label = format!("{}@{}", this_user(), this_host());
     // Labels have at most 64 bytes (`FORMAT.md` 4).
     let label = &label[..label.floor_char_boundary(64)];
     let kdf = ctx.kdf(unlock)?;
-    Ok(Repository::create(storage, unlock, &kdf, label, &Settings::default(), ctx.now().secs)?)
+    Ok(Repository::create(storage, unlock, &kdf, label, settings, ctx.now().secs)?)
 }

@@ -24,15 +24,20 @@ pub struct ChunkSizes {
 }
 
 impl Default for ChunkSizes {
-    /// 32, 128 and 512 KiB, normalisation 1: see the tables in `DESIGN.md`.
+    /// 16, 64 and 256 KiB, normalisation 1: see the tables in `DESIGN.md`.
     fn default() -> Self {
-        let (mask_small, mask_large) =
-            fastcdc::v2020::select_masks(128 << 10, fastcdc::v2020::Normalization::Level1);
-        Self { min: 32 << 10, avg: 128 << 10, max: 512 << 10, mask_small, mask_large }
+        Self::around(64 << 10)
     }
 }
 
 impl ChunkSizes {
+    /// Returns sizes around an average: a quarter, the average, four times as much; normalisation 1.
+    pub fn around(avg: u32) -> Self {
+        let (mask_small, mask_large) =
+            fastcdc::v2020::select_masks(avg as usize, fastcdc::v2020::Normalization::Level1);
+        Self { min: avg / 4, avg, max: avg * 4, mask_small, mask_large }
+    }
+
     /// Appends the stored form.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(1);
