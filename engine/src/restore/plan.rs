@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 /// Most pieces in one window: 3 MiB of them.
 pub(super) const WINDOW_PIECES: usize = 65_536;
 /// Most entries in one window.
-const WINDOW_ENTRIES: usize = 8192;
+const WINDOW_ENTRIES: usize = 1024;
 /// Most files of more than one piece in one window: each may be open at once.
 const WINDOW_OPEN: usize = 256;
 
