@@ -57,7 +57,7 @@ pub struct BackupArgs {
     /// Give the snapshot this host name instead of the machine's
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// Give the snapshot this time instead of now: RFC 3339, or YYYY-MM-DD HH:MM[:SS]
+    /// Give the snapshot this time instead of now: RFC 3339, or YYYY-MM-DD HH:MM with or without seconds
     #[arg(long, value_name = "TIME", value_parser = sizes::moment)]
     time: Option<Zoned>,
     /// Keep a comment with the snapshot

@@ -121,10 +121,11 @@ pub fn children(
         if below == 1 && each(path.clone(), node.clone()).is_break() {
             break;
         }
-        if below == 1 && node.is_directory() {
-            if let (_, Some(after)) = subtree(&path) {
-                cursor.range(&after, end.clone())?;
-            }
+        if below == 1
+            && node.is_directory()
+            && let (_, Some(after)) = subtree(&path)
+        {
+            cursor.range(&after, end.clone())?;
         }
     }
     Ok(())

@@ -80,7 +80,7 @@ pub(super) enum Known {
     /// An entry of that name that differs.
     Changed,
     /// The same entry: its node and the encoded form, to be used as it is.
-    Same(Node, Vec<u8>),
+    Same(Box<Node>, Vec<u8>),
 }
 
 impl Merge<'_, '_> {
@@ -107,7 +107,7 @@ impl Merge<'_, '_> {
         }
         let node = decode_node(&self.value)?;
         if is_same(&node, stat, self.parent_time) {
-            Ok(Known::Same(node, self.value.clone()))
+            Ok(Known::Same(Box::new(node), self.value.clone()))
         } else {
             Ok(Known::Changed)
         }

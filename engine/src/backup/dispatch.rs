@@ -208,13 +208,13 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
             None => Known::New,
         };
         let is_new = matches!(known, Known::New);
-        if let Known::Same(node, value) = known {
-            if self.is_stored(&node, reader)? {
-                if let Some(group) = node.link {
-                    self.note_link(&stat, group);
-                }
-                return Ok(self.ready(Item::Kept { path, value, node }));
+        if let Known::Same(node, value) = known
+            && self.is_stored(&node, reader)?
+        {
+            if let Some(group) = node.link {
+                self.note_link(&stat, group);
             }
+            return Ok(self.ready(Item::Kept { path, value, node: *node }));
         }
         let mut group = None;
         if stat.nlink > 1 && stat.kind != EntryKind::Directory {
@@ -253,10 +253,10 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
     /// Returns whether every chunk of an unchanged entry is known to be stored: the parent alone does not
     /// vouch for packs that were lost since.
     fn is_stored(&mut self, node: &Node, reader: Option<&ChunkReader<'_>>) -> Result<bool, RepoError> {
-        if let crate::listing::Xattrs::Chunk { id, .. } = &node.xattrs {
-            if !self.store.knows(id, &mut self.last_pack)? {
-                return Ok(false);
-            }
+        if let crate::listing::Xattrs::Chunk { id, .. } = &node.xattrs
+            && !self.store.knows(id, &mut self.last_pack)?
+        {
+            return Ok(false);
         }
         let Body::File { content, .. } = &node.body else { return Ok(true) };
         if content.level == 0 {

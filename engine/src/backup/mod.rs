@@ -7,8 +7,8 @@
 //! finish: packs and segments durable → final intent → look again → snapshot → end: committed
 //! ```
 //!
-//! Memory beside that of [`repo::write`](crate::repo): R·(4 × longest chunk) for reading, and at most
-//! [`dispatch::WINDOW`] entries between dispatch and fold; a slow file holds the others back rather than
+//! Memory beside that of `repo::write`: R·(4 × longest chunk) for reading, and at most
+//! 32,768 entries between dispatch and fold; a slow file holds the others back rather than
 //! letting them pile up.
 
 mod commit;

@@ -246,8 +246,13 @@ impl<S: Source> EntryReader<'_, '_, S> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file any more").into());
         }
         let size = stat.size;
-        let data = if stat.allocated < size { file.data_ranges(size)? } else { vec![0..size] };
-        let mut stream = Ranges::new(file, data.into_iter().filter(|range| !range.is_empty()).collect());
+        let mut data = Vec::new();
+        if stat.allocated < size {
+            data = file.data_ranges(size)?;
+        } else if size > 0 {
+            data.push(0..size);
+        }
+        let mut stream = Ranges::new(file, data);
         let (sink, events) = (&mut self.data, self.events);
         let mut content = ContentBuilder::new(&self.saver);
         let mut each = |chunk: &[u8]| -> Result<(), ReadError> {

@@ -62,7 +62,7 @@ pub(super) fn segments(
         let segment = match opened.and_then(|plain| Ok(Segment::decode(&plain)?)) {
             Ok(segment) => segment,
             Err(error) => {
-                damage_or(error, &name, report)?;
+                damage_or(error, name, report)?;
                 continue;
             }
         };

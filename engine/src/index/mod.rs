@@ -4,7 +4,7 @@
 //! segments and generations, and is derived anew when it is lost, damaged or of another repository.
 //! It answers two questions: is this chunk stored (so that it need not be stored again), and where
 //! does it lie (so that reading it is one range of one pack). A wrong yes to the first would lose
-//! data, so everything here errs towards less: see the invariant in [`segments`].
+//! data, so everything here errs towards less: see the invariant in `segments.rs`.
 //!
 //! ```text
 //! mod.rs         Index: lookups, statistics, tidying

@@ -50,7 +50,7 @@ impl Repository {
     fn committed(&self, id: ObjectId, retired: &BTreeSet<SessionId>) -> Result<Option<Snapshot>, RepoError> {
         let name = Name::snapshot(id);
         let plain = self.objects.get(ObjectKind::Snapshot, &name)?;
-        let snapshot = snapshot::decode(&plain).map_err(|corrupt| corrupt.within(&name))?;
+        let snapshot = snapshot::decode(&plain).map_err(|corrupt| corrupt.within(name))?;
         let committed = !retired.contains(&snapshot.session)
             && read_end(&self.objects, snapshot.session)? == Some(Verdict::Committed(id));
         Ok(committed.then_some(snapshot))

@@ -181,11 +181,10 @@ mod tests {
     #[test]
     fn sizes_outside_the_limits_are_refused() {
         let keys = keyring(3);
-        let mut settings = Settings::default();
-        settings.leaf_target = 100;
-        assert!(Config::new(keys.bundle(), &settings, 77).is_err());
-        settings = Settings::default();
-        settings.chunks.min = 33;
-        assert!(Config::new(keys.bundle(), &settings, 77).is_err());
+        let small_leaves = Settings { leaf_target: 100, ..Settings::default() };
+        let odd_chunks = ChunkSizes { min: 16_385, ..ChunkSizes::default() };
+        for bad in [small_leaves, Settings { chunks: odd_chunks, ..Settings::default() }] {
+            assert!(Config::new(keys.bundle(), &bad, 77).is_err());
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! A repository: configuration, keys, objects, index and chunks together.
 //!
-//! - [`config`], [`control`]: what is stored once, and what orders concurrent runs.
-//! - [`objects`]: sealed objects in storage.
-//! - [`slots`]: key slots.
-//! - [`sessions`]: sessions, intents, ends, and the second look.
-//! - [`catalog`]: which snapshots there are.
-//! - [`refresh`]: brings the local index up to date with the storage.
-//! - [`read`]: chunks out of packs, each verified.
-//! - [`write`]: chunks into packs, packs into segments; `finish` is the barrier.
+//! - `config`, `control`: what is stored once, and what orders concurrent runs.
+//! - `objects`: sealed objects in storage.
+//! - `slots`: key slots.
+//! - `sessions`: sessions, intents, ends, and the second look.
+//! - `catalog`: which snapshots there are.
+//! - `refresh`: brings the local index up to date with the storage.
+//! - `read`: chunks out of packs, each verified.
+//! - `write`: chunks into packs, packs into segments; `finish` is the barrier.
 
 pub mod catalog;
 mod claims;

@@ -113,7 +113,7 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<(), Rep
 fn read_segment(objects: &Objects, id: ObjectId) -> Result<Segment, RepoError> {
     let name = Name::segment(id);
     let plain = objects.get(ObjectKind::Segment, &name)?;
-    Ok(Segment::decode(&plain).map_err(|corrupt| corrupt.within(&name))?)
+    Ok(Segment::decode(&plain).map_err(|corrupt| corrupt.within(name))?)
 }
 
 /// Applies every generation the index has not seen; returns the newest there is.

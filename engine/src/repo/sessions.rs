@@ -114,7 +114,7 @@ impl OpenSession {
 pub(crate) fn read_end(objects: &Objects, session: SessionId) -> Result<Option<Verdict>, RepoError> {
     let name = Name::end(session);
     match objects.get(ObjectKind::End, &name) {
-        Ok(plain) => Ok(Some(Verdict::decode(&plain).map_err(|c| c.within(&name))?)),
+        Ok(plain) => Ok(Some(Verdict::decode(&plain).map_err(|c| c.within(name))?)),
         Err(RepoError::Storage(error)) if error.is_missing() => Ok(None),
         Err(error) => Err(error),
     }
@@ -146,7 +146,7 @@ pub(crate) fn read_generation(
         Err(RepoError::Storage(error)) if error.is_missing() => return Ok(None),
         Err(error) => return Err(error),
     };
-    let generation = Generation::decode(&plain).map_err(|corrupt| corrupt.within(&name))?;
+    let generation = Generation::decode(&plain).map_err(|corrupt| corrupt.within(name))?;
     if generation.number != number {
         let wrong = format!("it calls itself {}", generation.number);
         return Err(Corrupt::new(name.to_string(), wrong).into());
@@ -176,7 +176,7 @@ pub(crate) fn look_again(objects: &Objects, seen: u64) -> Result<Endangered, Rep
     for number in numbers {
         let name = Name::condemned(number);
         match objects.get(ObjectKind::Condemned, &name) {
-            Ok(plain) => sets.push(Condemned::decode(&plain).map_err(|corrupt| corrupt.within(&name))?),
+            Ok(plain) => sets.push(Condemned::decode(&plain).map_err(|corrupt| corrupt.within(name))?),
             // Its generation exists by now, and is read below.
             Err(RepoError::Storage(error)) if error.is_missing() => {}
             Err(error) => return Err(error),

@@ -29,13 +29,13 @@ pub struct SlotInfo {
     pub current: bool,
 }
 
+/// Slots with their names, the cheapest to try first.
+type Slots = Vec<(ObjectId, Slot)>;
+
 /// Reads every slot of the repository `repo`; what cannot be parsed or belongs to another is left out.
 ///
 /// Returns the slots and the faults of those left out.
-pub(crate) fn read_all(
-    storage: &dyn Storage,
-    repo: RepoId,
-) -> Result<(Vec<(ObjectId, Slot)>, Vec<CryptoError>), RepoError> {
+pub(crate) fn read_all(storage: &dyn Storage, repo: RepoId) -> Result<(Slots, Vec<CryptoError>), RepoError> {
     let mut ids = Vec::new();
     let mut too_many = false;
     let mut each = |name: Name, len: u64| {
@@ -101,10 +101,10 @@ pub(crate) fn open_any(
         return Err(RepoError::TooLittleMemory { need_bytes, allowed_bytes: max_memory_bytes });
     }
     // With no slot left to try, a damaged or newer one is the likelier reason than a wrong key.
-    if slots.is_empty() {
-        if let Some(fault) = faults.into_iter().next() {
-            return Err(RepoError::Object { object: "key slots".into(), source: fault });
-        }
+    if slots.is_empty()
+        && let Some(fault) = faults.into_iter().next()
+    {
+        return Err(RepoError::Object { object: "key slots".into(), source: fault });
     }
     let what = if matches!(unlock, Unlock::Passphrase(_)) { "passphrase" } else { "key file" };
     Err(RepoError::WrongKey { place: storage.place(), what })

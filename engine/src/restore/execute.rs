@@ -91,16 +91,16 @@ impl<K: Sink> Executor<'_, K> {
         if task.failed.load(Relaxed) {
             return Ok(true);
         }
-        if let Some(existing) = lock(&task.existing).take() {
-            if self.is_equal(&task.entry, &existing) {
-                task.left.store(0, Relaxed);
-                match self.sink.keep(existing, &task.entry.item()) {
-                    Ok(changed) => self.tally.with(|report| report.unchanged += u64::from(!changed)),
-                    Err(error) => self.failed(&task.entry.path, &error)?,
-                }
-                self.tally.done(&task.entry.path, 1, task.entry.node.size());
-                return Ok(true);
+        if let Some(existing) = lock(&task.existing).take()
+            && self.is_equal(&task.entry, &existing)
+        {
+            task.left.store(0, Relaxed);
+            match self.sink.keep(existing, &task.entry.item()) {
+                Ok(changed) => self.tally.with(|report| report.unchanged += u64::from(!changed)),
+                Err(error) => self.failed(&task.entry.path, &error)?,
             }
+            self.tally.done(&task.entry.path, 1, task.entry.node.size());
+            return Ok(true);
         }
         let Body::File { content, .. } = &task.entry.node.body else { return Ok(true) };
         if content.is_empty() && lock(&task.open).is_none() {

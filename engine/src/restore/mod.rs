@@ -5,7 +5,7 @@
 //!                                                                        compare · fetch · verify · write · finish
 //! ```
 //!
-//! A window holds at most [`plan::WINDOW_PIECES`] chunks; within it blocks are read in the order in which
+//! A window holds at most 65,536 chunks; within it blocks are read in the order in which
 //! they lie in their packs, each once. Memory: three windows of pieces and nodes, T opened blocks, the
 //! listing's block cache.
 //!
