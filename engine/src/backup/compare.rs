@@ -1,5 +1,6 @@
 //! Comparing with the parent snapshot: both sides come in the same order, so it is one merge.
 
+use super::inodes::Recalled;
 use super::source::{EntryKind, Stat};
 use super::{BackupError, BackupRequest, Parent as Wanted};
 use crate::crypto::keyring::ChunkKind;
@@ -51,15 +52,21 @@ impl Parent {
     }
 
     /// Begins the merge.
-    pub fn merge<'a, 'r>(&self, repo: &Repository, reader: &'a ChunkReader<'r>) -> Merge<'a, 'r> {
-        Merge {
+    pub fn merge<'a, 'r>(
+        &self,
+        repo: &'a Repository,
+        reader: &'a ChunkReader<'r>,
+    ) -> Result<Merge<'a, 'r>, RepoError> {
+        Ok(Merge {
             cursor: Cursor::new(reader, self.root, repo.leaf_target()),
             key: Vec::new(),
             value: Vec::new(),
             ended: false,
             started: false,
             parent_time: self.time,
-        }
+            recalled: Recalled::new(repo)?,
+            inode: None,
+        })
     }
 }
 
@@ -71,6 +78,9 @@ pub(super) struct Merge<'a, 'r> {
     started: bool,
     ended: bool,
     parent_time: Time,
+    recalled: Recalled<'a>,
+    /// Inode number of the present entry in the parent's run, if it is remembered.
+    inode: Option<u64>,
 }
 
 /// What the parent knows of an entry.
@@ -98,6 +108,10 @@ impl Merge<'_, '_> {
                         if let Some(value) = self.cursor.load(MAX_NODE_VALUE)? {
                             self.value.extend_from_slice(&value);
                         }
+                        self.inode = match self.cursor.leaf() {
+                            Some((leaf, at)) => self.recalled.number(leaf, at)?,
+                            None => None,
+                        };
                     }
                 }
             }
@@ -106,7 +120,8 @@ impl Merge<'_, '_> {
             return Ok(Known::New);
         }
         let node = decode_node(&self.value)?;
-        if is_same(&node, stat, self.parent_time) {
+        let same_inode = self.inode.is_none_or(|inode| inode == stat.ino);
+        if same_inode && is_same(&node, stat, self.parent_time) {
             Ok(Known::Same(Box::new(node), self.value.clone()))
         } else {
             Ok(Known::Changed)

@@ -169,7 +169,7 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
         // The merge borrows the reader, and `self` is borrowed while it runs.
         let reader = self.reader.take();
         let mut merge = match (parent, &reader) {
-            (Some(parent), Some(reader)) => Some(parent.merge(self.repo, reader)),
+            (Some(parent), Some(reader)) => Some(parent.merge(self.repo, reader)?),
             _ => None,
         };
         for batch in found {
@@ -214,7 +214,7 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
             if let Some(group) = node.link {
                 self.note_link(&stat, group);
             }
-            return Ok(self.ready(Item::Kept { path, value, node: *node }));
+            return Ok(self.ready(Item::Kept { path, value, node: *node, inode: stat.ino }));
         }
         let mut group = None;
         if stat.nlink > 1 && stat.kind != EntryKind::Directory {

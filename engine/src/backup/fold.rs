@@ -1,6 +1,7 @@
 //! Fold: finished entries, in their order, into the listing; problems into theirs; figures summed.
 
 use super::dispatch::{Numbered, Pace};
+use super::inodes::Recorder;
 use super::read::{ListingSaver, built};
 use super::{Problem, REPORTED};
 use crate::format::MAX_KEY;
@@ -20,9 +21,16 @@ const MAX_MESSAGE: usize = 1000;
 /// What a stage before made of one entry.
 pub(super) enum Item {
     /// The parent's node, unchanged, with its encoded form.
-    Kept { path: StoredPath, value: Vec<u8>, node: Node },
+    Kept { path: StoredPath, value: Vec<u8>, node: Node, inode: u64 },
     /// A new node; the problem is one that leaves the entry stored.
-    Made { path: StoredPath, node: Node, is_new: bool, bytes_read: u64, problem: Option<(Outcome, String)> },
+    Made {
+        path: StoredPath,
+        node: Node,
+        inode: u64,
+        is_new: bool,
+        bytes_read: u64,
+        problem: Option<(Outcome, String)>,
+    },
     /// An entry that is not stored.
     Problem { path: StoredPath, outcome: Outcome, message: String },
 }
@@ -74,8 +82,11 @@ impl<'a> Fold<'a> {
     /// Folds numbered runs of entries, which may come in any order, until no more come.
     pub fn run(self, input: &Receiver<Numbered>, pace: &Pace) -> Result<Folded, RepoError> {
         let target = self.repo.leaf_target();
+        let inodes = Recorder::new(self.repo)?;
         let mut tree = Tree {
-            listing: Builder::new(&self.saver, &self.boundary, target),
+            listing: Builder::new(&self.saver, &self.boundary, target)
+                .on_leaf(|leaf, entries| inodes.leaf(leaf, entries)),
+            inodes: &inodes,
             problem_map: Builder::new(&self.saver, &self.boundary, target),
             totals: Totals::default(),
             problems: Vec::new(),
@@ -97,22 +108,18 @@ impl<'a> Fold<'a> {
         if !waiting.is_empty() {
             return Err(RepoError::Internal("some entries never came".into()));
         }
-        let root = built(tree.listing.finish())?;
-        let problem_root = built(tree.problem_map.finish())?;
+        let Tree { listing, problem_map, totals, problems, notices, failed, .. } = tree;
+        let root = built(listing.finish())?;
+        let problem_root = built(problem_map.finish())?;
         self.saver.flush()?;
-        Ok(Folded {
-            root,
-            problem_root,
-            totals: tree.totals,
-            problems: tree.problems,
-            notices: tree.notices,
-            failed: tree.failed,
-        })
+        inodes.finish()?;
+        Ok(Folded { root, problem_root, totals, problems, notices, failed })
     }
 }
 
 struct Tree<'a, 'b> {
     listing: Builder<'b, ListingSaver<'a>>,
+    inodes: &'b Recorder<'b>,
     problem_map: Builder<'b, ListingSaver<'a>>,
     totals: Totals,
     problems: Vec<Problem>,
@@ -129,14 +136,16 @@ impl Tree<'_, '_> {
         for item in items {
             entries += 1;
             let path = match item {
-                Item::Kept { path, value, node } => {
+                Item::Kept { path, value, node, inode } => {
+                    self.inodes.note(inode);
                     bytes += node.size();
                     self.count(&node);
                     self.totals.files_unmodified += u64::from(matches!(node.body, Body::File { .. }));
                     built(self.listing.push(path.as_key(), &value))?;
                     path
                 }
-                Item::Made { path, node, is_new, bytes_read, problem } => {
+                Item::Made { path, node, inode, is_new, bytes_read, problem } => {
+                    self.inodes.note(inode);
                     // Large files told of their bytes while they were read.
                     bytes += node.size().saturating_sub(bytes_read.saturating_sub(64 << 10));
                     self.count(&node);

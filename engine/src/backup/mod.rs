@@ -15,16 +15,17 @@ mod commit;
 mod compare;
 mod dispatch;
 mod fold;
+mod inodes;
 mod read;
 pub mod source;
 
 use crate::compress::Level;
 use crate::error::Kind;
-use crate::id::ObjectId;
+use crate::id::{ObjectId, SessionId};
 use crate::listing::{StoredPath, Time};
 use crate::progress::{Event, Events, Phase};
 use crate::repo::control::{Purpose, Verdict};
-use crate::repo::sessions::{OpenSession, look_again};
+use crate::repo::sessions::{Endangered, OpenSession, look_again};
 use crate::repo::write::{StoreOptions, Stored, store_chunks};
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::{Outcome, Snapshot, State, Totals};
@@ -146,6 +147,9 @@ impl BackupError {
     }
 }
 
+/// Shows others that the run goes on.
+type Alive<'a> = &'a (dyn Fn() -> Result<(), RepoError> + Sync);
+
 /// What one pass over the source stored.
 struct Pass {
     folded: Folded,
@@ -167,6 +171,13 @@ pub fn run<S: Source>(
     if let Some(parent) = &parent {
         let totals = parent.totals();
         events.event(Event::Expect { entries: totals.entries, bytes: totals.bytes, complete: false });
+    }
+    if request.dry_run {
+        // No session: a dry run stores nothing at all, so it also works where nothing may be written.
+        let nobody = SessionId::from_bytes([0; 16]);
+        let avoid = Endangered::default();
+        let pass = pass(repo, source, request, events, parent.as_ref(), (nobody, &|| Ok(())), &avoid)?;
+        return Ok(report(None, parent.as_ref(), pass.folded));
     }
     let generation = repo.index()?.generation().map_err(RepoError::from)?.map_or(0, |mark| mark.number);
     let host = &request.host;
@@ -195,13 +206,10 @@ fn attempts<S: Source>(
         if parent.as_ref().is_some_and(|parent| avoid.snapshots.contains(&parent.id)) {
             *parent = None;
         }
-        let pass = pass(repo, source, request, events, parent.as_ref(), session, &avoid)?;
+        let alive: Alive<'_> = &|| session.progress();
+        let pass = pass(repo, source, request, events, parent.as_ref(), (session.id, alive), &avoid)?;
         earlier.packs.extend(&pass.stored.packs);
         earlier.segments.extend(&pass.stored.segments);
-        if request.dry_run {
-            session.end(Verdict::Abandoned)?;
-            return Ok(report(None, parent.as_ref(), pass.folded));
-        }
         events.event(Event::Phase(Phase::Commit));
         let dependencies = commit::dependencies(parent.as_ref(), &pass.stored, &earlier);
         session.publish(&dependencies)?;
@@ -223,17 +231,17 @@ fn pass<S: Source>(
     request: &BackupRequest<'_>,
     events: &dyn Events,
     parent: Option<&ParentSnapshot>,
-    session: &OpenSession,
-    avoid: &crate::repo::sessions::Endangered,
+    (session, sign_of_life): (SessionId, Alive<'_>),
+    avoid: &Endangered,
 ) -> Result<Pass, BackupError> {
     let options = StoreOptions {
-        session: session.id,
+        session,
         level: request.level,
         coders: request.threads.max(1),
         storers: 2,
         dry_run: request.dry_run,
         avoid: &avoid.packs,
-        sign_of_life: &|| session.progress(),
+        sign_of_life,
         elapsed: request.elapsed,
     };
     let (mut folded, stored) = store_chunks(repo, &options, |store| {

@@ -142,7 +142,8 @@ impl<S: Source> EntryReader<'_, '_, S> {
     fn entry(&mut self, path: StoredPath, stat: Stat, task: Task<S::Handle>) -> Result<Item, RepoError> {
         match self.node(&stat, &task) {
             Ok((node, bytes_read, problem)) => {
-                Ok(Item::Made { path, node, is_new: task.is_new, bytes_read, problem })
+                let (inode, is_new) = (stat.ino, task.is_new);
+                Ok(Item::Made { path, node, inode, is_new, bytes_read, problem })
             }
             Err(ReadError::Source(error)) => {
                 let outcome = match error.kind() {
