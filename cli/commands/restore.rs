@@ -187,8 +187,13 @@ fn show_plan(
     };
     let host = escape::text(&snapshot.host);
     let (id, time) = (chosen.id.short(), human::local_time(snapshot.time));
-    ctx.output
-        .line(format!("Plan:    snapshot {id} of {host}, {time}: /{}", escape::name(&base.to_slashes())))?;
+    let what = if *base == StoredPath::root() {
+        let sources = snapshot.accounts.iter().flat_map(|account| &account.sources);
+        sources.map(|source| escape::name(source)).collect::<Vec<_>>().join(", ")
+    } else {
+        format!("/{}", escape::name(&base.to_slashes()))
+    };
+    ctx.output.line(format!("Plan:    snapshot {id} of {host}, {time}: {what}"))?;
     ctx.output.line(format!(
         "         {} with {}, {}, {where_to}",
         human::counted(plan.files, "file", "files"),
