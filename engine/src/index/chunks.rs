@@ -7,7 +7,8 @@
 //!
 //! Segments add copies by merge operands, so that nothing is read when they are applied, a filter
 //! over whole keys answers for all copies at once, and applying a segment twice changes nothing.
-//! Merging drops the copies in dead packs; a compaction drops chunks that have no other ones.
+//! Merging drops the copies in dead packs; a compaction of what was merged before drops chunks that
+//! have no other ones.
 //! The one-byte key [`SENTINEL`] is written with every ingestion: see `store.rs`.
 
 use super::error::IndexError;

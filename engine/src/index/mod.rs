@@ -31,7 +31,7 @@
 //! is its writer's to remember, never the index's.
 //!
 //! All methods may be called from many threads; those that change something take turns.
-//! About 90 bytes of disk and 1.3 of memory (filters, where the cache has room) are used per chunk.
+//! Per chunk, about 92 bytes of disk are used, and one of memory for filters where the cache has room.
 
 mod aging;
 mod cache;

@@ -84,10 +84,7 @@ impl Index {
                 let home = Home { dir: dir.to_owned(), hold: Hold::Owner { _lock: lock } };
                 Self::open_owner(home, settings)
             }
-            None => {
-                let home = Home { dir: dir.to_owned(), hold: Hold::Secondary(Scratch::take(dir)?) };
-                Self::open_secondary(home, settings)
-            }
+            None => Self::open_secondary(dir, Scratch::take(dir)?, settings),
         }
     }
 
@@ -112,12 +109,12 @@ impl Index {
         Ok(Self::assemble(home, settings, memory, store, None, origin))
     }
 
-    fn open_secondary(home: Home, settings: &Settings) -> Result<Self, IndexError> {
+    fn open_secondary(dir: &Path, scratch: Scratch, settings: &Settings) -> Result<Self, IndexError> {
+        let (db, log) = (dir.join("db"), scratch.log());
+        let home = Home { dir: dir.to_owned(), hold: Hold::Secondary(scratch) };
         let memory = Memory::new(settings.memory_bytes);
         let (place, first) = home.make_fresh(settings)?;
         let top = Store::open(&place, settings, first, &memory, &Access::Owner)?;
-        let Hold::Secondary(scratch) = &home.hold else { unreachable!("opened as a secondary") };
-        let (db, log) = (home.dir.join("db"), scratch.log());
         let mut origin = Origin::New;
         let mut base = None;
         for _ in 0..LOOKS {

@@ -85,7 +85,6 @@ impl Memory {
         options.set_max_background_jobs(2);
         options.set_compaction_readahead_size(256 << 10);
         options.set_bytes_per_sync(1 << 20);
-        options.set_skip_stats_update_on_db_open(true);
         options.set_max_manifest_file_size(16 << 20);
         // Nobody reads RocksDB's own log.
         options.set_log_level(rocksdb::LogLevel::Error);
@@ -113,7 +112,7 @@ impl Memory {
         table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
         table.set_partition_filters(true);
         table.set_metadata_block_size(4 << 10);
-        table.set_bloom_filter(FILTER_BITS, false);
+        table.set_ribbon_filter(FILTER_BITS);
         table.set_whole_key_filtering(true);
         table.set_optimize_filters_for_memory(true);
         table.set_cache_index_and_filter_blocks(true);
@@ -130,7 +129,7 @@ impl Memory {
         let mut options = self.family();
         options.set_block_based_table_factory(&table);
         options.set_max_bytes_for_level_base(256 << 20);
-        options.set_level_zero_file_num_compaction_trigger(8);
+        options.set_level_zero_file_num_compaction_trigger(4);
         options.set_level_zero_slowdown_writes_trigger(40);
         options.set_level_zero_stop_writes_trigger(60);
         let alive = numbers.clone();

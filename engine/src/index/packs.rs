@@ -20,10 +20,15 @@ use crate::format::HEADER_LEN;
 use crate::id::ObjectId;
 use crate::pack::{Directory, PackKind};
 use crate::wire::{Put, Reader};
-use rocksdb::WriteBatch;
+use rocksdb::{BottommostLevelCompaction, CompactOptions, WriteBatch};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Ingestions after which the tables of directories are merged.
+const MERGE_EVERY: u64 = 64;
+/// Tables of this size are left as they are.
+const MERGED_BYTES: usize = 16 << 20;
 
 /// What reading from a pack needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +125,25 @@ impl Store {
     pub(super) fn directory(&self, number: PackNo) -> Result<Option<Directory>, IndexError> {
         let Some(value) = self.get(TABLES, &number.0.to_be_bytes())? else { return Ok(None) };
         Directory::decode(&value).map(Some).map_err(|corrupt| self.damaged(&corrupt.to_string()))
+    }
+
+    /// Rewrites the newest tables of directories as fewer ones, every [`MERGE_EVERY`] ingestions.
+    ///
+    /// Numbers rise, so ingested tables never overlap and no compaction would ever join them: their
+    /// number would grow with every run, and a secondary keeps all of them open.
+    pub(super) fn merge_tables(&self, ingestion: u64) -> Result<(), IndexError> {
+        if !ingestion.is_multiple_of(MERGE_EVERY) {
+            return Ok(());
+        }
+        let files = self.db.live_files().map_err(|error| self.failed(&error))?;
+        let mut tables: Vec<_> = files.iter().filter(|file| file.column_family_name == TABLES).collect();
+        tables.sort_unstable_by(|one, other| other.start_key.cmp(&one.start_key));
+        let small = tables.iter().take_while(|file| file.size < MERGED_BYTES);
+        let Some(from) = small.filter_map(|file| file.start_key.as_deref()).last() else { return Ok(()) };
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.db.compact_range_cf_opt(self.family(TABLES)?, Some(from), None::<&[u8]>, &options);
+        Ok(())
     }
 
     /// Adds the record and the name of a pack to a batch.

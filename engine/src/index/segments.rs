@@ -65,7 +65,7 @@ impl Store {
     }
 
     /// Writes the directories and chunks of new packs as tables and ingests them.
-    fn ingest(&self, packs: &[(PackNo, &SegmentPack)], ingestion: u64) -> Result<(), IndexError> {
+    pub(super) fn ingest(&self, packs: &[(PackNo, &SegmentPack)], ingestion: u64) -> Result<(), IndexError> {
         self.ingest_table(TABLES, &self.tables, |writer| {
             for (number, pack) in packs {
                 writer.put(number.0.to_be_bytes(), pack.directory.encode())?;
@@ -193,7 +193,7 @@ impl Index {
         top.commit(batch, top.numbers.alive_count() + new.len() as u64, &writer)?;
         *shared = writer;
         top.numbers.make_alive(new.iter().map(|(number, _)| *number));
-        Ok(())
+        if new.is_empty() { Ok(()) } else { top.merge_tables(writer.ingestion) }
     }
 
     /// Returns the number of a pack that is alive, or that it was removed for good.

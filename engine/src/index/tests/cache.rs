@@ -1,0 +1,69 @@
+//! The file cache keeps what is used and stays within its budget.
+
+use super::*;
+
+fn key(number: u64) -> PageKey {
+    *blake3::hash(&number.to_le_bytes()).as_bytes()
+}
+
+fn put(index: &Index, numbers: impl Iterator<Item = u64>, sealed: &[u8]) -> bool {
+    let keys: Vec<_> = numbers.map(key).collect();
+    index.put_pages(keys.iter().map(|key| (key, sealed))).unwrap()
+}
+
+#[test]
+fn pages_come_back_as_they_were_put_even_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = Index::open(dir.path(), &settings()).unwrap();
+    assert_eq!(index.begin_run().unwrap(), 1);
+    assert!(put(&index, 0..10, b"first"));
+    assert_eq!(index.begin_run().unwrap(), 2);
+    assert!(put(&index, 5..10, b""));
+    let page = |run, sealed: &[u8]| Some(CachedPage { run, is_ageing: false, sealed: sealed.to_vec() });
+    let expected = [page(1, b"first"), page(2, b""), None];
+    assert_eq!(index.pages(&[key(0), key(7), key(10)]).unwrap(), expected);
+    drop(index);
+    let index = Index::open(dir.path(), &settings()).unwrap();
+    assert_eq!(index.pages(&[key(0), key(7), key(10)]).unwrap(), expected);
+    assert_eq!(index.begin_run().unwrap(), 3);
+}
+
+#[test]
+fn pages_in_use_outlive_the_budget_and_others_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = Index::open(dir.path(), &settings()).unwrap();
+    let sealed = vec![7; 1000];
+    // A run uses pages 0..100 (a tenth of the budget) and puts 50 that nobody asks for again.
+    for run in 1..=60u64 {
+        index.begin_run().unwrap();
+        for number in 0..100 {
+            let page = index.page(&key(number)).unwrap();
+            assert!(run == 1 || page.is_some(), "page {number} was lost in run {run}");
+            if page.is_none_or(|page| page.is_ageing) {
+                assert!(put(&index, number..number + 1, &sealed));
+            }
+        }
+        assert!(put(&index, run * 1000..run * 1000 + 50, &sealed));
+    }
+    assert!(index.page(&key(60_000)).unwrap().is_some());
+    assert_eq!(index.page(&key(1000)).unwrap(), None, "of the first run");
+    index.tidy().unwrap();
+    let family = index.top.family(FILES).unwrap();
+    let bytes = index.top.db.property_int_value_cf(family, rocksdb::properties::TOTAL_SST_FILES_SIZE);
+    let bytes = bytes.unwrap().unwrap();
+    assert!(bytes < settings().file_cache_bytes * 5 / 4, "{bytes}");
+}
+
+#[test]
+fn one_run_cannot_exceed_the_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = Index::open(dir.path(), &settings()).unwrap();
+    index.begin_run().unwrap();
+    let sealed = vec![1; 10_000];
+    let stored = (0..200).filter(|number| put(&index, *number..*number + 1, &sealed)).count();
+    assert!((40..=52).contains(&stored), "{stored}");
+    assert!(index.page(&key(0)).unwrap().is_some());
+    index.begin_run().unwrap();
+    assert!(put(&index, 500..501, &sealed), "the next run has room");
+    assert!(index.page(&key(0)).unwrap().is_some_and(|page| page.is_ageing));
+}
