@@ -9,6 +9,7 @@ mod secondary;
 
 use super::*;
 use crate::compress::Codec;
+use crate::format::HEADER_LEN;
 use crate::pack::{Chunk, Directory, PackKind};
 
 fn settings() -> Settings {
