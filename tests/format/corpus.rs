@@ -77,7 +77,10 @@ fn parsers_targets_and_corpora_are_the_same() {
             manifest.contains(&format!("\nname = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\n")),
             "{name}"
         );
-        let text = fs::read_to_string(corpus("../../fuzz_targets").join(format!("{name}.rs"))).unwrap();
+        let text = fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/fuzz_targets/{name}.rs")),
+        )
+        .unwrap();
         assert!(text.contains(&format!("run(\"{name}\", bytes)")), "{name}.rs runs another parser");
     }
     let folders =

@@ -41,14 +41,16 @@ const fn golden(name: &'static str, check: i32, names: &'static str, restore: i3
 }
 
 /// Every folder of `tests/data`.
-const GOLDEN: [Golden; 21] = [
+const GOLDEN: [Golden; 23] = [
     golden("repo-1-draft1", 0, "", 0, Back::All),
     golden("repo-config-flipped", 6, "config", 6, Back::None),
     golden("repo-config-missing", 10, "no repository", 10, Back::None),
     golden("repo-config-newer", 2, "format version 2", 2, Back::None),
     golden("repo-config-truncated", 6, "config", 6, Back::None),
+    golden("repo-end-flipped", 6, "sessions/", 6, Back::None),
     golden("repo-end-missing", 0, "", 0, Back::Older),
     golden("repo-foreign-files", 0, "packs/readme", 0, Back::All),
+    golden("repo-intent-flipped", 6, "sessions/", 0, Back::All),
     golden("repo-listing-pack-missing", 6, "packs/", 6, Back::None),
     golden("repo-pack-empty", 6, "packs/", 6, Back::Rest),
     golden("repo-pack-flipped", 6, "packs/", 6, Back::Rest),
@@ -176,18 +178,38 @@ fn no_golden_repository_is_forgotten() {
     assert_eq!(there, tried);
 }
 
+#[test]
+fn one_damaged_snapshot_does_not_bar_the_others() {
+    let place = place_of("repo-snapshot-flipped");
+    let list = run(&place, &["snapshots", "--json"]).ends(6).says(&["cannot be read"]).json();
+    let sound = list["snapshots"].as_array().unwrap();
+    assert_eq!(sound.len(), 1);
+    let older = sound[0]["id"].as_str().unwrap();
+    run(&place, &["restore", "latest-any", "--host", "golden", "--target", "out"])
+        .ends(6)
+        .says(&["by its id"]);
+    run(&place, &["restore", older, "--no-owner", "--target", "out"]).ok();
+    super::make::golden_tree(&place.path("expected"), false);
+    assert_eq!(tree(&place.path("out/golden")).len(), tree(&place.path("expected")).len());
+    run(&place, &["find", "text"]).ends(6);
+    run(&place, &["stats"]).ends(6);
+}
+
 /// A damaged repository must take no further harm from being used.
 #[test]
-fn backups_go_on_in_a_repository_that_lost_its_index() {
-    for name in ["repo-segments-missing", "repo-segment-flipped", "repo-tmp-left", "repo-pack-missing"] {
+fn backups_go_on_and_store_anew_what_was_lost() {
+    let lost = ["repo-pack-missing", "repo-pack-truncated", "repo-listing-pack-missing"];
+    let sound = ["repo-segments-missing", "repo-segment-flipped", "repo-tmp-left", "repo-snapshot-flipped"];
+    for name in sound.into_iter().chain(lost) {
         let place = place_of(name);
         super::make::golden_tree(&place.path("golden"), true);
         let backup = run(&place, &["backup", "golden", "--parent", "none", "--json"]).ok();
         let new = backup.summary()["new_bytes"].as_u64().unwrap();
         let all = backup.summary()["source_bytes"].as_u64().unwrap();
         // Only what was lost is stored again, and a few nodes for the new paths.
-        assert!(name == "repo-pack-missing" || new < all / 2, "{name}: {new} of {all} bytes");
-        let from = format!("latest:{}", place.path("golden").display());
+        assert!(lost.contains(&name) || new < all / 2, "{name}: {new} of {all} bytes");
+        let id = backup.summary()["snapshot_id"].as_str().unwrap().to_owned();
+        let from = format!("{id}:{}", place.path("golden").display());
         run(&place, &["restore", &from, "--target", "out"]).ok();
         assert_eq!(tree(&place.path("out")), tree(&place.path("golden")), "{name}");
     }

@@ -19,7 +19,7 @@ use std::fs::{self, File, FileTimes};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -86,11 +86,16 @@ fn flip(path: &Path) {
 }
 
 /// Returns the objects of a folder, oldest first as far as their times tell.
-fn objects(repo: &Path, folder: &str) -> Vec<std::path::PathBuf> {
+fn objects(repo: &Path, folder: &str) -> Vec<PathBuf> {
     let mut found: Vec<_> =
         fs::read_dir(repo.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort_by_key(|path| path.metadata().unwrap().modified().unwrap());
     found
+}
+
+fn newest_of_sessions(repo: &Path, end: &str) -> PathBuf {
+    let found = objects(repo, "sessions").into_iter().filter(|path| path.to_str().unwrap().ends_with(end));
+    found.last().unwrap()
 }
 
 /// Damages a copy of the sound repository; `newest` is the id of its newest snapshot.
@@ -105,16 +110,14 @@ fn damage(name: &str, repo: &Path, newest: &str, other: &Place) {
         "repo-config-missing" => fs::remove_file(&config).unwrap(),
         "repo-config-newer" => change(&config, |bytes| bytes[4] = 2),
         "repo-config-truncated" => change(&config, |bytes| bytes.truncate(90)),
-        "repo-end-missing" => {
-            let ends =
-                objects(repo, "sessions").into_iter().filter(|path| path.to_str().unwrap().ends_with(".end"));
-            fs::remove_file(ends.last().unwrap()).unwrap();
-        }
+        "repo-end-flipped" => flip(&newest_of_sessions(repo, ".end")),
+        "repo-end-missing" => fs::remove_file(newest_of_sessions(repo, ".end")).unwrap(),
         "repo-foreign-files" => {
             fs::write(repo.join("packs/readme"), "not an object").unwrap();
             fs::write(repo.join("snapshots/latest"), "nor this").unwrap();
             fs::write(repo.join("notes.txt"), "nor this").unwrap();
         }
+        "repo-intent-flipped" => flip(&newest_of_sessions(repo, ".intent-0000000000000001")),
         "repo-listing-pack-missing" => packs(repo, 4).iter().for_each(|pack| fs::remove_file(pack).unwrap()),
         "repo-pack-empty" => fs::write(&data[1], "").unwrap(),
         "repo-pack-flipped" => flip(&data[1]),
@@ -125,7 +128,7 @@ fn damage(name: &str, repo: &Path, newest: &str, other: &Place) {
             fs::create_dir_all(repo.join(name).parent().unwrap()).unwrap();
             fs::copy(theirs, repo.join(name)).unwrap();
         }
-        "repo-pack-truncated" => change(&data[1], |bytes| bytes.truncate(bytes.len() - 100)),
+        "repo-pack-truncated" => change(&data[1], |bytes| bytes.truncate(bytes.len() / 2)),
         "repo-packs-swapped" => {
             let (first, second) = (fs::read(&data[0]).unwrap(), fs::read(&data[1]).unwrap());
             fs::write(&data[0], second).unwrap();

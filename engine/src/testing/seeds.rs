@@ -6,7 +6,7 @@ use crate::crypto::header::ObjectKind;
 use crate::format::{HEADER_LEN, MAX_PACK};
 use crate::id::{ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
-use crate::listing::{Body, StoredPath, Xattrs, decode_node};
+use crate::listing::{Body, StoredPath, Xattrs, decode_node, encode_xattrs};
 use crate::map::content::put_content;
 use crate::map::{MapNode, Value};
 use crate::pack::reader::{BlockReader, PackKey};
@@ -142,6 +142,9 @@ fn made(seeds: &mut Seeds) {
         signature: [4; 64],
     };
     seeds.push(("generation", generation.encode()));
+    let attribute = |name: &str, len: usize| (name.as_bytes().to_vec(), vec![b'x'; len]);
+    let sets = [vec![attribute("user.a", 3)], vec![attribute("user.a", 300), attribute("user.b", 0)]];
+    seeds.extend(sets.iter().map(|set| ("xattrs", encode_xattrs(set))));
     let chunk = crate::id::ChunkId::from_bytes([9; 32]);
     for (len, level) in [(5, 0), (600 << 10, 1), (1 << 30, 2)] {
         let mut blob = Vec::new();
