@@ -22,10 +22,17 @@ fn init_backup_restore_with_a_passphrase() {
     let id = id.expect("the id of the snapshot");
 
     fs::remove_dir_all(&source).unwrap();
+    let above = place.path("").metadata().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(10));
     run(&["restore", "--passphrase", id]).ends(2).says(&["--yes", "--target"]);
     assert!(!source.exists(), "nobody said yes");
     run(&["restore", "--passphrase", id, "--yes"]).ok();
     assert_eq!(tree(&source), before);
+    let after = place.path("").metadata().unwrap();
+    assert!(
+        after.modified().unwrap() > above.modified().unwrap(),
+        "what lies above the source is left alone"
+    );
 
     let target = place.path("elsewhere");
     run(&["restore", "--passphrase", id, "--target", target.to_str().unwrap()]).ok();

@@ -106,7 +106,7 @@ fn files_that_may_not_be_read_are_3_and_told() {
     small_tree(&place.path("src"));
     let source = place.path("src");
     for closed in ["noise", "sub"] {
-        fs::set_permissions(source.join(closed), PermissionsExt::from_mode(0)).unwrap();
+        fs::set_permissions(source.join(closed), PermissionsExt::from_mode(0o000)).unwrap();
     }
     run(&["init", "--key-file", "key", "repo"]).ok();
     let backup = run(&["backup", "src", "--json"]).ends(3);

@@ -223,7 +223,8 @@ pub fn copy_dir(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy_dir(&entry.path(), &target);
         } else {
-            fs::copy(entry.path(), target).unwrap();
+            // Not the modes, which version control does not keep either.
+            fs::write(target, fs::read(entry.path()).unwrap()).unwrap();
         }
     }
 }

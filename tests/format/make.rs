@@ -94,8 +94,9 @@ fn objects(repo: &Path, folder: &str) -> Vec<PathBuf> {
 }
 
 fn newest_of_sessions(repo: &Path, end: &str) -> PathBuf {
-    let found = objects(repo, "sessions").into_iter().filter(|path| path.to_str().unwrap().ends_with(end));
-    found.last().unwrap()
+    let mut found =
+        objects(repo, "sessions").into_iter().filter(|path| path.to_str().unwrap().ends_with(end));
+    found.next_back().unwrap()
 }
 
 /// Damages a copy of the sound repository; `newest` is the id of its newest snapshot.
@@ -160,7 +161,7 @@ fn make_golden_repositories() {
     {
         fs::remove_dir_all(old).unwrap();
     }
-    fs::copy(place.path("key"), data_dir().join("golden.key")).unwrap();
+    fs::write(data_dir().join("golden.key"), fs::read(place.path("key")).unwrap()).unwrap();
     for name in names {
         let copy = Place::empty();
         let repo = copy.path("repo");
@@ -182,7 +183,7 @@ fn make_fuzz_seeds() {
     const MOST: usize = 8;
     let place = place_of("repo-1-draft1");
     let unlock = Unlock::read_key_file(&fs::read_to_string(place.path("key")).unwrap()).unwrap();
-    let storage = Arc::new(LocalStorage::open(&place.path("repo")).unwrap());
+    let storage = Arc::new(LocalStorage::open(place.path("repo")).unwrap());
     let repo = Repository::open(storage, &unlock, 256 << 20).unwrap();
     let all = seeds(&repo).unwrap();
     for (target, _) in TARGETS {

@@ -49,10 +49,10 @@ impl Repository {
             };
             match ends.remove(&snapshot.session) {
                 Some(Err(fault)) => faults.push((*id, fault)),
-                Some(Ok(Verdict::Committed(committed))) if committed == *id => {
-                    if !retired.contains(&snapshot.session) {
-                        snapshots.push((*id, snapshot));
-                    }
+                Some(Ok(Verdict::Committed(committed)))
+                    if committed == *id && !retired.contains(&snapshot.session) =>
+                {
+                    snapshots.push((*id, snapshot));
                 }
                 _ => {}
             }
@@ -72,7 +72,7 @@ impl Repository {
     fn snapshot(&self, id: ObjectId) -> Result<Snapshot, RepoError> {
         let name = Name::snapshot(id);
         let plain = self.objects.get(ObjectKind::Snapshot, &name)?;
-        Ok(snapshot::decode(&plain).map_err(|corrupt| corrupt.within(&name))?)
+        Ok(snapshot::decode(&plain).map_err(|corrupt| corrupt.within(name))?)
     }
 
     /// Returns how every session ended that has.
