@@ -91,6 +91,7 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
         let named = missing.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         return Err(Failure::refused(format!("nothing of what is named can be found: {named}")));
     }
+    fits_a_snapshot(args)?;
     let excludes = excludes(args)?;
     for path in &missing {
         ctx.output.warning(&format!("{} is not there; the snapshot will lack it", path.display()));
@@ -159,6 +160,23 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
             Ok(whole)
         }
         Err(error) => Err(failed(error)),
+    }
+}
+
+/// Refuses right away what a snapshot has no room for (`FORMAT.md` 12).
+fn fits_a_snapshot(args: &BackupArgs) -> Result<(), Failure> {
+    let limits = [
+        ("--host", args.host.iter().map(String::len).max(), 255, "bytes"),
+        ("--tag", args.tag.iter().map(String::len).max(), 255, "bytes"),
+        ("--tag", Some(args.tag.len()), 64, "tags"),
+        ("--comment", Some(args.comment.len()), 4096, "bytes"),
+        ("PATH", Some(args.paths.len()), 4096, "paths"),
+    ];
+    match limits.iter().find(|(_, found, most, _)| found.is_some_and(|found| found > *most)) {
+        Some((option, _, most, unit)) => {
+            Err(Failure::refused(format!("{option} takes at most {} {unit}", human::count(*most as u64))))
+        }
+        None => Ok(()),
     }
 }
 

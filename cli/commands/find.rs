@@ -45,7 +45,8 @@ pub fn run(ctx: &Context, args: &FindArgs) -> Result<Exit, Failure> {
     });
     let prefixes = prefixes.collect::<Result<Vec<_>, _>>()?;
     let repo = ctx.open_indexed()?;
-    let mut snapshots = args.filter.apply(repo.snapshots()?, &Zoned::now())?;
+    let (snapshots, exit) = super::all_snapshots(ctx, &repo)?;
+    let mut snapshots = args.filter.apply(snapshots, &Zoned::now())?;
     if !prefixes.is_empty() {
         snapshots.retain(|(id, _)| prefixes.iter().any(|prefix| id.to_hex().starts_with(prefix)));
     }
@@ -85,7 +86,7 @@ pub fn run(ctx: &Context, args: &FindArgs) -> Result<Exit, Failure> {
         }
     }
     list.end()?;
-    Ok(Exit::Complete)
+    Ok(exit)
 }
 
 fn matches(wanted: &Gitignore, path: &StoredPath, node: &Node) -> bool {

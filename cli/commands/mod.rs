@@ -18,6 +18,7 @@ use crate::context::{Context, this_host};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::select::{self, Chosen, Filter, Wanted};
+use dedup_engine::id::ObjectId;
 use dedup_engine::listing::{Body, Node};
 use dedup_engine::map::Root;
 use dedup_engine::repo::Repository;
@@ -68,9 +69,29 @@ impl Command {
     }
 }
 
+/// Returns every snapshot that can be read, and warns of the others, which decide the exit status.
+fn all_snapshots(ctx: &Context, repo: &Repository) -> Result<(Vec<(ObjectId, Snapshot)>, Exit), Failure> {
+    let (snapshots, faults) = repo.catalog()?;
+    for (id, fault) in &faults {
+        ctx.output.warning(&format!("snapshot {} cannot be read: {fault}", id.short()));
+    }
+    let exit = faults.iter().map(|(_, fault)| Exit::from(fault.kind())).fold(Exit::Complete, Exit::merge);
+    Ok((snapshots, exit))
+}
+
 /// Chooses a snapshot, and says so if `latest` passed over a newer one.
 fn choose(ctx: &Context, repo: &Repository, wanted: &Wanted, filter: &Filter) -> Result<Chosen, Failure> {
-    let chosen = select::choose(repo.snapshots()?, wanted, filter, &this_host(), &Zoned::now())?;
+    let (snapshots, mut faults) = repo.catalog()?;
+    // Damage of one snapshot must not bar the others; but who wants the latest may mean the damaged one.
+    let is_wanted = |id: &ObjectId| match wanted {
+        Wanted::Prefix(prefix) => id.to_hex().starts_with(prefix),
+        Wanted::Latest | Wanted::LatestAny => true,
+    };
+    if let Some(place) = faults.iter().position(|(id, _)| is_wanted(id)) {
+        let failure = Failure::from(faults.swap_remove(place).1);
+        return Err(failure.hint("`dedup snapshots` lists those that can be read: name one by its id"));
+    }
+    let chosen = select::choose(snapshots, wanted, filter, &this_host(), &Zoned::now())?;
     if let Some(newer) = chosen.passed_over {
         ctx.output.note(&format!(
             "{} is newer but not complete; {} is taken instead (`latest-any` takes the newest as it is)",

@@ -5,7 +5,7 @@ use crate::context::{Context, this_host};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::put_path;
-use crate::select::{Chosen, Filter, Selection};
+use crate::select::{self, Chosen, Filter, Selection};
 use crate::{escape, human, problems};
 use dedup_engine::browse;
 use dedup_engine::error::Kind;
@@ -76,7 +76,8 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     let root = listing(&chosen.snapshot, args.filter.module.as_deref())?;
     let base = selection.path.unwrap_or_default();
     let options = sink_options(args, strip(&repo, root, &base, &chosen)?);
-    let select = |path: &StoredPath, node: &Node| patterns.select(path, node);
+    let above = if args.target.is_none() { above_sources(&chosen, args)? } else { Vec::new() };
+    let select = |path: &StoredPath, node: &Node| patterns.select(path, node) && !above.contains(path);
     let request = RestoreRequest { base: base.clone(), select: &select, threads: ctx.threads() };
 
     if asks || args.dry_run {
@@ -127,6 +128,26 @@ fn sink_options(args: &RestoreArgs, strip: StoredPath) -> SinkOptions {
         devices: !args.no_devices,
         ..SinkOptions::default()
     }
+}
+
+/// Returns the directories above what was backed up that are there: on the way, but nobody asked for them to
+/// be set back, and often nobody but root may.
+fn above_sources(chosen: &Chosen, args: &RestoreArgs) -> Result<Vec<StoredPath>, Failure> {
+    let account = select::account(&chosen.snapshot, args.filter.module.as_deref())?;
+    let sources: Vec<_> =
+        account.sources.iter().filter_map(|source| StoredPath::from_slashes(source)).collect();
+    let mut above: Vec<_> = sources
+        .iter()
+        .flat_map(|source| std::iter::successors(source.parent(), StoredPath::parent))
+        .collect();
+    above.sort();
+    above.dedup();
+    above.retain(|path| {
+        let place = Path::new("/").join(OsStr::from_bytes(&path.to_slashes()));
+        // A source within another one is asked for all the same.
+        !sources.iter().any(|source| path.is_within(source)) && place.is_dir()
+    });
+    Ok(above)
 }
 
 /// Returns the directory whose path is left off below a target: the path that was typed, or, if that is no

@@ -24,11 +24,12 @@ pub struct SnapshotsArgs {
 
 pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
     let repo = ctx.open()?;
-    let snapshots = args.filter.apply(repo.snapshots()?, &Zoned::now())?;
+    let (snapshots, exit) = super::all_snapshots(ctx, &repo)?;
+    let snapshots = args.filter.apply(snapshots, &Zoned::now())?;
     if ctx.output.json {
         let all: Vec<Value> = snapshots.iter().map(|(id, snapshot)| object(id, snapshot)).collect();
         ctx.output.object(&json!({ "type": "snapshots", "snapshots": all }))?;
-        return Ok(Exit::Complete);
+        return Ok(exit);
     }
     let mut table = Table::new(&["ID", "Time", "Host", "Tags", "Size", "State", "Paths"], &[4]);
     for (id, snapshot) in &snapshots {
@@ -46,7 +47,7 @@ pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
         table.lines().iter().try_for_each(|line| ctx.output.line(line))?;
     }
     ctx.output.summary_line(human::counted(snapshots.len() as u64, "snapshot", "snapshots"))?;
-    Ok(Exit::Complete)
+    Ok(exit)
 }
 
 /// A table is for people, so its cells are always escaped.

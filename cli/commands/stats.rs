@@ -21,7 +21,8 @@ pub struct StatsArgs {
 
 pub fn run(ctx: &Context, args: &StatsArgs) -> Result<Exit, Failure> {
     let repo = ctx.open_indexed()?;
-    let snapshots = args.filter.apply(repo.snapshots()?, &Zoned::now())?;
+    let (snapshots, exit) = super::all_snapshots(ctx, &repo)?;
+    let snapshots = args.filter.apply(snapshots, &Zoned::now())?;
     let stats = stats::run(&repo, &snapshots, ctx.events())?;
     ctx.progress.finish();
     if ctx.output.json {
@@ -36,10 +37,10 @@ pub fn run(ctx: &Context, args: &StatsArgs) -> Result<Exit, Failure> {
             "chunks": stats.chunks,
             "segments": stats.segments,
         }))?;
-        return Ok(Exit::Complete);
+        return Ok(exit);
     }
     lines(&stats).iter().try_for_each(|line| ctx.output.line(line))?;
-    Ok(Exit::Complete)
+    Ok(exit)
 }
 
 fn lines(stats: &Stats) -> [String; 5] {

@@ -79,6 +79,11 @@ pub const MAX_NAMES: usize = 262_144;
 /// Most items of a list, and most bytes of a text, that has no limit of its own.
 pub const MAX_LIST: usize = 4096;
 
+/// Most extensions of a body.
+pub const MAX_EXTENSIONS: usize = 64;
+/// Longest value of an extension in bytes.
+pub const MAX_EXTENSION: usize = 64 << 10;
+
 /// Returns the largest map node of a repository with this leaf target.
 pub const fn max_node(leaf_target: u32) -> u32 {
     48 * leaf_target + (128 << 10)

@@ -2,12 +2,12 @@
 //! clock, no file tree and no database server: it takes a [`Source`](backup::source::Source) and gives to a
 //! [`Sink`](restore::sink::Sink).
 //!
-//! Floors; each uses those above it in this list, never one below:
+//! Floors; each uses those above it in this list, never one below, and in a row those to its left:
 //!
 //! | floor | rooms |
 //! |---|---|
 //! | words | [`error`] [`id`] [`mod@format`] [`wire`] [`progress`] |
-//! | bytes in, bytes out | [`crypto`] [`compress`] [`chunker`] |
+//! | bytes in, bytes out | [`compress`] [`chunker`] [`crypto`] |
 //! | storage | [`storage`] |
 //! | structures | [`pack`] [`map`] [`listing`] [`snapshot`] |
 //! | index | [`index`] |
@@ -35,4 +35,6 @@ pub mod restore;
 pub mod snapshot;
 pub mod stats;
 pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod wire;

@@ -4,6 +4,7 @@
 //! varints that are not in their shortest form, so that each structure has one encoding.
 
 use crate::error::Corrupt;
+use crate::format::{MAX_EXTENSION, MAX_EXTENSIONS};
 
 /// Reads a structure from a slice; every method checks the length first.
 #[derive(Clone, Debug)]
@@ -152,7 +153,7 @@ impl<'a> Reader<'a> {
     ///
     /// This version defines none, so every odd tag is unknown.
     pub fn extensions(&mut self) -> Result<(), Corrupt> {
-        let count = self.count(256, 2, "extensions")?;
+        let count = self.count(MAX_EXTENSIONS, 2, "extensions")?;
         let mut last = None;
         for _ in 0..count {
             let tag = self.varint()?;
@@ -162,7 +163,7 @@ impl<'a> Reader<'a> {
             if tag % 2 == 1 {
                 return Err(self.corrupt(format!("needs feature {tag}, which this version does not know")));
             }
-            self.bytes(self.left(), "extension")?;
+            self.bytes(MAX_EXTENSION, "extension")?;
             last = Some(tag);
         }
         Ok(())
@@ -300,5 +301,10 @@ mod tests {
         let error = Reader::new("test", &[1, 3, 1, 9]).extensions().unwrap_err();
         assert!(error.wrong.contains("feature 3"), "{error}");
         assert!(Reader::new("test", &[2, 4, 0, 2, 0]).extensions().is_err(), "tags must rise");
+        for (len, fits) in [(MAX_EXTENSION, true), (MAX_EXTENSION + 1, false)] {
+            let mut long = vec![1, 2];
+            long.put_bytes(&vec![0; len]);
+            assert_eq!(Reader::new("test", &long).extensions().is_ok(), fits, "{len} bytes");
+        }
     }
 }

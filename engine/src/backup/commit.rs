@@ -11,6 +11,7 @@ use crate::repo::write::Stored;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Name;
+use std::collections::BTreeSet;
 
 /// How often a fenced run begins a new session before it gives up.
 const SESSIONS: usize = 5;
@@ -34,8 +35,7 @@ pub(super) fn is_endangered(
     dependencies: &Dependencies,
     endangered: &Endangered,
 ) -> Result<bool, RepoError> {
-    let hit =
-        |ids: &[ObjectId], set: &std::collections::BTreeSet<ObjectId>| ids.iter().any(|id| set.contains(id));
+    let hit = |ids: &[ObjectId], set: &BTreeSet<ObjectId>| ids.iter().any(|id| set.contains(id));
     if *endangered == Endangered::default() {
         return Ok(false);
     }
@@ -53,6 +53,19 @@ pub(super) fn is_endangered(
         || hit(&dependencies.packs, &endangered.packs)
         || hit(&dependencies.own_packs, &endangered.packs)
         || hit(&dependencies.own_segments, &endangered.segments))
+}
+
+/// Returns the packs of others that the snapshot would depend on and that are not stored, or not with their
+/// length: a segment names them, so the index offers them, but they were lost.
+pub(super) fn lost(repo: &Repository, dependencies: &Dependencies) -> Result<BTreeSet<ObjectId>, RepoError> {
+    let mut lost = BTreeSet::new();
+    for id in &dependencies.packs {
+        let known = repo.index()?.pack_number(id)?.map(|number| repo.pack_info(number)).transpose()?;
+        if repo.storage().len(&Name::pack(*id))? != known.map(|pack| pack.stored_len) {
+            lost.insert(*id);
+        }
+    }
+    Ok(lost)
 }
 
 /// Stores the snapshot and ends the session with it. A fenced run begins a new session over the same packs.

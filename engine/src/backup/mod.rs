@@ -217,6 +217,15 @@ fn attempts<S: Source>(
         if commit::is_endangered(repo, &dependencies, &avoid)? {
             continue;
         }
+        let lost = commit::lost(repo, &dependencies)?;
+        if !lost.is_empty() {
+            // The parent may depend on them too: everything is read again, and what was lost stored anew.
+            let packs = lost.len();
+            events.event(Event::Notice(format!("packs were lost ({packs}); what they held is stored again")));
+            avoid.packs.extend(lost);
+            *parent = None;
+            continue;
+        }
         let snapshot = snapshot(session, request, parent.as_ref(), &pass.folded);
         let id = commit::commit(repo, session, snapshot, &dependencies, request, generation)?;
         return Ok(report(Some(id), parent.as_ref(), pass.folded));

@@ -8,6 +8,7 @@
 //!
 //! Memory: 40 bytes per pack, the block cache of listings, one block per reading thread.
 
+mod control;
 mod data;
 mod hits;
 mod structure;
@@ -146,6 +147,7 @@ pub fn run(
     events.event(Event::Phase(Phase::Structure));
     let mut report = CheckReport::default();
     let packs = structure::packs(repo, &mut report)?;
+    control::control(repo, &mut report, events)?;
     structure::segments(repo, &packs, &mut report, events)?;
     structure::snapshots(repo, &packs, &mut report, events)?;
     if options.data != ReadData::Nothing {

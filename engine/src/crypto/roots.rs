@@ -141,7 +141,7 @@ impl Bundle {
     }
 
     /// Encodes the bundle, padded.
-    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let len = (10 + self.roots.len() * 37).next_multiple_of(PADDING);
         // Sized at once: a vector that grows leaves copies of secrets behind.
         let mut out = Zeroizing::new(Vec::with_capacity(len));
@@ -156,7 +156,7 @@ impl Bundle {
     }
 
     /// Decodes a padded bundle.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
         let mut reader = Reader::new("key bundle", bytes);
         let count = reader.count(MAX_ROOTS, 37, "roots")?;
         let mut bundle = Self::default();

@@ -172,6 +172,25 @@ impl MapNode {
         }
     }
 
+    /// Writes the node again, entry by entry, as a builder would; for tests that a node has one encoding.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn written_again(&self) -> Vec<u8> {
+        let mut writer = NodeWriter::new(self.level());
+        let mut key = Vec::new();
+        for index in 0..self.count() {
+            self.follow_key(index, &mut key);
+            match (self.value(index), self.child(index)) {
+                (Some(value), _) => writer.push_value(&key, value),
+                (None, Some(child)) => writer.push_child(&key, child),
+                (None, None) => {}
+            }
+        }
+        debug_assert_eq!((writer.entries, writer.value_bytes), (self.entries, self.value_bytes));
+        let mut out = Vec::new();
+        writer.encode(&mut out);
+        out
+    }
+
     fn slice(&self, (start, end): (u32, u32)) -> &[u8] {
         &self.bytes[start as usize..end as usize]
     }

@@ -4,19 +4,7 @@ use std::collections::BTreeMap;
 
 /// Writes a decoded node again, entry by entry.
 fn again(node: &MapNode) -> Vec<u8> {
-    let mut writer = NodeWriter::new(node.level());
-    for index in 0..node.count() {
-        let key = node.key(index).unwrap();
-        match (node.value(index), node.child(index)) {
-            (Some(value), None) => writer.push_value(&key, value),
-            (None, Some(child)) => writer.push_child(&key, child),
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!((writer.entries, writer.value_bytes), (node.entries(), node.value_bytes()));
-    let mut out = Vec::new();
-    writer.encode(&mut out);
-    out
+    node.written_again()
 }
 
 fn leaf(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {

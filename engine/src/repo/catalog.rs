@@ -4,10 +4,11 @@ use super::control::Verdict;
 use super::sessions::{read_end, read_generation};
 use super::{RepoError, Repository};
 use crate::crypto::header::ObjectKind;
+use crate::error::Corrupt;
 use crate::id::{ObjectId, SessionId};
 use crate::snapshot::{self, Snapshot};
-use crate::storage::{Family, Name};
-use std::collections::BTreeSet;
+use crate::storage::{Family, Name, Part};
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Repository {
     /// Returns every alive snapshot, oldest first.
@@ -22,10 +23,13 @@ impl Repository {
         }
     }
 
-    /// Returns every alive snapshot that can be read, oldest first, and the faults of the others.
+    /// Returns every alive snapshot that can be read, oldest first, and the faults of the others: those whose
+    /// object or end is damaged, and those that a session committed, nothing removed, and that are not stored.
     #[expect(clippy::type_complexity, reason = "two lists by name")]
     pub fn catalog(&self) -> Result<(Vec<(ObjectId, Snapshot)>, Vec<(ObjectId, RepoError)>), RepoError> {
-        let mut ids = Vec::new();
+        // In this order: a snapshot is stored before its end, and a generation before it is deleted.
+        let mut ends = self.ends()?;
+        let mut ids = BTreeSet::new();
         let mut each = |name: Name, _: u64| {
             ids.extend(name.object_id());
             Ok(())
@@ -33,27 +37,56 @@ impl Repository {
         self.objects.storage.list(Family::Snapshots, &mut each, &mut |_| {})?;
         let (removed, retired) = self.removed()?;
         let (mut snapshots, mut faults) = (Vec::new(), Vec::new());
-        for id in ids.into_iter().filter(|id| !removed.contains(id)) {
-            match self.committed(id, &retired) {
-                Ok(Some(snapshot)) => snapshots.push((id, snapshot)),
-                Ok(None) => {}
+        for id in ids.difference(&removed) {
+            let snapshot = match self.snapshot(*id) {
+                Ok(snapshot) => snapshot,
                 // Removed between the listing and now.
-                Err(RepoError::Storage(error)) if error.is_missing() => {}
-                Err(fault) => faults.push((id, fault)),
+                Err(RepoError::Storage(error)) if error.is_missing() => continue,
+                Err(fault) => {
+                    faults.push((*id, fault));
+                    continue;
+                }
+            };
+            match ends.remove(&snapshot.session) {
+                Some(Err(fault)) => faults.push((*id, fault)),
+                Some(Ok(Verdict::Committed(committed)))
+                    if committed == *id && !retired.contains(&snapshot.session) =>
+                {
+                    snapshots.push((*id, snapshot));
+                }
+                _ => {}
+            }
+        }
+        for (session, end) in ends {
+            if let Ok(Verdict::Committed(id)) = end
+                && !(ids.contains(&id) || removed.contains(&id) || retired.contains(&session))
+            {
+                let wrong = "missing, but its session committed it and nothing removed it";
+                faults.push((id, Corrupt::new(Name::snapshot(id).to_string(), wrong).into()));
             }
         }
         snapshots.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
         Ok((snapshots, faults))
     }
 
-    /// Returns a snapshot if its session committed it.
-    fn committed(&self, id: ObjectId, retired: &BTreeSet<SessionId>) -> Result<Option<Snapshot>, RepoError> {
+    fn snapshot(&self, id: ObjectId) -> Result<Snapshot, RepoError> {
         let name = Name::snapshot(id);
         let plain = self.objects.get(ObjectKind::Snapshot, &name)?;
-        let snapshot = snapshot::decode(&plain).map_err(|corrupt| corrupt.within(name))?;
-        let committed = !retired.contains(&snapshot.session)
-            && read_end(&self.objects, snapshot.session)? == Some(Verdict::Committed(id));
-        Ok(committed.then_some(snapshot))
+        Ok(snapshot::decode(&plain).map_err(|corrupt| corrupt.within(name))?)
+    }
+
+    /// Returns how every session ended that has.
+    fn ends(&self) -> Result<BTreeMap<SessionId, Result<Verdict, RepoError>>, RepoError> {
+        let mut sessions = Vec::new();
+        let mut each = |name: Name, _: u64| {
+            if let Name::Session(id, Part::End) = name {
+                sessions.push(id);
+            }
+            Ok(())
+        };
+        self.objects.storage.list(Family::Sessions, &mut each, &mut |_| {})?;
+        let end = |id| read_end(&self.objects, id).transpose().map(|end| (id, end));
+        Ok(sessions.into_iter().filter_map(end).collect())
     }
 
     /// Returns what generations removed: snapshots and sessions.

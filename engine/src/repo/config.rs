@@ -81,6 +81,12 @@ impl Config {
 
     /// Seals the configuration: header ‖ repository id ‖ capsule.
     pub fn seal(&self, keyring: &Keyring) -> Result<Vec<u8>, CryptoError> {
+        let capsule = capsule::fill(&self.encode())?;
+        let key = keyring.sealer(ObjectKind::Config, None, &blake3::hash(&capsule))?;
+        capsule::seal_object(&key, keyring.repo().as_bytes(), capsule, b"config")
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut plain = Vec::new();
         plain.put_i64(self.created_unix_secs);
         self.settings.chunks.encode(&mut plain);
@@ -95,9 +101,7 @@ impl Config {
         }
         plain.put(&self.first_signer);
         plain.put_no_extensions();
-        let capsule = capsule::fill(&plain)?;
-        let key = keyring.sealer(ObjectKind::Config, None, &blake3::hash(&capsule))?;
-        capsule::seal_object(&key, keyring.repo().as_bytes(), capsule, b"config")
+        plain
     }
 
     /// Reads the repository id, which stands in clear because keys depend on it.
@@ -128,7 +132,7 @@ impl Config {
         Ok(config)
     }
 
-    fn decode(plain: &[u8]) -> Result<Self, Corrupt> {
+    pub(crate) fn decode(plain: &[u8]) -> Result<Self, Corrupt> {
         let mut reader = Reader::new("config", plain);
         let created_unix_secs = reader.i64()?;
         let settings = Settings {

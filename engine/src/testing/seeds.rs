@@ -1,0 +1,170 @@
+//! Seeds for the fuzz targets: what a real repository holds, opened.
+
+use crate::compress::Level;
+use crate::crypto::capsule;
+use crate::crypto::header::ObjectKind;
+use crate::format::{HEADER_LEN, MAX_PACK};
+use crate::id::{ObjectId, SessionId};
+use crate::index::{Segment, SegmentPack};
+use crate::listing::{Body, StoredPath, Xattrs, decode_node, encode_xattrs};
+use crate::map::content::put_content;
+use crate::map::{MapNode, Value};
+use crate::pack::reader::{BlockReader, PackKey};
+use crate::pack::{Directory, PackKind};
+use crate::repo::control::{Condemned, Generation};
+use crate::repo::{RepoError, Repository};
+use crate::storage::{Family, Name, Part};
+
+/// The seeds found so far: name of the target, bytes.
+type Seeds = Vec<(&'static str, Vec<u8>)>;
+
+/// Returns what `repo` holds as input for each of the [`TARGETS`](super::TARGETS).
+pub fn seeds(repo: &Repository) -> Result<Seeds, RepoError> {
+    let mut seeds = vec![("config", repo.config().encode()), ("bundle", bundle(repo))];
+    for family in Family::ALL {
+        let mut names = Vec::new();
+        let mut each = |name: Name, _: u64| {
+            names.push(name);
+            Ok(())
+        };
+        repo.storage().list(family, &mut each, &mut |_| {})?;
+        for name in names {
+            seeds.push(("name", name.to_string().into_bytes()));
+            object(repo, &name, &mut seeds)?;
+        }
+    }
+    made(&mut seeds);
+    Ok(seeds)
+}
+
+fn bundle(repo: &Repository) -> Vec<u8> {
+    repo.objects.keyring.bundle().encode().to_vec()
+}
+
+fn object(repo: &Repository, name: &Name, seeds: &mut Seeds) -> Result<(), RepoError> {
+    let stored = repo.storage().get_all(name, MAX_PACK)?;
+    if !matches!(name, Name::Slot(_)) {
+        seeds.push(("header", stored[..HEADER_LEN.min(stored.len())].to_vec()));
+    }
+    let (target, kind) = match name {
+        Name::Slot(_) => {
+            seeds.push(("slot", stored));
+            return Ok(());
+        }
+        Name::Pack(id) => return pack(repo, *id, &stored, seeds),
+        Name::Segment(_) => ("segment", ObjectKind::Segment),
+        Name::Snapshot(_) => ("snapshot", ObjectKind::Snapshot),
+        Name::Session(_, Part::Begin) => ("session", ObjectKind::Session),
+        Name::Session(_, Part::Intent(_)) => ("intent", ObjectKind::Intent),
+        Name::Session(_, Part::End) => ("end", ObjectKind::End),
+        _ => return Ok(()),
+    };
+    let plain = repo.objects.get(kind, name)?;
+    seeds.push(("capsule", capsule::fill(&plain)?));
+    seeds.push((target, plain));
+    Ok(())
+}
+
+fn pack(repo: &Repository, id: ObjectId, stored: &[u8], seeds: &mut Seeds) -> Result<(), RepoError> {
+    let (key, kind) = PackKey::open_any(&repo.objects.keyring, stored)?;
+    let directory = key.directory_of(stored)?;
+    seeds.push(("pack_directory", directory.encode()));
+    let mut reader = BlockReader::new()?;
+    for (number, block) in directory.blocks().iter().enumerate().filter(|_| kind == PackKind::Listing) {
+        let range = directory.range_of(number).unwrap_or_default();
+        let sealed = &stored[range.start as usize..range.end as usize];
+        let plain = reader.open(&key, number as u32, block.codec, block.plain_len, sealed)?;
+        let mut at = 0;
+        for chunk in directory.chunks_of(number) {
+            let end = at + chunk.len as usize;
+            listing_chunk(&plain[at..end], seeds);
+            at = end;
+        }
+    }
+    let mut header = [0; HEADER_LEN];
+    header.copy_from_slice(&stored[..HEADER_LEN]);
+    let pack = SegmentPack { id, kind, header, stored_len: stored.len() as u64, directory };
+    seeds.push((
+        "segment",
+        Segment { session: SessionId::from_bytes([1; 16]), packs: vec![pack.clone(), pack] }.encode(),
+    ));
+    Ok(())
+}
+
+/// A listing pack holds map nodes, content lists and attribute sets; which, its user knows. A seed may
+/// well be in the wrong corpus.
+fn listing_chunk(chunk: &[u8], seeds: &mut Seeds) {
+    let Ok(node) = MapNode::decode(chunk.to_vec()) else {
+        return seeds.extend([("content", chunk.to_vec()), ("xattrs", chunk.to_vec())]);
+    };
+    for index in 0..node.count() {
+        let (Some(key), Some(Value::Inline(value))) = (node.key(index), node.value(index)) else { continue };
+        let Ok(entry) = decode_node(value) else { continue };
+        seeds.push(("listing_node", value.to_vec()));
+        if StoredPath::from_key(&key).is_ok() {
+            seeds.push(("stored_path", key));
+        }
+        if let Xattrs::Inline(set) = &entry.xattrs {
+            seeds.push(("xattrs", set.clone()));
+        }
+        if let Body::File { content, .. } = &entry.body {
+            let mut list = Vec::new();
+            put_content(&mut list, content.level, &content.parts);
+            seeds.push(("content", list));
+        }
+    }
+    seeds.push(("map_node", chunk.to_vec()));
+}
+
+/// Adds what a repository has only once it was pruned, and what is part of other structures.
+fn made(seeds: &mut Seeds) {
+    let (id, session) = (ObjectId::from_bytes([7; 32]), SessionId::from_bytes([8; 16]));
+    let condemned = Condemned {
+        number: 2,
+        base: 1,
+        session: Some(session),
+        packs: vec![id, id],
+        segments: vec![id],
+        snapshots: Vec::new(),
+    };
+    seeds.push(("condemned", condemned.encode()));
+    let generation = Generation {
+        number: 2,
+        condemned: 2,
+        previous: id,
+        session,
+        packs: vec![id],
+        segments: vec![id],
+        snapshots: vec![id, id],
+        parity: Vec::new(),
+        retired: vec![session],
+        public_key: [3; 32],
+        signature: [4; 64],
+    };
+    seeds.push(("generation", generation.encode()));
+    let attribute = |name: &str, len: usize| (name.as_bytes().to_vec(), vec![b'x'; len]);
+    let sets = [vec![attribute("user.a", 3)], vec![attribute("user.a", 300), attribute("user.b", 0)]];
+    seeds.extend(sets.iter().map(|set| ("xattrs", encode_xattrs(set))));
+    let chunk = crate::id::ChunkId::from_bytes([9; 32]);
+    for (len, level) in [(5, 0), (600 << 10, 1), (1 << 30, 2)] {
+        let mut blob = Vec::new();
+        crate::map::Blob { len, level, id: Some(chunk) }.encode(&mut blob);
+        seeds.push(("blob", blob));
+    }
+    for entries in [0, 300] {
+        let mut root = Vec::new();
+        let full =
+            crate::map::Root { id: Some(chunk), entries, value_bytes: 70_000, ..crate::map::Root::EMPTY };
+        if entries == 0 { crate::map::Root::EMPTY } else { full }.encode(&mut root);
+        seeds.push(("map_root", root));
+    }
+    seeds.push(("wire", vec![2, 2, 1, 9, 4, 0]));
+    seeds.push(("wire", vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0x80, 1, 0x7f]));
+    let text = b"the same line again and again\n".repeat(40);
+    if let Ok(Ok((_, frame))) = crate::compress::Compressor::new(Level::Zstd(3))
+        .map(|mut zstd| zstd.code(&text).map(|(codec, coded)| (codec, coded.to_vec())))
+    {
+        seeds.push(("capsule", frame));
+    }
+    seeds.push(("pack_directory", Directory::default().encode()));
+}

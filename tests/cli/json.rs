@@ -1,0 +1,236 @@
+//! `--json`: every line parses, every field is documented in `cli/JSON.md`, and what is documented is there.
+
+use super::support::{Place, Run};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+/// What `cli/JSON.md` says: for each heading of a line, such as `progress` or `summary of backup`, the words
+/// in backticks that follow it.
+fn documented() -> BTreeMap<String, BTreeSet<String>> {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/cli/JSON.md")).unwrap();
+    let mut found = BTreeMap::new();
+    let mut blocks: Vec<String> = text.lines().filter(|line| line.starts_with('|')).map(Into::into).collect();
+    blocks.extend(text.split("\n\n").filter(|block| !block.starts_with('|')).map(Into::into));
+    for block in blocks {
+        let words: Vec<&str> = block.split('`').skip(1).step_by(2).collect();
+        let (heading, fields) = if let Some(rest) = block.strip_prefix("| `") {
+            (rest.split('`').next().unwrap().to_owned(), &words[1..])
+        } else if block.starts_with("`summary` of") {
+            (format!("summary of {}", words[1]), &words[2..])
+        } else if let Some(rest) = block.strip_prefix("A *").or(block.strip_prefix("An *")) {
+            (rest.split('*').next().unwrap().to_owned(), &words[..])
+        } else {
+            continue;
+        };
+        found.insert(heading, fields.iter().map(ToString::to_string).collect());
+    }
+    found
+}
+
+/// Holds one object to what is documented of it; `required` must be there.
+fn hold(object: &Value, heading: &str, required: &[&str]) {
+    let documented = documented();
+    let mut known = documented.get(heading).unwrap_or_else(|| panic!("JSON.md has no {heading}")).clone();
+    if matches!(heading, "find" | "diff") {
+        known.extend(documented["entry"].iter().cloned());
+    }
+    for (field, value) in object.as_object().unwrap() {
+        let field = field.trim_end_matches("_hex");
+        assert!(field == "type" || known.contains(field), "{heading}: {field} is not documented: {object}");
+        let unit = ["_bytes", "_seconds"].iter().any(|unit| field.ends_with(unit));
+        assert!(!unit || value.is_number() || value.is_null(), "{heading}: {field} = {value}");
+    }
+    for field in required {
+        assert!(object.get(*field).is_some(), "{heading} lacks {field}: {object}");
+    }
+}
+
+/// Holds every object of a stream to the documentation and returns them.
+fn stream(run: &Run, command: &str, required: &[&str]) -> Vec<Value> {
+    let lines = run.json_lines();
+    let (last, others) = lines.split_last().expect("a summary");
+    assert_eq!(last["type"], "summary");
+    assert_eq!(last["exit_code"], run.code, "the summary and the process agree");
+    hold(last, &format!("summary of {command}"), required);
+    for line in others {
+        let heading = line["type"].as_str().unwrap();
+        assert_ne!(heading, "summary", "only the last one");
+        hold(line, heading, &[]);
+    }
+    lines
+}
+
+fn document(run: &Run, heading: &str, required: &[&str]) -> Value {
+    let document = run.json();
+    assert_eq!(document["type"], heading);
+    hold(&document, heading, required);
+    document
+}
+
+#[test]
+fn streams_are_as_documented() {
+    let place = Place::with_snapshot();
+    let fields = [
+        "snapshot_id",
+        "parent_id",
+        "state",
+        "dry_run",
+        "entries",
+        "files_new",
+        "files_changed",
+        "files_unmodified",
+        "entries_excluded",
+        "source_bytes",
+        "read_bytes",
+        "new_chunks",
+        "new_bytes",
+        "stored_bytes",
+        "problems",
+        "notices",
+        "elapsed_seconds",
+    ];
+    fs::write(place.path("src/more"), "more").unwrap();
+    let backup = place.run(["backup", "src", "gone", "--json"]).ends(3).quiet();
+    let lines = stream(&backup, "backup", &fields);
+    assert!(lines.iter().any(|line| line["type"] == "problem"), "{lines:?}");
+    let dry = place.run(["backup", "src", "--json", "--dry-run"]).ok().quiet();
+    assert!(stream(&dry, "backup", &fields).last().unwrap()["snapshot_id"].is_null());
+
+    let fields = [
+        "snapshot_id",
+        "target",
+        "entries",
+        "files",
+        "entries_unchanged",
+        "restored_bytes",
+        "written_bytes",
+        "problems",
+        "elapsed_seconds",
+    ];
+    let restore = place.run(["restore", "latest", "--target", "out", "--json"]).ok().quiet();
+    let summary = stream(&restore, "restore", &fields).pop().unwrap();
+    assert_eq!(summary["restored_bytes"], summary["written_bytes"]);
+    let again = place.run(["restore", "latest", "--target", "out", "--json"]).ok().summary();
+    assert_eq!(again["written_bytes"], 0, "all is right already");
+    let plan = place.run(["restore", "latest", "--dry-run", "--json"]).ok().quiet();
+    let lines = stream(&plan, "restore", &fields);
+    let plan = lines.iter().find(|line| line["type"] == "plan").unwrap();
+    hold(
+        plan,
+        "plan",
+        &["snapshot_id", "host", "target", "path", "entries", "files", "directories", "restore_bytes"],
+    );
+    assert!(plan["target"].is_null() && plan["restore_bytes"] == summary["restored_bytes"]);
+
+    let fields = ["snapshots", "packs", "packs_read", "read_bytes", "findings", "elapsed_seconds"];
+    fs::write(place.path("repo/packs/foreign"), "x").unwrap();
+    let check = place.run(["check", "--read-data", "--json"]).ok().quiet();
+    let lines = stream(&check, "check", &fields);
+    let finding = lines.iter().find(|line| line["type"] == "finding").unwrap();
+    hold(finding, "finding", &["severity", "object", "offset_bytes", "message", "hits"]);
+    assert_eq!((&finding["severity"], &finding["object"]), (&"foreign".into(), &"packs/foreign".into()));
+}
+
+#[test]
+fn documents_are_as_documented() {
+    let place = Place::empty();
+    let init = place.run(["init", "repo", "--key-file", "key", "--json"]).ok().quiet();
+    document(&init, "init", &["repository_id", "path", "key_file", "is_default"]);
+    super::support::small_tree(&place.path("src"));
+    place.run(["backup", "src", "--tag", "a"]).ok();
+    fs::write(place.path("src/text"), "changed").unwrap();
+    fs::remove_file(place.path("src/noise")).unwrap();
+    fs::write(place.path("src/new\n\u{1b}"), "new").unwrap();
+    place.run(["backup", "src"]).ok();
+
+    let list = document(&place.run(["snapshots", "--json"]).ok().quiet(), "snapshots", &["snapshots"]);
+    let fields = [
+        "id",
+        "time",
+        "utc_offset_minutes",
+        "host",
+        "user",
+        "program",
+        "tags",
+        "comment",
+        "parents",
+        "state",
+        "entries",
+        "files",
+        "directories",
+        "source_bytes",
+        "new_bytes",
+        "stored_bytes",
+        "problems",
+        "modules",
+    ];
+    let snapshots = list["snapshots"].as_array().unwrap();
+    snapshots.iter().for_each(|snapshot| hold(snapshot, "snapshot", &fields));
+    snapshots[0]["modules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .for_each(|module| hold(module, "snapshot", &["sources"]));
+    let id = |n: usize| snapshots[n]["id"].as_str().unwrap();
+
+    let fields = ["path", "kind", "mode", "uid", "gid", "mtime"];
+    let ls = document(&place.run(["ls", "latest", "--json"]).ok().quiet(), "ls", &["snapshot_id", "entries"]);
+    ls["entries"].as_array().unwrap().iter().for_each(|entry| hold(entry, "entry", &fields));
+    let find =
+        document(&place.run(["find", "text", "--json"]).ok().quiet(), "find", &["snapshots", "matches"]);
+    assert_eq!(find["matches"].as_array().unwrap().len(), 2);
+    let fields = ["path", "snapshot_id", "module"];
+    find["matches"].as_array().unwrap().iter().for_each(|entry| hold(entry, "find", &fields));
+    let fields =
+        ["old_id", "new_id", "changes", "added", "added_bytes", "removed", "removed_bytes", "modified"];
+    let diff = document(&place.run(["diff", id(0), id(1), "--json"]).ok().quiet(), "diff", &fields);
+    let changes = diff["changes"].as_array().unwrap();
+    changes.iter().for_each(|change| hold(change, "diff", &["path", "change"]));
+    let kinds: BTreeSet<_> = changes.iter().map(|change| change["change"].as_str().unwrap()).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["added", "modified", "removed"]);
+
+    let fields =
+        ["snapshots", "source_bytes", "unique_bytes", "stored_bytes", "repository_bytes", "packs", "chunks"];
+    let stats = document(&place.run(["stats", "--json"]).ok().quiet(), "stats", &fields);
+    assert!(stats["repository_bytes"].as_u64() > stats["stored_bytes"].as_u64());
+    let keys = document(&place.run(["key", "list", "--json"]).ok().quiet(), "keys", &["keys"]);
+    let fields = ["id", "kind", "label", "created", "opens_secrets", "in_use"];
+    keys["keys"].as_array().unwrap().iter().for_each(|key| hold(key, "keys", &fields));
+    let added = place.run(["key", "add", "--new-key-file", "key2", "--json"]).ok().quiet();
+    document(&added, "key", &["change", "id"]);
+}
+
+#[test]
+fn errors_are_objects_on_standard_error() {
+    let place = Place::with_snapshot();
+    let fields = ["kind", "message", "hint", "causes", "exit_code"];
+    for (arguments, kind, code) in [
+        (&["ls", "ffffffff"][..], "missing", 1),
+        (&["-r", "nowhere", "check"], "no_repository", 10),
+        (&["--key-file", "src/text", "check"], "refused", 2),
+        (&["backup", "--frobnicate"], "refused", 2),
+        (&["restore", "latest"], "refused", 2),
+    ] {
+        let run = place.run([arguments, &["--json"]].concat()).ends(code);
+        assert_eq!(run.out, "", "no result");
+        let error: Value =
+            serde_json::from_str(&run.err).unwrap_or_else(|error| panic!("{error}: {}", run.err));
+        hold(&error, "error", &fields);
+        assert_eq!(
+            (&error["type"], &error["kind"], &error["exit_code"]),
+            (&"error".into(), &kind.into(), &code.into())
+        );
+    }
+}
+
+#[test]
+fn the_documentation_is_read() {
+    let documented = documented();
+    let count = |heading: &str| documented.get(heading).map_or(0, BTreeSet::len);
+    assert!(
+        count("summary of backup") > 15 && count("snapshot") > 15 && count("entry") > 10,
+        "{documented:?}"
+    );
+    assert!(count("progress") > 10 && count("error") > 5 && count("keys") > 5, "{documented:?}");
+}

@@ -1,0 +1,9 @@
+//! The real program in a home directory of its own. What a command computes is tested below it, in the
+//! engine and the modules; here is what only the whole can get wrong: words, exit status, JSON, signals.
+
+mod commands;
+mod exit_codes;
+mod failures;
+mod json;
+mod signals;
+pub mod support;

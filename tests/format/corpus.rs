@@ -1,0 +1,89 @@
+//! The fuzz corpus, replayed on the stable toolchain: seeds, and whatever once broke a parser.
+
+use crate::rust_files;
+use dedup_engine::testing::TARGETS;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn corpus(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+}
+
+fn files(dir: &Path) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
+    entries.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect()
+}
+
+/// What a fuzzer does first: cut off, change a bit, say a large number, repeat.
+fn mutants(seed: &[u8], n: usize) -> [Vec<u8>; 5] {
+    let at = n * 7919 % seed.len().max(1);
+    let changed = |change: &dyn Fn(&mut u8)| {
+        let mut bytes = seed.to_vec();
+        bytes.get_mut(at).into_iter().for_each(change);
+        bytes
+    };
+    let repeated = [seed, &seed[at.min(seed.len())..]].concat();
+    [
+        seed[..at].to_vec(),
+        changed(&|byte| *byte ^= 1 << (n % 8)),
+        changed(&|byte| *byte = 0xff),
+        changed(&|byte| *byte = 0),
+        repeated,
+    ]
+}
+
+#[test]
+fn every_parser_stands_what_fuzzing_found_and_what_lies_near() {
+    for (target, parser) in TARGETS {
+        let seeds = files(&corpus(target));
+        assert!(!seeds.is_empty(), "{target} has no seeds");
+        for seed in seeds {
+            parser(&seed);
+            for n in 0..(20_000 / seed.len().max(1)).clamp(4, 200) {
+                mutants(&seed, n).iter().for_each(|bytes| parser(bytes));
+            }
+        }
+    }
+}
+
+/// The seeds must get past the first check, or the fuzzer begins in the dark.
+#[test]
+fn seeds_are_what_the_parsers_accept() {
+    use dedup_engine::listing::{decode_node, decode_xattrs};
+    use dedup_engine::map::MapNode;
+    let any = |target: &str, accepts: &dyn Fn(&[u8]) -> bool| {
+        assert!(files(&corpus(target)).iter().any(|seed| accepts(seed)), "{target}");
+    };
+    any("map_node", &|bytes| MapNode::decode(bytes.to_vec()).is_ok());
+    any("listing_node", &|bytes| decode_node(bytes).is_ok());
+    any("xattrs", &|bytes| decode_xattrs(bytes).is_ok());
+    any("snapshot", &|bytes| dedup_engine::snapshot::decode(bytes).is_ok());
+    any("segment", &|bytes| dedup_engine::index::Segment::decode(bytes).is_ok());
+    any("slot", &|bytes| dedup_engine::crypto::slot::Slot::parse(bytes.to_vec()).is_ok());
+    any("generation", &|bytes| dedup_engine::repo::control::Generation::decode(bytes).is_ok());
+}
+
+/// A parser without a target is never fuzzed, a corpus without a parser never replayed.
+#[test]
+fn parsers_targets_and_corpora_are_the_same() {
+    let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let targets: BTreeSet<String> = rust_files("fuzz/fuzz_targets").into_iter().map(stem).collect();
+    assert_eq!(targets, names);
+    let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/Cargo.toml")).unwrap();
+    for name in &names {
+        assert!(
+            manifest.contains(&format!("\nname = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\n")),
+            "{name}"
+        );
+        let text = fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/fuzz_targets/{name}.rs")),
+        )
+        .unwrap();
+        assert!(text.contains(&format!("run(\"{name}\", bytes)")), "{name}.rs runs another parser");
+    }
+    let folders =
+        fs::read_dir(corpus("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(folders.collect::<BTreeSet<_>>(), names);
+}
