@@ -169,7 +169,7 @@ mod tests {
         let mut bytes = [0u8; 2048];
         blake3::Hasher::new_derive_key("test gear").finalize_xof().fill(&mut bytes);
         let gear = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
-        Chunker::new(ChunkSizes::default(), Zeroizing::new(gear))
+        Chunker::new(ChunkSizes::around(128 << 10), Zeroizing::new(gear))
     }
 
     fn noise(len: usize) -> Vec<u8> {
@@ -226,7 +226,7 @@ mod tests {
             let bytes = noise(len);
             let whole = lengths(&bytes, usize::MAX);
             prop_assert_eq!(&lengths(&bytes, step), &whole);
-            let sizes = ChunkSizes::default();
+            let sizes = *chunker().sizes();
             for (n, len) in whole.iter().enumerate() {
                 prop_assert!(*len <= sizes.max as usize);
                 prop_assert!(n + 1 == whole.len() || *len >= sizes.min as usize);

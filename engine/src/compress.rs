@@ -115,7 +115,7 @@ impl Decompressor {
         Ok(Self { context: zstd::bulk::Decompressor::new()? })
     }
 
-    /// Appends the plain bytes of `coded` to `plain`: exactly `plain_len` of them, from exactly one frame.
+    /// Replaces `plain` by the plain bytes of `coded`: exactly `plain_len` of them, from exactly one frame.
     pub fn decode(
         &mut self,
         codec: Codec,
@@ -126,6 +126,7 @@ impl Decompressor {
         let corrupt = |wrong: String| Corrupt::new("compressed data", wrong);
         match codec {
             Codec::Raw if coded.len() == plain_len => {
+                plain.clear();
                 plain.extend_from_slice(coded);
                 Ok(())
             }
@@ -139,18 +140,14 @@ impl Decompressor {
                 if get_frame_content_size(coded).ok().flatten() != Some(plain_len as u64) {
                     return Err(corrupt(format!("the frame does not say that it holds {plain_len} bytes")));
                 }
-                let mut out = Vec::with_capacity(plain_len);
+                plain.clear();
+                plain.reserve_exact(plain_len);
                 let len = self
                     .context
-                    .decompress_to_buffer(coded, &mut out)
+                    .decompress_to_buffer(coded, plain)
                     .map_err(|error| corrupt(error.to_string()))?;
                 if len != plain_len {
                     return Err(corrupt(format!("{len} bytes came out instead of {plain_len}")));
-                }
-                if plain.is_empty() {
-                    *plain = out;
-                } else {
-                    plain.extend_from_slice(&out);
                 }
                 Ok(())
             }

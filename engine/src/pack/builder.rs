@@ -28,10 +28,16 @@ pub struct CodedBlock {
 
 impl CodedBlock {
     /// Codes the plaintext of `chunks`, which lie in `plain` one after another.
-    pub fn code(plain: &[u8], chunks: Vec<Chunk>, compressor: &mut Compressor) -> io::Result<Self> {
+    ///
+    /// What does not shrink keeps its buffer: copying costs about as much as sealing here.
+    pub fn code(plain: Vec<u8>, chunks: Vec<Chunk>, compressor: &mut Compressor) -> io::Result<Self> {
         debug_assert_eq!(plain.len() as u64, chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>());
-        let (codec, coded) = compressor.code(plain)?;
-        Ok(Self { codec, coded: coded.to_vec(), chunks })
+        let shorter = match compressor.code(&plain)? {
+            (Codec::Zstd, coded) => Some(coded.to_vec()),
+            (Codec::Raw, _) => None,
+        };
+        let codec = if shorter.is_some() { Codec::Zstd } else { Codec::Raw };
+        Ok(Self { codec, coded: shorter.unwrap_or(plain), chunks })
     }
 
     /// Returns the length it will have in the pack.
