@@ -1,3 +1,5 @@
 //! tests
 
+mod engine;
 mod model;
+mod support;

@@ -19,11 +19,15 @@ pub mod read;
 mod refresh;
 pub(crate) mod sessions;
 mod slots;
+#[cfg(any(test, feature = "testing"))]
+mod testing;
 pub(crate) mod write;
 
 pub use config::{Config, Settings};
 pub use error::RepoError;
 pub use slots::SlotInfo;
+#[cfg(any(test, feature = "testing"))]
+pub use testing::hash_of;
 
 use crate::chunker::Chunker;
 use crate::crypto::keyring::{Keyring, Namer};
