@@ -50,7 +50,7 @@ fn two_at_once(index_of: impl Fn(&World, usize) -> PathBuf + Sync) {
 
 #[test]
 fn two_backups_of_two_machines() {
-    two_at_once(|world, number| world.scratch.path(format!("index {number}")));
+    two_at_once(|world, number| world.other_index(&format!("index {number}")));
 }
 
 /// Whoever comes second finds the index in use, and works beside it.

@@ -73,7 +73,7 @@ fn copy_of(world: &World) -> World {
 #[test]
 fn the_first_backup_can_be_cut_anywhere() {
     let scratch = Scratch::new();
-    trees::build_all_kinds(&scratch.dir("tree"), 7);
+    trees::build_small(&scratch.dir("tree"), 7);
     cut_backup_everywhere(&World::new(), scratch.path("tree"), &Vec::new());
 }
 
@@ -81,7 +81,7 @@ fn the_first_backup_can_be_cut_anywhere() {
 fn the_second_backup_can_be_cut_anywhere() {
     let scratch = Scratch::new();
     let tree = scratch.dir("tree");
-    trees::build_all_kinds(&tree, 8);
+    trees::build_small(&tree, 8);
     let world = World::new();
     let first = world.backup(Run { tree: &tree, moment: 0 }).unwrap().snapshot.unwrap();
     let before = vec![(first, Tree::read(&tree))];

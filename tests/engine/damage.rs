@@ -4,15 +4,17 @@
 //! restores; a restore never writes a byte that is not right, and says what it leaves out. Nothing panics.
 
 use crate::support::trees;
-use crate::support::world::{NO_KDF, Run, World, backup, check, open, open_keys, restore_to_memory, snapshots};
+use crate::support::world::{
+    NO_KDF, Run, World, backup, check, open, open_keys, restore_to_memory, snapshots,
+};
 use dedup_engine::check::CheckReport;
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
 use dedup_engine::id::{ObjectId, SessionId};
 use dedup_engine::listing::StoredPath;
 use dedup_engine::progress::Silent;
-use dedup_engine::repo::{Repository, hash_of};
 use dedup_engine::repo::control::{Condemned, Generation};
+use dedup_engine::repo::{Repository, hash_of};
 use dedup_engine::storage::fault::FaultStorage;
 use dedup_engine::storage::memory::MemoryStorage;
 use dedup_engine::storage::{Family, Name, Storage};
@@ -63,7 +65,10 @@ impl Subject {
                 assert!(expected.get(path) == Some(bytes), "{context}: {path:?} is restored wrong");
             }
             let missing = expected.len() - files.len();
-            assert!(report.problems_total >= missing as u64, "{context}: {missing} missing, and nobody says so");
+            assert!(
+                report.problems_total >= missing as u64,
+                "{context}: {missing} missing, and nobody says so"
+            );
             whole &= missing == 0 && report.problems_total == 0;
         }
         whole
@@ -72,8 +77,11 @@ impl Subject {
     /// Opens a damaged copy with an index made from it, and looks at everything.
     fn judge(&self, storage: MemoryStorage, culprits: &[Name], context: &str) -> Verdict {
         let storage = Arc::new(storage);
-        let index = self.world.scratch.path("judged");
-        let _ = std::fs::remove_dir_all(&index);
+        let index = self.world.other_index("judged");
+        // What the index is made from; of anything else it knows nothing.
+        if matches!(culprits[0].family(), Family::Packs | Family::Segments | Family::Generations) {
+            let _ = std::fs::remove_dir_all(&index);
+        }
         let repo = match open(storage, &self.world.unlock, &index, &Silent) {
             Ok(repo) => repo,
             Err(error) => {
@@ -174,13 +182,12 @@ fn damages(storage: &MemoryStorage, name: &Name, bytes: &[u8]) -> Vec<(String, M
         fork.overwrite(*name, &changed);
         all.push((what, fork, vec![*name]));
     };
-    for len in [0, 1, 27, 28, 79, 80, 81, 96, bytes.len() / 2, bytes.len() - 1] {
+    for len in [0, 27, 80, 81, bytes.len() / 2, bytes.len() - 1] {
         if len < bytes.len() {
             put(format!("cut to {len} bytes"), bytes[..len].to_vec());
         }
     }
     put("one byte longer".into(), [bytes, &[0]].concat());
-    put("twice as long".into(), [bytes, bytes].concat());
     put("zeros".into(), vec![0; bytes.len()]);
     put("zeros at the front".into(), [&[0; 16], &bytes[16..]].concat());
     put("zeros at the end".into(), [&bytes[..bytes.len() - 16], &[0; 16]].concat());
@@ -272,7 +279,7 @@ fn flip_bits(step: usize) {
 /// The step is odd, so that every bit of a byte has its turn.
 #[test]
 fn bits_can_flip() {
-    flip_bits(41);
+    flip_bits(11);
 }
 
 #[test]
@@ -286,7 +293,7 @@ fn every_bit_can_flip() {
 fn bits_can_flip_before_the_index_is_made() {
     let subject = Subject::new();
     for (name, bytes) in subject.world.storage.objects() {
-        for bit in (5..bytes.len() * 8).step_by(1601) {
+        for bit in (5..bytes.len() * 8).step_by(2203) {
             let mut changed = bytes.to_vec();
             changed[bit / 8] ^= 1 << (bit % 8);
             let storage = subject.world.storage.fork();
@@ -346,7 +353,7 @@ fn another_repository_is_refused() {
     let error = open_keys(storage.clone(), &ours.world.unlock).err().unwrap();
     assert_eq!(error.kind(), Kind::WrongKey, "{error}");
     // And with their key nothing of ours is believed.
-    let repo = open(storage, &theirs.world.unlock, &ours.world.scratch.path("theirs"), &Silent).unwrap();
-    assert_eq!(repo.catalog().unwrap().0, []);
-    assert!(!check(&repo).unwrap().is_sound());
+    let error =
+        open(storage, &theirs.world.unlock, &ours.world.other_index("theirs"), &Silent).err().unwrap();
+    assert_eq!(error.kind(), Kind::Integrity, "{error}");
 }

@@ -23,7 +23,7 @@ impl Changed {
     fn new() -> Self {
         let scratch = Scratch::new();
         let tree = scratch.dir("tree");
-        trees::build_all_kinds(&tree, 9);
+        trees::build_small(&tree, 9);
         let world = World::new();
         world.backup(Run { tree: &tree, moment: 0 }).unwrap();
         let first = Tree::read(&tree);
@@ -95,15 +95,18 @@ fn a_call_that_fails_once_never_makes_a_false_success() {
 #[test]
 fn storage_that_fails_every_fifth_time_never_makes_a_false_success() {
     let changed = Changed::new();
-    for seed in 0..30 {
+    for seed in 0..40 {
         let (world, _) = changed.backup_with(|storage| {
             let random = &mut Random::new(seed);
             for call in (0..300).filter(|_| random.below(5) == 0) {
-                storage.on_call(call, match call % 3 {
-                    0 => Fault::FailBefore(ErrorKind::ConnectionReset),
-                    1 => Fault::FailAfter(ErrorKind::TimedOut),
-                    _ => Fault::FailWithin(1, ErrorKind::UnexpectedEof),
-                });
+                storage.on_call(
+                    call,
+                    match call % 3 {
+                        0 => Fault::FailBefore(ErrorKind::ConnectionReset),
+                        1 => Fault::FailAfter(ErrorKind::TimedOut),
+                        _ => Fault::FailWithin(1, ErrorKind::UnexpectedEof),
+                    },
+                );
             }
         });
         changed.assert_heals(&world, &format!("seed {seed}"));
@@ -125,9 +128,10 @@ fn objects_that_were_stored_in_part_are_named_and_never_restored() {
         let repo = open(storage.clone(), &world.unlock, &world.index(), &Silent).unwrap();
         let told = backup(&repo, run);
         drop(repo);
-        let puts = storage.calls().into_iter().filter(|record| {
-            record.call == dedup_engine::storage::fault::Call::Put
-        });
+        let puts = storage
+            .calls()
+            .into_iter()
+            .filter(|record| record.call == dedup_engine::storage::fault::Call::Put);
         let Some(torn) = puts.map(|record| record.name).nth(put as usize) else { break };
         torn_objects += 1;
         let repo = world.open_afresh();
@@ -142,7 +146,8 @@ fn objects_that_were_stored_in_part_are_named_and_never_restored() {
         let target = world.scratch.path("restored");
         let id = told.snapshot.unwrap();
         if let Ok(report) = crate::support::world::restore_to(&repo, id, run.tree, &target) {
-            let missing: Vec<_> = report.problems.iter().map(|problem| problem.path.name().to_vec()).collect();
+            let missing: Vec<_> =
+                report.problems.iter().map(|problem| problem.path.name().to_vec()).collect();
             let restored = Tree::read(&target);
             for (path, entry) in &restored.0 {
                 // A directory's time is right only if all of it could be restored.

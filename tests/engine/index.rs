@@ -2,9 +2,14 @@
 //! next run heals itself, and nothing is vouched for that is not there.
 
 use crate::support::compare::Tree;
-use crate::support::world::{Run, World, backup, open, snapshots};
+use crate::support::memory_sink::MemorySink;
+use crate::support::world::{Run, World, backup, check, open, snapshots};
 use crate::support::{Scratch, TestEvents, copy_dir, trees};
 use dedup_engine::id::ObjectId;
+use dedup_engine::listing::{Node, StoredPath};
+use dedup_engine::progress::Silent;
+use dedup_engine::repo::Repository;
+use dedup_engine::restore::{self, RestoreError, RestoreRequest};
 use dedup_engine::storage::memory::MemoryStorage;
 use dedup_engine::storage::{Family, Name, Storage};
 use std::fs;
@@ -25,7 +30,7 @@ impl History {
     fn new(seed: u64) -> Self {
         let (scratch, world) = (Scratch::new(), World::new());
         let tree = scratch.dir("tree");
-        trees::build_all_kinds(&tree, seed);
+        trees::build_small(&tree, seed);
         let mut made = Vec::new();
         let mut backup = |moment| {
             let report = world.backup(Run { tree: &tree, moment }).unwrap();
@@ -67,11 +72,9 @@ impl History {
 #[test]
 fn an_index_that_was_lost_or_is_old_heals() {
     let history = History::new(40);
-    for (context, prepare) in [
-        ("lost", None),
-        ("old", Some(&history.old_index)),
-        ("of now", Some(&history.world.index())),
-    ] {
+    for (context, prepare) in
+        [("lost", None), ("old", Some(&history.old_index)), ("of now", Some(&history.world.index()))]
+    {
         let world = history.world.fork();
         if let Some(from) = prepare {
             copy_dir(from, &world.index());
@@ -89,7 +92,17 @@ fn an_index_of_another_repository_is_not_believed() {
     history.assert_works_with(&history.world, &other.index(), "another's");
 }
 
-/// Every file of the database in turn: gone, empty, half, with a bit flipped.
+/// Restores all but the file of 1 GiB that is one hole, without a file system.
+fn restore_files(repo: &Repository, snapshot: ObjectId) -> Result<(), RestoreError> {
+    let (_, snapshot) = repo.snapshots()?.into_iter().find(|(id, _)| *id == snapshot).unwrap();
+    let select = |_: &StoredPath, node: &Node| node.size() < 1 << 24;
+    let request = RestoreRequest { base: StoredPath::root(), select: &select, threads: 1 };
+    let root = snapshot.accounts[0].listing().unwrap();
+    restore::run(repo, root, &MemorySink::default(), &request, &Silent).map(drop)
+}
+
+/// Every file of the database in turn: gone, half, with a bit flipped. Where the damage shows only
+/// when it is met, that run may fail, and says that it was the index; the next one has made it anew.
 #[test]
 fn a_damaged_index_heals() {
     let history = History::new(42);
@@ -97,18 +110,17 @@ fn a_damaged_index_heals() {
     let mut names: Vec<_> =
         fs::read_dir(&database).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    names.retain(|name| !name.to_string_lossy().starts_with("LOG"));
+    names.retain(|name| database.join(name).is_file() && !name.to_string_lossy().starts_with("LOG"));
     assert!(names.len() >= 4, "{names:?}");
     for name in names {
-        for damage in 0..4 {
+        for damage in 0..3 {
             let world = history.world.fork();
             copy_dir(&history.world.index(), &world.index());
             let path = world.index().join("db").join(&name);
             let len = fs::metadata(&path).unwrap().len();
             match damage {
                 0 => fs::remove_file(&path).unwrap(),
-                1 => fs::File::create(&path).map(drop).unwrap(),
-                2 => fs::File::options().write(true).open(&path).unwrap().set_len(len / 2).unwrap(),
+                1 => fs::File::options().write(true).open(&path).unwrap().set_len(len / 2).unwrap(),
                 _ if len == 0 => continue,
                 _ => {
                     let file = fs::File::options().read(true).write(true).open(&path).unwrap();
@@ -117,6 +129,17 @@ fn a_damaged_index_heals() {
                     file.write_all_at(&[byte[0] ^ 0x10], len / 3).unwrap();
                 }
             }
+            let repo = world.open().unwrap();
+            for (id, _) in &history.made {
+                if let Err(error) = restore_files(&repo, *id) {
+                    assert!(error.to_string().contains("local index"), "{name:?}: {error}");
+                    assert!(error.hint().unwrap().contains("run it again"));
+                }
+            }
+            if let Err(error) = check(&repo) {
+                assert!(error.to_string().contains("local index"), "{name:?}: {error}");
+            }
+            drop(repo);
             history.assert_works_with(&world, &world.index(), &format!("damage {damage} of {name:?}"));
         }
     }

@@ -22,7 +22,17 @@ pub struct Scratch {
 impl Scratch {
     /// Makes an empty one.
     pub fn new() -> Self {
-        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        Self::below(Path::new("/var/tmp"))
+    }
+
+    /// Makes an empty one in memory, where the system has such a place: for what is synced again and again.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        Self::below(if memory.is_dir() { memory } else { Path::new("/var/tmp") })
+    }
+
+    fn below(place: &Path) -> Self {
+        let directory = tempfile::tempdir_in(place).unwrap();
         let path = fs::canonicalize(directory.path()).unwrap();
         Self { directory, path }
     }

@@ -43,9 +43,18 @@ fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     rustix::fs::lsetxattr(path, name, value, XattrFlags::empty()).unwrap();
 }
 
-/// Builds the tree of a seed in an empty directory: about 40 entries, 3 MB of data. Needs root's rights for
-/// owners and a device.
+/// Builds the tree of a seed in an empty directory: about 40 entries, 2.4 MB of data. Needs root's rights for
+/// owners and a device. The largest file consists of so many chunks that their list is a chunk too.
 pub fn build_all_kinds(root: &Path, seed: u64) {
+    build(root, seed, 2 << 20);
+}
+
+/// The same with a tenth of the data.
+pub fn build_small(root: &Path, seed: u64) {
+    build(root, seed, 64 << 10);
+}
+
+fn build(root: &Path, seed: u64, large_bytes: usize) {
     let random = &mut Random::new(seed);
     for dir in ["docs/deep/er", "empty", "öffentlich", "links"] {
         fs::create_dir_all(root.join(dir)).unwrap();
@@ -56,7 +65,7 @@ pub fn build_all_kinds(root: &Path, seed: u64) {
     }
     write(&root.join("docs/deep/er/leaf"), &random.bytes(777), 1_700_000_000);
     write(&root.join("docs/nothing"), b"", 1);
-    write(&root.join("large"), &random.bytes(2 << 20), 1_500_000_000);
+    write(&root.join("large"), &random.bytes(large_bytes), 1_500_000_000);
     write(&root.join("same 1"), &[7; 100_000], 1_500_000_001);
     write(&root.join("same 2"), &[7; 100_000], 1_500_000_002);
     write_sparse(&root.join("sparse"), random, 1_500_000_003);
@@ -98,7 +107,7 @@ pub fn change(root: &Path, seed: u64) {
     fs::remove_file(root.join("docs/03.txt")).unwrap();
     fs::rename(root.join("docs/deep"), root.join("moved")).unwrap();
     let large = fs::File::options().write(true).open(root.join("large")).unwrap();
-    large.write_all_at(&random.bytes(1000), 1 << 20).unwrap();
+    large.write_all_at(&random.bytes(1000), 50_000).unwrap();
     drop(large);
     set_mtime(&root.join("large"), 1_800_000_002, 0);
     fs::remove_file(root.join("fifo")).unwrap();

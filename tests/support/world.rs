@@ -30,7 +30,13 @@ pub const NO_KDF: KdfParams = KdfParams { memory_kib: 8, passes: 1, lanes: 1 };
 /// Small chunks and packs, so that small trees have many of them.
 pub fn small_chunks() -> Settings {
     Settings {
-        chunks: ChunkSizes { min: 256, avg: 1024, max: 4096, mask_small: 0x7FF << 21, mask_large: 0x1FF << 21 },
+        chunks: ChunkSizes {
+            min: 256,
+            avg: 1024,
+            max: 4096,
+            mask_small: 0x7FF << 21,
+            mask_large: 0x1FF << 21,
+        },
         block_target: 64 << 10,
         leaf_target: 1 << 10,
         pack_target: 1 << 20,
@@ -55,6 +61,8 @@ pub struct World {
     pub unlock: Unlock,
     /// Directories that live as long as the world.
     pub scratch: Scratch,
+    /// Where indexes are.
+    indexes: Scratch,
 }
 
 impl World {
@@ -68,7 +76,8 @@ impl World {
     /// Prepares everything but the repository.
     pub fn without_repository() -> Self {
         let unlock = Unlock::new_key_file().unwrap().0;
-        Self { storage: Arc::new(MemoryStorage::new()), unlock, scratch: Scratch::new() }
+        let storage = Arc::new(MemoryStorage::new());
+        Self { storage, unlock, scratch: Scratch::new(), indexes: Scratch::in_memory() }
     }
 
     /// Makes the repository.
@@ -82,12 +91,18 @@ impl World {
             storage: Arc::new(self.storage.fork()),
             unlock: self.unlock.clone(),
             scratch: Scratch::new(),
+            indexes: Scratch::in_memory(),
         }
     }
 
     /// Returns the folder of the index that this world uses.
     pub fn index(&self) -> PathBuf {
-        self.scratch.path("index")
+        self.other_index("index")
+    }
+
+    /// Returns the folder of an index of that name.
+    pub fn other_index(&self, name: &str) -> PathBuf {
+        self.indexes.path(name)
     }
 
     /// Opens the repository with this world's index.
@@ -97,7 +112,7 @@ impl World {
 
     /// Opens the repository with an index that is made anew from what is stored.
     pub fn open_afresh(&self) -> Repository {
-        let index = self.scratch.path(format!("fresh-{:x}", rand_name()));
+        let index = self.other_index(&format!("fresh-{:x}", fresh_number()));
         open(self.storage.clone(), &self.unlock, &index, &Silent).unwrap()
     }
 
@@ -109,7 +124,7 @@ impl World {
     /// Restores a snapshot and compares it, entry by entry.
     #[track_caller]
     pub fn assert_restores(&self, repo: &Repository, snapshot: ObjectId, run: Run<'_>, expected: &Tree) {
-        let target = self.scratch.path(format!("restored-{:x}", rand_name()));
+        let target = self.scratch.path(format!("restored-{:x}", fresh_number()));
         let report = restore_to(repo, snapshot, run.tree, &target).unwrap();
         assert_eq!(report.problems, [], "restoring {}", snapshot.short());
         expected.assert_same(&Tree::read(&target), &format!("snapshot {}", snapshot.short()));
@@ -125,7 +140,8 @@ impl World {
     }
 }
 
-fn rand_name() -> u64 {
+/// Returns a number that nobody else has.
+fn fresh_number() -> u64 {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
@@ -194,14 +210,14 @@ pub fn restore_to(
     target: &Path,
 ) -> Result<RestoreReport, RestoreError> {
     let base = StoredPath::from_slashes(tree.as_os_str().as_bytes()).unwrap();
-    let options = SinkOptions { strip: base.clone(), devices: true, root_metadata: true, ..Default::default() };
+    let options =
+        SinkOptions { strip: base.clone(), devices: true, root_metadata: true, ..Default::default() };
     let sink = FilesSink::new(target, options).unwrap();
     let request = RestoreRequest { base, select: &|_, _| true, threads: 2 };
     restore::run(repo, &listing(repo, snapshot)?, &sink, &request, &Silent)
 }
 
 /// Restores everything into memory.
-#[expect(clippy::type_complexity, reason = "files by path, and the report")]
 pub fn restore_to_memory(
     repo: &Repository,
     snapshot: ObjectId,
