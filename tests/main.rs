@@ -2,13 +2,16 @@
 //!
 //! - [`layers`]: who may use whom, how long a file may be, what the libraries may not do.
 //! - [`cli`]: the real program, run as a person or a script runs it.
+//! - [`engine`]: the engine as a whole: cut, damaged, raced, and beside a naive model.
 //! - [`format`]: stored repositories, sound and broken, and what fuzzing found.
 //! - [`model`]: the protocol of sessions and prunes, explored exhaustively.
 
 mod cli;
+mod engine;
 mod format;
 mod layers;
 mod model;
+mod support;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,20 +1,16 @@
 //! The end of a backup: what the snapshot depends on, and the object that makes it exist.
 
 use super::compare::Parent;
-use super::{BackupError, BackupRequest};
 use crate::crypto::header::ObjectKind;
 use crate::error::Corrupt;
 use crate::id::ObjectId;
-use crate::repo::control::{Purpose, Verdict};
-use crate::repo::sessions::{Dependencies, Endangered, OpenSession, look_again, read_generation};
+use crate::repo::control::Verdict;
+use crate::repo::sessions::{Dependencies, Endangered, OpenSession, read_generation};
 use crate::repo::write::Stored;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Name;
 use std::collections::BTreeSet;
-
-/// How often a fenced run begins a new session before it gives up.
-const SESSIONS: usize = 5;
 
 /// Returns what the new snapshot depends on: the parent, the packs of others, and this session's own,
 /// those of earlier passes among them.
@@ -30,29 +26,14 @@ pub(super) fn dependencies(parent: Option<&Parent>, last: &Stored, own: &Stored)
 }
 
 /// Returns whether anything the snapshot depends on is about to be removed, or was.
-pub(super) fn is_endangered(
-    repo: &Repository,
-    dependencies: &Dependencies,
-    endangered: &Endangered,
-) -> Result<bool, RepoError> {
+///
+/// Everything is named: what of the parent's listing is used again was asked for chunk by chunk.
+pub(super) fn is_endangered(dependencies: &Dependencies, endangered: &Endangered) -> bool {
     let hit = |ids: &[ObjectId], set: &BTreeSet<ObjectId>| ids.iter().any(|id| set.contains(id));
-    if *endangered == Endangered::default() {
-        return Ok(false);
-    }
-    // Packs below a reused snapshot are not listed in the intent; whatever is condemned could be one of them,
-    // so a condemned pack that the index still offers counts as well.
-    let offered = !dependencies.snapshots.is_empty() && {
-        let mut any = false;
-        for pack in &endangered.packs {
-            any |= repo.index()?.pack_number(pack)?.is_some();
-        }
-        any
-    };
-    Ok(offered
-        || hit(&dependencies.snapshots, &endangered.snapshots)
+    hit(&dependencies.snapshots, &endangered.snapshots)
         || hit(&dependencies.packs, &endangered.packs)
         || hit(&dependencies.own_packs, &endangered.packs)
-        || hit(&dependencies.own_segments, &endangered.segments))
+        || hit(&dependencies.own_segments, &endangered.segments)
 }
 
 /// Returns the packs of others that the snapshot would depend on and that are not stored, or not with their
@@ -68,36 +49,19 @@ pub(super) fn lost(repo: &Repository, dependencies: &Dependencies) -> Result<BTr
     Ok(lost)
 }
 
-/// Stores the snapshot and ends the session with it. A fenced run begins a new session over the same packs.
-pub(super) fn commit(
-    repo: &Repository,
-    session: &OpenSession,
-    mut snapshot: Snapshot,
-    dependencies: &Dependencies,
-    request: &BackupRequest<'_>,
-    generation: u64,
-) -> Result<ObjectId, BackupError> {
-    if let Some(id) = try_commit(repo, session, &snapshot, generation)? {
-        return Ok(id);
+/// Takes out of a run's own packs and segments what is about to be removed, so that they are not depended
+/// on any more. The packs of a segment that goes would be in none, so they are left behind as well.
+pub(super) fn leave_behind(own: &mut Stored, endangered: &mut Endangered) {
+    if own.segments.iter().any(|id| endangered.segments.contains(id)) {
+        endangered.packs.extend(own.packs.drain(..));
+        own.segments.clear();
     }
-    for _ in 0..SESSIONS {
-        let host = &request.host;
-        let next = OpenSession::begin(&repo.objects, Purpose::Backup, host, request.time, generation)?;
-        snapshot.session = next.id;
-        next.publish(dependencies)?;
-        if is_endangered(repo, dependencies, &look_again(&repo.objects, generation)?)? {
-            next.end(Verdict::Abandoned)?;
-            return Err(BackupError::Overtaken);
-        }
-        if let Some(id) = try_commit(repo, &next, &snapshot, generation)? {
-            return Ok(id);
-        }
-    }
-    Err(BackupError::Overtaken)
+    own.packs.retain(|id| !endangered.packs.contains(id));
 }
 
-/// Returns the snapshot's name, or `None` if the session was fenced.
-fn try_commit(
+/// Stores the snapshot and ends the session with it. Returns the snapshot's name, or `None` if the session was
+/// fenced.
+pub(super) fn try_commit(
     repo: &Repository,
     session: &OpenSession,
     snapshot: &Snapshot,

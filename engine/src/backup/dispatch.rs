@@ -4,14 +4,16 @@ use super::compare::{Known, Merge, Parent};
 use super::fold::{Fold, Folded, Item};
 use super::read::{Job, Task, read_jobs};
 use super::source::{EntryKind, Found, Source, Stat, Stop};
-use crate::id::LinkGroup;
+use crate::id::{ChunkId, LinkGroup};
 use crate::index::PackNo;
 use crate::listing::{Body, ContentReader, Node, StoredPath};
+use crate::map::LoadChunk;
 use crate::progress::Events;
 use crate::repo::read::ChunkReader;
 use crate::repo::write::{Failure, Store, lock};
 use crate::repo::{RepoError, Repository};
 use crossbeam::channel::{Receiver, Sender, bounded};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex};
 use std::thread;
@@ -120,6 +122,21 @@ struct Linked {
     names_left: u64,
 }
 
+/// Loads the lists of a content, and remembers which: the snapshot will depend on their packs as well.
+struct Lists<'a, 'r> {
+    reader: &'a ChunkReader<'r>,
+    loaded: RefCell<Vec<ChunkId>>,
+}
+
+impl LoadChunk for Lists<'_, '_> {
+    type Error = RepoError;
+
+    fn load(&self, id: &ChunkId, max_len: u32) -> Result<Vec<u8>, RepoError> {
+        self.loaded.borrow_mut().push(*id);
+        self.reader.load(id, max_len)
+    }
+}
+
 struct Dispatch<'a, 's, H> {
     repo: &'a Repository,
     store: &'a Store<'s>,
@@ -209,6 +226,7 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
         };
         let is_new = matches!(known, Known::New);
         if let Known::Same(node, value) = known
+            && self.is_rightly_linked(&path, &stat, &node)
             && self.is_stored(&node, reader)?
         {
             if let Some(group) = node.link {
@@ -241,6 +259,16 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
         LinkGroup::from_bytes(group)
     }
 
+    /// Returns whether a node has the group that its inode has in this run: that of the first name met. A
+    /// group is named for a path, and something else may be at that path by now.
+    fn is_rightly_linked(&self, path: &StoredPath, stat: &Stat, node: &Node) -> bool {
+        let expected = || match self.links.get(&(stat.dev, stat.ino)) {
+            Some(linked) => linked.group,
+            None => self.group_of(path),
+        };
+        node.link.is_none_or(|group| group == expected())
+    }
+
     fn note_link(&mut self, stat: &Stat, group: LinkGroup) {
         let linked =
             self.links.entry((stat.dev, stat.ino)).or_insert(Linked { group, names_left: stat.nlink });
@@ -268,14 +296,21 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
             return Ok(true);
         }
         let Some(reader) = reader else { return Ok(false) };
-        let mut parts = ContentReader::new(reader, content);
+        let lists = Lists { reader, loaded: RefCell::default() };
+        let mut parts = ContentReader::new(&lists, content);
         loop {
-            match parts.next() {
-                Ok(Some((_, part))) if self.store.knows(&part.id, &mut self.last_pack)? => {}
-                Ok(Some(_)) => return Ok(false),
-                Ok(None) => return Ok(true),
+            let part = match parts.next() {
+                Ok(part) => part,
                 // A list that cannot be read any more: the file is read again instead, which heals it.
                 Err(_) => return Ok(false),
+            };
+            for id in lists.loaded.take().iter().chain(part.as_ref().map(|(_, part)| &part.id)) {
+                if !self.store.knows(id, &mut self.last_pack)? {
+                    return Ok(false);
+                }
+            }
+            if part.is_none() {
+                return Ok(true);
             }
         }
     }

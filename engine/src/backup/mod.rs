@@ -38,6 +38,8 @@ use std::time::Duration;
 pub const REPORTED: usize = 1000;
 /// How often a run stores anew what a prune was about to take before it gives up.
 const ATTEMPTS: usize = 5;
+/// How often a fenced run begins a new session before it gives up.
+const SESSIONS: usize = 6;
 
 /// Which snapshot to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,28 +183,37 @@ pub fn run<S: Source>(
     }
     let generation = repo.index()?.generation().map_err(RepoError::from)?.map_or(0, |mark| mark.number);
     let host = &request.host;
-    let session = OpenSession::begin(&repo.objects, Purpose::Backup, host, request.time, generation)?;
-    let result = attempts(repo, source, request, events, &mut parent, &session, generation);
-    if result.is_err() {
-        // Best effort: an unended session only makes prune more careful.
-        let _ = session.end(Verdict::Abandoned);
+    let begin = || OpenSession::begin(&repo.objects, Purpose::Backup, host, request.time, generation);
+    let mut session = begin()?;
+    let result = attempts(repo, source, request, events, &mut parent, &mut session, &begin, generation);
+    if let Err(error) = &result {
+        // A storage that failed may have packs that no segment names. The next run looks for them as long
+        // as the session has no end; that only makes a prune more careful.
+        if !matches!(error.kind(), Kind::Io | Kind::NoSpace | Kind::Permission) {
+            // Best effort, for the same reason.
+            let _ = session.end(Verdict::Abandoned);
+        }
     }
     result
 }
 
+/// Stores until nothing that the snapshot depends on is about to be removed, and commits. A fenced run goes
+/// on with a new session: over the same packs if they stay, else it stores anew.
+#[expect(clippy::too_many_arguments, reason = "the state of one run")]
 fn attempts<S: Source>(
     repo: &Repository,
     source: &S,
     request: &BackupRequest<'_>,
     events: &dyn Events,
     parent: &mut Option<ParentSnapshot>,
-    session: &OpenSession,
+    session: &mut OpenSession,
+    begin: &dyn Fn() -> Result<OpenSession, RepoError>,
     generation: u64,
 ) -> Result<BackupReport, BackupError> {
     repo.adopt_unlisted_packs(session.id, events)?;
     let mut avoid = look_again(&repo.objects, generation)?;
     let mut earlier = Stored::default();
-    for _ in 0..ATTEMPTS {
+    'attempt: for _ in 0..ATTEMPTS {
         if parent.as_ref().is_some_and(|parent| avoid.snapshots.contains(&parent.id)) {
             *parent = None;
         }
@@ -212,23 +223,30 @@ fn attempts<S: Source>(
         earlier.segments.extend(&pass.stored.segments);
         events.event(Event::Phase(Phase::Commit));
         let dependencies = commit::dependencies(parent.as_ref(), &pass.stored, &earlier);
-        session.publish(&dependencies)?;
-        avoid = look_again(&repo.objects, generation)?;
-        if commit::is_endangered(repo, &dependencies, &avoid)? {
-            continue;
+        for _ in 0..SESSIONS {
+            session.publish(&dependencies)?;
+            avoid = look_again(&repo.objects, generation)?;
+            if commit::is_endangered(&dependencies, &avoid) {
+                commit::leave_behind(&mut earlier, &mut avoid);
+                continue 'attempt;
+            }
+            let lost = commit::lost(repo, &dependencies)?;
+            if !lost.is_empty() {
+                // The parent may depend on them too: everything is read again, and what was lost stored anew.
+                let packs = lost.len();
+                let notice = format!("packs were lost ({packs}); what they held is stored again");
+                events.event(Event::Notice(notice));
+                avoid.packs.extend(lost);
+                *parent = None;
+                continue 'attempt;
+            }
+            let snapshot = snapshot(session, request, parent.as_ref(), &pass.folded);
+            if let Some(id) = commit::try_commit(repo, session, &snapshot, generation)? {
+                return Ok(report(Some(id), parent.as_ref(), pass.folded));
+            }
+            *session = begin()?;
         }
-        let lost = commit::lost(repo, &dependencies)?;
-        if !lost.is_empty() {
-            // The parent may depend on them too: everything is read again, and what was lost stored anew.
-            let packs = lost.len();
-            events.event(Event::Notice(format!("packs were lost ({packs}); what they held is stored again")));
-            avoid.packs.extend(lost);
-            *parent = None;
-            continue;
-        }
-        let snapshot = snapshot(session, request, parent.as_ref(), &pass.folded);
-        let id = commit::commit(repo, session, snapshot, &dependencies, request, generation)?;
-        return Ok(report(Some(id), parent.as_ref(), pass.folded));
+        break;
     }
     Err(BackupError::Overtaken)
 }

@@ -1,73 +1,189 @@
-//! The small objects: key slots, sessions with their intents and ends, condemned sets, generations, key changes.
+//! The small objects: configuration, key slots, sessions, and what a prune says. Every one is opened, and
+//! what must be there because another one says so is looked for.
 
 use super::structure::stop_if_asked;
-use super::{CheckError, CheckReport, damage_or};
+use super::{CheckError, CheckReport, Finding, Severity, is_damage};
 use crate::crypto::header::ObjectKind;
 use crate::crypto::slot::Slot;
-use crate::error::Corrupt;
+use crate::error::{Corrupt, Kind};
 use crate::format::MAX_SLOT;
+use crate::id::{ObjectId, SessionId};
 use crate::progress::Events;
 use crate::repo::control::{Condemned, Intent, Session, Verdict};
 use crate::repo::sessions::read_generation;
-use crate::repo::{RepoError, Repository};
+use crate::repo::{Config, RepoError, Repository, read_config};
+use crate::snapshot;
 use crate::storage::{Family, Name, Part};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Opens every one of them: what orders concurrent runs must be readable when a prune needs it.
-pub(super) fn control(
+/// Checks every object that is neither pack nor segment.
+pub(super) fn run(
     repo: &Repository,
     report: &mut CheckReport,
     events: &dyn Events,
 ) -> Result<(), CheckError> {
-    for family in [Family::Keys, Family::KeyChanges, Family::Sessions, Family::Condemned, Family::Generations]
-    {
-        let mut names = Vec::new();
-        let mut each = |name: Name, _: u64| {
-            names.push(name);
-            Ok(())
-        };
-        repo.storage().list(family, &mut each, &mut |_| {}).map_err(RepoError::from)?;
-        for name in names {
-            stop_if_asked(events)?;
-            match open(repo, &name) {
-                // A prune removed it since the listing.
-                Err(RepoError::Storage(error)) if error.is_missing() => {}
-                Err(error) => damage_or(error, name, report)?,
-                Ok(()) => {}
-            }
+    let config = read_config(&**repo.storage());
+    let config = config.and_then(|stored| {
+        // It stands in clear, and was read once, when the repository was opened.
+        if Config::repo_id(&stored).map_err(RepoError::of(Name::config()))? != repo.id() {
+            return Err(Corrupt::new("config", "it names another repository by now").into());
         }
+        Config::open(stored, &repo.objects.keyring).map_err(RepoError::of(Name::config()))
+    });
+    tell(config, &Name::config(), report)?;
+    let stored_snapshots: BTreeSet<ObjectId> =
+        names(repo, Family::Snapshots)?.iter().filter_map(Name::object_id).collect();
+    for name in names(repo, Family::Keys)? {
+        stop_if_asked(events)?;
+        tell(slot(repo, &name), &name, report)?;
+    }
+    let mut removed = Removed::default();
+    generations(repo, &mut removed, report)?;
+    for name in [names(repo, Family::Condemned)?, names(repo, Family::KeyChanges)?].concat() {
+        stop_if_asked(events)?;
+        tell(opened(repo, &name), &name, report)?;
+    }
+    let mut ends = BTreeMap::new();
+    for name in names(repo, Family::Sessions)? {
+        stop_if_asked(events)?;
+        if let Some(Some((session, verdict))) = tell(opened(repo, &name), &name, report)? {
+            ends.insert(session, verdict);
+        }
+    }
+    for (session, verdict) in &ends {
+        let Verdict::Committed(id) = verdict else { continue };
+        let gone = removed.snapshots.contains(id) || removed.sessions.contains(session);
+        if !gone && !stored_snapshots.contains(id) {
+            let end = Name::end(*session);
+            report.damage(Name::snapshot(*id), format!("missing, but {end} says that it was committed"));
+        }
+    }
+    uncommitted(repo, &stored_snapshots, &ends, &removed, report, events)
+}
+
+/// What generations removed.
+#[derive(Default)]
+struct Removed {
+    snapshots: BTreeSet<ObjectId>,
+    sessions: BTreeSet<SessionId>,
+}
+
+fn names(repo: &Repository, family: Family) -> Result<Vec<Name>, RepoError> {
+    let mut names = Vec::new();
+    let mut each = |name: Name, _: u64| {
+        names.push(name);
+        Ok(())
+    };
+    repo.storage().list(family, &mut each, &mut |_| {})?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Makes a finding of what is wrong with an object. One that needs keys which this slot lacks is damaged as
+/// far as anybody can tell: what is checked here opens with the roots that every slot has. One that is gone
+/// since the listing was somebody's to remove.
+fn tell<T>(
+    result: Result<T, RepoError>,
+    name: &Name,
+    report: &mut CheckReport,
+) -> Result<Option<T>, CheckError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(RepoError::Storage(error)) if error.is_missing() && *name != Name::config() => Ok(None),
+        Err(error) if is_damage(&error) || matches!(error.kind(), Kind::Refused | Kind::NoRepository) => {
+            report.damage(name, error);
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn slot(repo: &Repository, name: &Name) -> Result<(), RepoError> {
+    let bytes = repo.storage().get_all(name, MAX_SLOT)?;
+    if Some(*blake3::hash(&bytes).as_bytes()) != name.object_id().map(|id| *id.as_bytes()) {
+        return Err(Corrupt::new(name.to_string(), "its bytes do not hash to its name").into());
+    }
+    // One of another repository was left by an `init` that did not get through; it opens nothing.
+    Slot::parse(bytes).map_err(RepoError::of(name)).map(drop)
+}
+
+/// Opens a control object; returns the verdict of a session's end.
+fn opened(repo: &Repository, name: &Name) -> Result<Option<(SessionId, Verdict)>, RepoError> {
+    let kind = match name {
+        Name::Session(_, Part::Begin) => ObjectKind::Session,
+        Name::Session(_, Part::Intent(_)) => ObjectKind::Intent,
+        Name::Session(_, Part::Alive(_)) => ObjectKind::Progress,
+        Name::Session(_, Part::End) => ObjectKind::End,
+        Name::Condemned(_) => ObjectKind::Condemned,
+        Name::KeyChange(_) => ObjectKind::KeyChange,
+        _ => return Ok(None),
+    };
+    let plain = repo.objects.get(kind, name)?;
+    let within = |corrupt: Corrupt| corrupt.within(name);
+    match name {
+        Name::Session(_, Part::Begin) => drop(Session::decode(&plain).map_err(within)?),
+        Name::Session(_, Part::Intent(_)) => drop(Intent::decode(&plain).map_err(within)?),
+        Name::Session(id, Part::End) => return Ok(Some((*id, Verdict::decode(&plain).map_err(within)?))),
+        Name::Condemned(_) => drop(Condemned::decode(&plain).map_err(within)?),
+        _ => {}
+    }
+    Ok(None)
+}
+
+/// Opens every generation; none may be missing before the last, or those after it would count for nobody.
+fn generations(repo: &Repository, removed: &mut Removed, report: &mut CheckReport) -> Result<(), CheckError> {
+    let (mut expected, mut before) = (1, Some(ObjectId::from_bytes([0; 32])));
+    for name in names(repo, Family::Generations)? {
+        let Some(number) = name.number() else { continue };
+        if number != expected {
+            report.damage(Name::generation(expected), format!("missing, though there is {name}"));
+            before = None;
+        }
+        expected = number.saturating_add(1);
+        let read = tell(read_generation(&repo.objects, number), &name, report)?;
+        let Some(Some((generation, id))) = read else {
+            before = None;
+            continue;
+        };
+        if before.is_some_and(|before| generation.previous != before) {
+            report.damage(name, "it follows another generation than the one before it");
+        }
+        before = Some(id);
+        removed.snapshots.extend(generation.snapshots);
+        removed.sessions.extend(generation.retired);
     }
     Ok(())
 }
 
-fn open(repo: &Repository, name: &Name) -> Result<(), RepoError> {
-    let kind = match name {
-        Name::Slot(_) => return slot(repo, name),
-        Name::Generation(number) => return read_generation(&repo.objects, *number).map(drop),
-        Name::KeyChange(_) => ObjectKind::KeyChange,
-        Name::Condemned(_) => ObjectKind::Condemned,
-        Name::Session(_, Part::Begin) => ObjectKind::Session,
-        Name::Session(_, Part::Alive(_)) => ObjectKind::Progress,
-        Name::Session(_, Part::Intent(_)) => ObjectKind::Intent,
-        Name::Session(_, Part::End) => ObjectKind::End,
-        _ => return Ok(()),
-    };
-    let plain = repo.objects.get(kind, name)?;
-    let decoded = match kind {
-        ObjectKind::Condemned => Condemned::decode(&plain).map(drop),
-        ObjectKind::Session => Session::decode(&plain).map(drop),
-        ObjectKind::Intent => Intent::decode(&plain).map(drop),
-        ObjectKind::End => Verdict::decode(&plain).map(drop),
-        _ => Ok(()),
-    };
-    Ok(decoded.map_err(|corrupt| corrupt.within(name))?)
-}
-
-/// A slot is not opened, which would take its own key; its name and its form can be checked.
-fn slot(repo: &Repository, name: &Name) -> Result<(), RepoError> {
-    let bytes = repo.storage().get_all(name, MAX_SLOT)?;
-    let hash = *blake3::hash(&bytes).as_bytes();
-    if name.object_id().is_some_and(|id| *id.as_bytes() != hash) {
-        return Err(Corrupt::new(name.to_string(), "its bytes do not hash to its name").into());
+/// Tells of snapshots whose session has no end. A run that was cut off leaves one, so it is only a notice;
+/// unless a later snapshot was made on top of it: then it was committed once.
+fn uncommitted(
+    repo: &Repository,
+    stored: &BTreeSet<ObjectId>,
+    ends: &BTreeMap<SessionId, Verdict>,
+    removed: &Removed,
+    report: &mut CheckReport,
+    events: &dyn Events,
+) -> Result<(), CheckError> {
+    let (mut without_end, mut parents) = (Vec::new(), BTreeSet::new());
+    for id in stored.iter().filter(|id| !removed.snapshots.contains(id)) {
+        stop_if_asked(events)?;
+        let opened = repo.objects.get(ObjectKind::Snapshot, &Name::snapshot(*id));
+        // What cannot be opened is told with the listings.
+        let Ok(snapshot) = opened.and_then(|plain| Ok(snapshot::decode(&plain)?)) else { continue };
+        if !ends.contains_key(&snapshot.session) && !removed.sessions.contains(&snapshot.session) {
+            without_end.push((*id, Name::end(snapshot.session)));
+        }
+        parents.extend(snapshot.parents);
     }
-    Slot::parse(bytes).map(drop).map_err(RepoError::of(name))
+    for (id, end) in without_end {
+        let (severity, why) = match parents.contains(&id) {
+            true => (Severity::Damage, "it was committed once, since a later snapshot was made on top of it"),
+            false => (Severity::Notice, "its run was cut off, or is not done yet"),
+        };
+        let message = format!("it counts for nobody, as {end} is not there or cannot be read; {why}");
+        let object = Name::snapshot(id).to_string();
+        report.find(Finding { severity, object, offset: None, message, hits: Vec::new() });
+    }
+    Ok(())
 }

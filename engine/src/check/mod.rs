@@ -1,6 +1,6 @@
 //! Check: whether every snapshot can be restored, and if not, what is hit.
 //!
-//! - *Structure*: configuration, slots, names of all objects; every segment; for every pack its length and
+//! - *Structure*: configuration, slots, names of all objects, everything that orders runs; every segment; for every pack its length and
 //!   that a segment names it; for every snapshot every node of its listings, and that every chunk they
 //!   refer to is in a pack that is there. Each listing is compared with the one before of the same module and
 //!   sources: what both share was walked already.
@@ -147,7 +147,7 @@ pub fn run(
     events.event(Event::Phase(Phase::Structure));
     let mut report = CheckReport::default();
     let packs = structure::packs(repo, &mut report)?;
-    control::control(repo, &mut report, events)?;
+    control::run(repo, &mut report, events)?;
     structure::segments(repo, &packs, &mut report, events)?;
     structure::snapshots(repo, &packs, &mut report, events)?;
     if options.data != ReadData::Nothing {
@@ -163,11 +163,15 @@ pub(crate) type StoredPacks = Vec<(ObjectId, u64)>;
 
 /// Turns an error that means damage into a finding; others end the check.
 fn damage_or(error: RepoError, object: impl ToString, report: &mut CheckReport) -> Result<(), CheckError> {
-    match error.kind() {
-        Kind::Integrity | Kind::TooNew | Kind::Missing => {
-            report.damage(object, error);
-            Ok(())
-        }
-        _ => Err(error.into()),
+    if !is_damage(&error) {
+        return Err(error.into());
     }
+    report.damage(object, error);
+    Ok(())
+}
+
+/// Returns whether an error says that stored objects are damaged: the local index is none of them.
+fn is_damage(error: &RepoError) -> bool {
+    !matches!(error, RepoError::Index(_))
+        && matches!(error.kind(), Kind::Integrity | Kind::TooNew | Kind::Missing)
 }

@@ -1,6 +1,6 @@
 //! Names, segments, listings: everything but the data itself.
 
-use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or};
+use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, is_damage};
 use crate::crypto::header::ObjectKind;
 use crate::crypto::keyring::ChunkKind;
 use crate::id::ObjectId;
@@ -173,10 +173,10 @@ impl Walk<'_> {
                     message: error.to_string(),
                     hits: vec![hit(snapshot, &path)],
                 };
-                match error.kind() {
-                    crate::error::Kind::Integrity => report.find(finding),
-                    _ => return Err(error),
+                if !is_damage(&error) {
+                    return Err(error);
                 }
+                report.find(finding);
             }
             entries += 1;
             if entries % 1024 == 0 {

@@ -111,6 +111,9 @@ impl RepoError {
             Self::TooLittleMemory { .. } => {
                 Some("raise --max-memory, or use a key file (`dedup key add --new-key-file FILE`)".into())
             }
+            Self::Index(error) if error.wants_rebuild() => {
+                Some("run it again: the local index is made anew from the repository, which is not hit".into())
+            }
             _ => match self.kind() {
                 Kind::Integrity => Some("run `dedup check --read-data` to see what is hit".into()),
                 Kind::TooNew => Some("install a newer dedup".into()),

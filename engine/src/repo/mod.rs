@@ -19,11 +19,15 @@ pub mod read;
 mod refresh;
 pub(crate) mod sessions;
 mod slots;
+#[cfg(any(test, feature = "testing"))]
+mod testing;
 pub(crate) mod write;
 
 pub use config::{Config, Settings};
 pub use error::RepoError;
 pub use slots::SlotInfo;
+#[cfg(any(test, feature = "testing"))]
+pub use testing::hash_of;
 
 use crate::chunker::Chunker;
 use crate::crypto::keyring::{Keyring, Namer};
@@ -38,7 +42,7 @@ use crate::progress::Events;
 use crate::storage::{Name, Put, Storage};
 use objects::Objects;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// An opened repository. Cheap to share between threads by reference.
 pub struct Repository {
@@ -48,6 +52,8 @@ pub struct Repository {
     slot: ObjectId,
     leaf_target: LeafTarget,
     index: Option<Index>,
+    /// Packs in no segment that the index knows from their own directories.
+    unlisted: Mutex<Vec<ObjectId>>,
 }
 
 impl Repository {
@@ -97,7 +103,8 @@ impl Repository {
         let namer = keyring.namer()?;
         let leaf_target =
             LeafTarget::new(config.settings.leaf_target).map_err(|corrupt| corrupt.within("config"))?;
-        Ok(Self { objects: Objects { storage, keyring }, namer, config, slot, leaf_target, index: None })
+        let objects = Objects { storage, keyring };
+        Ok(Self { objects, namer, config, slot, leaf_target, index: None, unlisted: Mutex::default() })
     }
 
     /// Returns the repository's identity.
@@ -125,7 +132,8 @@ impl Repository {
         memory_bytes: u64,
         events: &dyn Events,
     ) -> Result<(), RepoError> {
-        self.index = Some(refresh::open(&self.objects, dir, memory_bytes, events)?);
+        let (index, unlisted) = refresh::open(&self.objects, dir, memory_bytes, events)?;
+        (self.index, self.unlisted) = (Some(index), Mutex::new(unlisted));
         Ok(())
     }
 
@@ -195,7 +203,7 @@ impl Repository {
     }
 }
 
-fn read_config(storage: &dyn Storage) -> Result<Vec<u8>, RepoError> {
+pub(crate) fn read_config(storage: &dyn Storage) -> Result<Vec<u8>, RepoError> {
     storage.get_all(&Name::config(), u64::from(MAX_SMALL_BODY) * 2).map_err(|error| {
         if error.is_missing() { RepoError::Absent { place: storage.place() } } else { error.into() }
     })

@@ -6,6 +6,7 @@
 
 use super::objects::Objects;
 use super::sessions::{any_unended, read_generation};
+use super::write::lock;
 use super::{RepoError, Repository};
 use crate::crypto::header::ObjectKind;
 use crate::error::Kind;
@@ -24,13 +25,14 @@ const PACKS_AT_ONCE: usize = 64;
 /// Segments that are applied together.
 const SEGMENTS_AT_ONCE: usize = 16;
 
-/// Opens the index in `dir` and fills it.
+/// Opens the index in `dir` and fills it. Returns as well the packs that no segment names and that it knows
+/// from their own directories.
 pub(super) fn open(
     objects: &Objects,
     dir: &Path,
     memory_bytes: u64,
     events: &dyn Events,
-) -> Result<Index, RepoError> {
+) -> Result<(Index, Vec<ObjectId>), RepoError> {
     let settings = Settings {
         repository: objects.keyring.repo(),
         memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
@@ -43,14 +45,20 @@ pub(super) fn open(
     match fill(objects, &index, events) {
         Err(RepoError::Index(error)) if error.wants_rebuild() => {
             events.event(Event::Notice(format!("the local index is made anew: {error}")));
-            index.rebuild(|fresh| fill(objects, fresh, events))
+            let mut unlisted = Vec::new();
+            let index = index.rebuild(|fresh| {
+                unlisted = fill(objects, fresh, events)?;
+                Ok::<_, RepoError>(())
+            })?;
+            Ok((index, unlisted))
         }
         Err(error) => Err(error),
-        Ok(()) => Ok(index),
+        Ok(unlisted) => Ok((index, unlisted)),
     }
 }
 
-fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<(), RepoError> {
+/// Fills the index; returns the packs that no segment names.
+fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<ObjectId>, RepoError> {
     let newest = apply_generations(objects, index)?;
     let mut listed = Vec::new();
     let mut each = |name: Name, _: u64| {
@@ -95,8 +103,10 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<(), Rep
         index.apply_segments(&borrowed)?;
         events.event(Event::Done { entries: group.len() as u64, bytes: 0, path: None });
     }
+    let mut unlisted = Vec::new();
     if incomplete && objects.keyring.can_read() {
-        each_unlisted(objects, index, events, &mut |packs| {
+        let unknown = unknown_packs(objects, index)?;
+        each_directory(objects, unknown, events, &mut |packs| {
             // Not stored as a segment, since reading must not write: the next backup does that. Its name
             // is listed nowhere, so the next open looks again.
             let mut hasher = blake3::Hasher::new();
@@ -104,10 +114,11 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<(), Rep
                 hasher.update(pack.id.as_bytes());
             }
             let id = ObjectId::from_bytes(*hasher.finalize().as_bytes());
+            unlisted.extend(packs.iter().map(|pack| pack.id));
             Ok(index.apply_segment(id, &packs)?)
         })?;
     }
-    Ok(())
+    Ok(unlisted)
 }
 
 fn read_segment(objects: &Objects, id: ObjectId) -> Result<Segment, RepoError> {
@@ -138,13 +149,8 @@ fn apply_generations(objects: &Objects, index: &Index) -> Result<Option<Generati
     Ok(newest)
 }
 
-/// Reads the directories of packs that the index does not know, and hands them out in groups.
-fn each_unlisted(
-    objects: &Objects,
-    index: &Index,
-    events: &dyn Events,
-    each: &mut dyn FnMut(Vec<SegmentPack>) -> Result<(), RepoError>,
-) -> Result<(), RepoError> {
+/// Lists the packs that the index does not know, with their lengths.
+fn unknown_packs(objects: &Objects, index: &Index) -> Result<Vec<(ObjectId, u64)>, RepoError> {
     let mut unknown = Vec::new();
     let mut failed = None;
     let mut look = |name: Name, len: u64| {
@@ -158,11 +164,18 @@ fn each_unlisted(
         Ok(())
     };
     objects.storage.list(Family::Packs, &mut look, &mut |_| {})?;
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
+    failed.map_or(Ok(unknown), |error| Err(error.into()))
+}
+
+/// Reads the directories of packs and hands them out in groups.
+fn each_directory(
+    objects: &Objects,
+    packs: Vec<(ObjectId, u64)>,
+    events: &dyn Events,
+    each: &mut dyn FnMut(Vec<SegmentPack>) -> Result<(), RepoError>,
+) -> Result<(), RepoError> {
     let (mut group, mut chunks) = (Vec::new(), 0);
-    for (id, len) in unknown {
+    for (id, len) in packs {
         if events.cancelled() {
             return Err(RepoError::Cancelled);
         }
@@ -220,19 +233,25 @@ impl Repository {
         ids.into_iter().try_for_each(|id| each(read_segment(&self.objects, id)?))
     }
 
-    /// Takes up packs that interrupted runs left in no segment: a new segment of `session` names them.
+    /// Takes up packs that are in no segment: a new segment of `session` names them.
     ///
-    /// Looked for only while some session has not ended: listing all packs costs time.
+    /// These are the packs whose segments were lost, and those of interrupted runs. The latter are looked
+    /// for only while some session has not ended: listing all packs costs time.
     pub(crate) fn adopt_unlisted_packs(
         &self,
         session: SessionId,
         events: &dyn Events,
     ) -> Result<(), RepoError> {
         let index = self.index()?;
-        if !index.rebuilt() && !any_unended(&self.objects, session)? {
-            return Ok(());
+        let mut packs = Vec::new();
+        // What cannot be adopted now is found again when the index is opened next.
+        for id in std::mem::take(&mut *lock(&self.unlisted)) {
+            packs.extend(self.objects.storage.len(&Name::pack(id))?.map(|len| (id, len)));
         }
-        each_unlisted(&self.objects, index, events, &mut |packs| {
+        if any_unended(&self.objects, session)? {
+            packs.extend(unknown_packs(&self.objects, index)?);
+        }
+        each_directory(&self.objects, packs, events, &mut |packs| {
             let segment = Segment { session, packs };
             let plain = segment.encode();
             let id = self.objects.put_hashed(ObjectKind::Segment, Name::segment, &plain, Some(session))?;

@@ -120,7 +120,7 @@ pub(crate) fn read_end(objects: &Objects, session: SessionId) -> Result<Option<V
     }
 }
 
-/// Returns whether any session but `own` has not ended, or was given up: its packs may be in no segment.
+/// Returns whether any session but `own` has not ended: its packs may be in no segment.
 pub(crate) fn any_unended(objects: &Objects, own: SessionId) -> Result<bool, RepoError> {
     let (mut begun, mut ended) = (BTreeSet::new(), BTreeSet::new());
     let mut each = |name: Name, _: u64| {

@@ -53,7 +53,12 @@ pub(crate) fn read_all(storage: &dyn Storage, repo: RepoId) -> Result<(Slots, Ve
     }
     let (mut slots, mut faults) = (Vec::new(), Vec::new());
     for id in ids {
-        let bytes = storage.get_all(&Name::slot(id), MAX_SLOT)?;
+        let bytes = match storage.get_all(&Name::slot(id), MAX_SLOT) {
+            Ok(bytes) => bytes,
+            // Removed since the listing.
+            Err(error) if error.is_missing() => continue,
+            Err(error) => return Err(error.into()),
+        };
         if blake3::hash(&bytes).as_bytes() != id.as_bytes() {
             faults.push(Corrupt::new(Name::slot(id).to_string(), "its bytes do not hash to its name").into());
             continue;
@@ -125,6 +130,10 @@ pub(crate) fn store(
     Slot::parse(bytes.clone())?.open(unlock)?;
     let id = ObjectId::from_bytes(*blake3::hash(&bytes).as_bytes());
     storage.put(&Name::slot(id), &bytes)?;
+    if storage.get_all(&Name::slot(id), MAX_SLOT)? != bytes {
+        let wrong = "what was stored is not what comes back: the storage cannot be trusted with keys";
+        return Err(Corrupt::new(Name::slot(id).to_string(), wrong).into());
+    }
     Ok(id)
 }
 

@@ -230,6 +230,8 @@ impl<K: Sink> Planner<'_, K> {
                         }
                     }
                 }
+                // The index would fail for the next file as well.
+                Err(error @ RepoError::Index(_)) => return Err(error.into()),
                 Err(error) => {
                     task.failed.store(true, std::sync::atomic::Ordering::Relaxed);
                     self.tally.unread(&task.entry.path, &error);

@@ -1,0 +1,109 @@
+//! Keys that are added, changed and removed, cut off and refused: no step may lock everybody out.
+
+use crate::support::world::{NO_KDF, World, open_keys};
+use dedup_engine::crypto::slot::Unlock;
+use dedup_engine::error::Kind;
+use dedup_engine::repo::Repository;
+use dedup_engine::storage::Family;
+use dedup_engine::storage::fault::{Call, Fault, FaultStorage};
+use std::sync::Arc;
+
+type Work = fn(&mut Repository, &Unlock) -> bool;
+
+fn add(repo: &mut Repository, new: &Unlock) -> bool {
+    repo.add_slot(new, &NO_KDF, "laptop", true, 5).is_ok()
+}
+
+fn change(repo: &mut Repository, new: &Unlock) -> bool {
+    repo.change_slot(new, &NO_KDF, 6).is_ok()
+}
+
+fn remove(repo: &mut Repository, new: &Unlock) -> bool {
+    repo.add_slot(new, &NO_KDF, "old laptop", true, 5).is_ok_and(|slot| repo.remove_slot(&slot).is_ok())
+}
+
+fn opens(world: &World, unlock: &Unlock) -> bool {
+    match open_keys(world.storage.clone(), unlock) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), Kind::WrongKey, "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn key_work_can_be_cut_anywhere() {
+    let (world, new) = (World::new(), Unlock::new_key_file().unwrap().0);
+    for (what, work) in [("add", add as Work), ("change", change), ("remove", remove)] {
+        let undisturbed = world.fork();
+        let counting = Arc::new(FaultStorage::new(undisturbed.storage.clone()));
+        let mut repo = open_keys(counting.clone(), &world.unlock).unwrap();
+        let opened = counting.count();
+        assert!(work(&mut repo, &new), "{what}");
+        assert!(counting.count() > opened, "{what}");
+        for cut in opened..=counting.count() {
+            let world = world.fork();
+            let storage = Arc::new(FaultStorage::new(world.storage.clone()));
+            let mut repo = open_keys(storage.clone(), &world.unlock).unwrap();
+            storage.freeze_after(cut);
+            let done = work(&mut repo, &new);
+            let (old_opens, new_opens) = (opens(&world, &world.unlock), opens(&world, &new));
+            let said = (done, what);
+            assert!(old_opens || new_opens, "cut {cut} of {what} locks everybody out");
+            assert!(old_opens || what == "change", "cut {cut} of {said:?}: the first key is gone");
+            assert!(!done || new_opens == (what != "remove"), "cut {cut} of {said:?}");
+            assert!(!done || old_opens == (what != "change"), "cut {cut} of {said:?}");
+            // The same work can be done after all, by whichever key opens.
+            let key = if old_opens { &world.unlock } else { &new };
+            let third = Unlock::new_key_file().unwrap().0;
+            let mut repo = open_keys(world.storage.clone(), key).unwrap();
+            assert!(work(&mut repo, &third), "no way forward after cut {cut} of {what}");
+        }
+    }
+}
+
+/// A storage that keeps half of the new slot and says that all is well must not make `key change` delete
+/// the old one: then nothing would open the repository any more.
+#[test]
+fn a_slot_that_was_stored_in_part_replaces_nothing() {
+    for keep in [0, 1, 100, 300] {
+        let (world, new) = (World::new(), Unlock::new_key_file().unwrap().0);
+        let storage = Arc::new(FaultStorage::new(world.storage.clone()));
+        let mut repo = open_keys(storage.clone(), &world.unlock).unwrap();
+        storage.on_nth(Call::Put, 0, Fault::Tear(keep));
+        assert!(repo.change_slot(&new, &NO_KDF, 6).is_err(), "{keep} bytes of a slot pass for a slot");
+        assert!(opens(&world, &world.unlock));
+    }
+    let world = World::without_repository();
+    let storage = Arc::new(FaultStorage::new(world.storage.clone()));
+    storage.on_nth(Call::Put, 0, Fault::Tear(100));
+    let made = crate::support::world::create(storage, &world.unlock);
+    assert!(made.is_err(), "init says that all is well, and nothing opens the repository");
+}
+
+/// Somebody removes a slot between our listing of the slots and our reading of it.
+#[test]
+fn a_slot_that_goes_while_we_open_hinders_nobody() {
+    let world = World::new();
+    let repo = open_keys(world.storage.clone(), &world.unlock).unwrap();
+    let other = Unlock::new_key_file().unwrap().0;
+    let storage = Arc::new(FaultStorage::new(world.storage.clone()));
+    let gone = repo.add_slot(&other, &NO_KDF, "", true, 5).unwrap();
+    let listed = dedup_engine::storage::fault::Lie::Stale;
+    storage.lie(Family::Keys, listed).unwrap();
+    repo.remove_slot(&gone).unwrap();
+    open_keys(storage, &world.unlock).unwrap();
+}
+
+#[test]
+fn the_last_full_slot_and_the_one_in_use_stay() {
+    let (world, other) = (World::new(), Unlock::new_key_file().unwrap().0);
+    let repo = open_keys(world.storage.clone(), &world.unlock).unwrap();
+    let mine = repo.slots().unwrap()[0].id;
+    assert_eq!(repo.remove_slot(&mine).unwrap_err().kind(), Kind::Refused);
+    repo.add_slot(&other, &NO_KDF, "no secrets", false, 5).unwrap();
+    let theirs = open_keys(world.storage.clone(), &other).unwrap();
+    assert_eq!(theirs.remove_slot(&mine).unwrap_err().kind(), Kind::Refused, "it does not hold all keys");
+    assert!(opens(&world, &world.unlock) && opens(&world, &other));
+}

@@ -1,0 +1,58 @@
+//! A storage that lets a test act right after an object was stored: what another process might do then.
+
+use dedup_engine::storage::{Family, Name, Put, Storage, StorageError};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Called with the name of each object that was stored.
+pub type AfterPut = Box<dyn Fn(&Name) + Send + Sync>;
+
+/// A storage and what happens after each put.
+pub struct Hooked {
+    inner: Arc<dyn Storage>,
+    after_put: AfterPut,
+}
+
+impl Hooked {
+    /// Wraps a storage.
+    pub fn new(inner: Arc<dyn Storage>, after_put: AfterPut) -> Arc<Self> {
+        Arc::new(Self { inner, after_put })
+    }
+}
+
+impl Storage for Hooked {
+    fn put(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
+        let put = self.inner.put(name, bytes)?;
+        (self.after_put)(name);
+        Ok(put)
+    }
+
+    fn get(&self, name: &Name, range: Range<u64>) -> Result<Vec<u8>, StorageError> {
+        self.inner.get(name, range)
+    }
+
+    fn get_all(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
+        self.inner.get_all(name, max)
+    }
+
+    fn len(&self, name: &Name) -> Result<Option<u64>, StorageError> {
+        self.inner.len(name)
+    }
+
+    fn list(
+        &self,
+        family: Family,
+        each: &mut dyn FnMut(Name, u64) -> Result<(), StorageError>,
+        foreign: &mut dyn FnMut(&str),
+    ) -> Result<(), StorageError> {
+        self.inner.list(family, each, foreign)
+    }
+
+    fn delete(&self, name: &Name) -> Result<(), StorageError> {
+        self.inner.delete(name)
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+}

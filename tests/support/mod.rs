@@ -1,0 +1,88 @@
+//! What tests share: scratch directories, trees, a comparison of its own, and a world around a repository.
+
+pub mod compare;
+pub mod hooked;
+pub mod memory_sink;
+pub mod random;
+pub mod trees;
+pub mod world;
+
+use dedup_engine::progress::{Event, Events};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// A directory of its own, by its real path, on a file system that knows attributes and holes.
+pub struct Scratch {
+    #[expect(dead_code, reason = "removes the directory")]
+    directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// Makes an empty one.
+    pub fn new() -> Self {
+        Self::below(Path::new("/var/tmp"))
+    }
+
+    /// Makes an empty one in memory, where the system has such a place: for what is synced again and again.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        Self::below(if memory.is_dir() { memory } else { Path::new("/var/tmp") })
+    }
+
+    fn below(place: &Path) -> Self {
+        let directory = tempfile::tempdir_in(place).unwrap();
+        let path = fs::canonicalize(directory.path()).unwrap();
+        Self { directory, path }
+    }
+
+    /// Returns a path below it; nothing is made.
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.path.join(below)
+    }
+
+    /// Returns the path of a directory below it, which is made.
+    pub fn dir(&self, below: impl AsRef<Path>) -> PathBuf {
+        let path = self.path(below);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+}
+
+/// Remembers what was told.
+#[derive(Default)]
+pub struct TestEvents {
+    told: Mutex<Vec<Event>>,
+}
+
+impl TestEvents {
+    /// Returns the notices, in order.
+    pub fn notices(&self) -> Vec<String> {
+        let told = self.told.lock().unwrap();
+        let notice = |event: &Event| match event {
+            Event::Notice(text) => Some(text.clone()),
+            _ => None,
+        };
+        told.iter().filter_map(notice).collect()
+    }
+}
+
+impl Events for TestEvents {
+    fn event(&self, event: Event) {
+        self.told.lock().unwrap().push(event);
+    }
+}
+
+/// Copies a directory with everything in it; for databases that are closed, and plain trees of files.
+pub fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
