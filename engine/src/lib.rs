@@ -35,4 +35,6 @@ pub mod restore;
 pub mod snapshot;
 pub mod stats;
 pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing_bench;
 pub mod wire;
