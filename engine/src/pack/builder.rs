@@ -133,6 +133,13 @@ impl PackBuilder {
         namer: &Namer,
         session: SessionId,
     ) -> Result<BuiltPack, CryptoError> {
+        let pack = self.seal(keyring, session)?;
+        verify(&pack.bytes, pack.kind, &pack.directory, keyring, namer)?;
+        Ok(pack)
+    }
+
+    /// Seals the pack. What comes out was not opened again yet and must not be stored.
+    pub(crate) fn seal(self, keyring: &Keyring, session: SessionId) -> Result<BuiltPack, CryptoError> {
         let mut directory = Directory::default();
         let mut digest = blake3::Hasher::new();
         for block in &self.blocks {
@@ -162,7 +169,6 @@ impl PackBuilder {
         key.seal_from(start, Domain::Trailer, 0, &[], &mut bytes)?;
         bytes.extend_from_slice(&PACK_END);
 
-        verify(&bytes, self.kind, &directory, keyring, namer)?;
         let id = ObjectId::from_bytes(*blake3::hash(&bytes).as_bytes());
         Ok(BuiltPack { id, kind: self.kind, bytes, directory })
     }

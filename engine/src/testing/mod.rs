@@ -4,6 +4,7 @@
 //! encoding: written again it is the same, but for extensions that this version does not know and skips.
 //! `fuzz/` feeds these functions; `tests/format/corpus.rs` replays what was found on the stable toolchain.
 
+pub mod bench;
 mod seeds;
 
 pub use seeds::seeds;
