@@ -4,7 +4,7 @@ use crate::crypto::keyring::ChunkKind;
 use crate::error::{Corrupt, Kind};
 use crate::format::{MAX_BODY, MAX_CHUNK};
 use crate::listing::{
-    Body, ContentReader, MAX_NODE_VALUE, Node, StoredPath, XattrSet, decode_node, load_xattrs, subtree,
+    Body, ContentReader, MAX_NODE_VALUE, Node, StoredPath, Walk, XattrSet, decode_node, load_xattrs, subtree,
 };
 use crate::map::{Change as MapChange, Cursor, Diff, Root, Value, load_value};
 use crate::repo::read::ChunkReader;
@@ -85,10 +85,8 @@ pub fn walk(
     each: &mut Each<'_>,
 ) -> Result<(), BrowseError> {
     let reader = reader(repo);
-    let mut cursor = Cursor::new(&reader, *root, repo.leaf_target());
-    let (start, end) = subtree(base);
-    cursor.range(start, end)?;
-    while let Some((path, node)) = next(&mut cursor)? {
+    let mut walk = Walk::new(&reader, *root, repo.leaf_target(), base)?;
+    while let Some((path, node)) = walk.next()? {
         if each(path, node).is_break() {
             break;
         }

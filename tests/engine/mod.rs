@@ -9,3 +9,4 @@ mod keys;
 mod model;
 mod secrecy;
 mod sessions;
+mod vanishing;

@@ -3,6 +3,7 @@
 use super::compare::Tree;
 use super::memory_sink::MemorySink;
 use super::{Scratch, TestEvents};
+use dedup_engine::backup::source::Source;
 use dedup_engine::backup::{self, BackupError, BackupReport, BackupRequest, Parent};
 use dedup_engine::check::{self, CheckError, CheckOptions, CheckReport, ReadData};
 use dedup_engine::chunker::ChunkSizes;
@@ -180,7 +181,22 @@ pub fn backup_with(
     parent: Parent,
     events: &dyn Events,
 ) -> Result<BackupReport, BackupError> {
-    let source = FilesSource::new(&[run.tree.to_owned()], FilesOptions::new("/var/tmp".into())).unwrap();
+    backup_source(repo, run, &files(run.tree), parent, events)
+}
+
+/// Returns the source of a tree.
+pub fn files(tree: &Path) -> FilesSource {
+    FilesSource::new(&[tree.to_owned()], FilesOptions::new("/var/tmp".into())).unwrap()
+}
+
+/// Backs up what a source of the test's own hands out, as if it were of `run`'s tree.
+pub fn backup_source<S: Source>(
+    repo: &Repository,
+    run: Run<'_>,
+    source: &S,
+    parent: Parent,
+    events: &dyn Events,
+) -> Result<BackupReport, BackupError> {
     let start = Instant::now();
     let elapsed = move || -> Duration { start.elapsed() };
     let request = BackupRequest {
@@ -199,7 +215,7 @@ pub fn backup_with(
         dry_run: false,
         elapsed: &elapsed,
     };
-    backup::run(repo, &source, &request, events)
+    backup::run(repo, source, &request, events)
 }
 
 /// Restores the tree that was at `tree` to `target`.

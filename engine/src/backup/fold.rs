@@ -94,6 +94,7 @@ impl<'a> Fold<'a> {
             failed: BTreeMap::new(),
             events: self.events,
             done: (0, 0),
+            directory: StoredPath::root(),
         };
         let mut waiting = BTreeMap::new();
         let mut next = 0;
@@ -127,6 +128,8 @@ struct Tree<'a, 'b> {
     failed: BTreeMap<StoredPath, (Outcome, String)>,
     events: &'b dyn Events,
     done: (u64, u64),
+    /// The innermost directory that entries may still come for.
+    directory: StoredPath,
 }
 
 impl Tree<'_, '_> {
@@ -136,6 +139,12 @@ impl Tree<'_, '_> {
         for item in items {
             entries += 1;
             let path = match item {
+                Item::Kept { path, node, .. } | Item::Made { path, node, .. }
+                    if !self.enter(&path, node.is_directory()) =>
+                {
+                    self.problem(&path, Outcome::Vanished, "its directory vanished".into())?;
+                    path
+                }
                 Item::Kept { path, value, node, inode } => {
                     self.inodes.note(inode);
                     bytes += node.size();
@@ -171,6 +180,17 @@ impl Tree<'_, '_> {
         let path = sample.map(|path| path.to_slashes());
         self.events.event(Event::Done { entries, bytes, path });
         Ok(())
+    }
+
+    /// Returns whether the parent of an entry is in the listing: it may have vanished after the walk, and an
+    /// entry without its directory could never be restored.
+    fn enter(&mut self, path: &StoredPath, is_directory: bool) -> bool {
+        let Some(parent) = path.parent() else { return true };
+        if !self.directory.is_within(&parent) {
+            return false;
+        }
+        self.directory = if is_directory { path.clone() } else { parent };
+        true
     }
 
     fn count(&mut self, node: &Node) {

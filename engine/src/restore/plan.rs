@@ -4,10 +4,8 @@ use super::sink::{Item, Prepared, Sink, SinkError};
 use super::{RestoreError, RestoreRequest, Tally};
 use crate::id::{ChunkId, LinkGroup};
 use crate::index::Location;
-use crate::listing::{
-    Body, ContentReader, MAX_NODE_VALUE, Node, StoredPath, decode_node, load_xattrs, subtree,
-};
-use crate::map::{Cursor, Root};
+use crate::listing::{Body, ContentReader, Node, StoredPath, Walk, load_xattrs};
+use crate::map::Root;
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
 use crossbeam::channel::Sender;
@@ -86,15 +84,10 @@ pub(super) fn each_selected(
     request: &RestoreRequest<'_>,
     each: &mut dyn FnMut(StoredPath, Node) -> Result<(), RestoreError>,
 ) -> Result<(), RestoreError> {
-    let mut cursor = Cursor::new(reader, *root, repo.leaf_target());
-    let (start, end) = subtree(&request.base);
-    cursor.range(start, end).map_err(RestoreError::Repo)?;
+    let mut walk = Walk::new(reader, *root, repo.leaf_target(), &request.base)?;
     let mut any = false;
-    while let Some(key) = cursor.next().map_err(RestoreError::Repo)?.map(|entry| entry.key.to_vec()) {
+    while let Some((path, node)) = walk.next()? {
         any = true;
-        let path = StoredPath::from_key(&key).map_err(RepoError::from)?;
-        let value = cursor.load(MAX_NODE_VALUE).map_err(RestoreError::Repo)?;
-        let node = decode_node(&value.unwrap_or_default()).map_err(RepoError::from)?;
         if (request.select)(&path, &node) {
             each(path, node)?;
         }
