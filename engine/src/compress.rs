@@ -6,7 +6,7 @@
 
 use crate::error::Corrupt;
 use std::io;
-use zstd::zstd_safe::{CParameter, get_error_name, get_frame_content_size};
+use zstd::zstd_safe::{CParameter, ParamSwitch, get_error_name, get_frame_content_size};
 
 /// How a block or body is coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +63,8 @@ impl Compressor {
         let context = zstd::bulk::Compressor::new(zstd_level)?;
         let mut probe = zstd::bulk::Compressor::new(1)?;
         probe.set_parameter(CParameter::CompressionLevel(-5))?;
+        // Negative levels leave literals as they are; hexadecimal text, numbers and the like have little else.
+        probe.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
         Ok(Self { level, context, probe, buffer: Vec::new() })
     }
 
@@ -180,6 +182,14 @@ mod tests {
         for level in [1, 19, 22] {
             assert_eq!(round_trip(Level::Zstd(level), &text).0, Codec::Zstd);
         }
+    }
+
+    #[test]
+    fn what_has_no_repetitions_but_few_symbols_shrinks() {
+        let mut noise = vec![0; 300_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        let (codec, len) = round_trip(Level::Zstd(3), crate::id::to_hex(&noise).as_bytes());
+        assert!(codec == Codec::Zstd && len < 330_000, "{codec:?}, {len} bytes for 600,000 digits");
     }
 
     #[test]
