@@ -104,7 +104,7 @@ impl KdfParams {
     /// Refuses what only an attacker would write, before any work is done.
     fn check(&self) -> Result<(), CryptoError> {
         let fits = self.memory_kib <= 4 << 20
-            && self.memory_kib >= 8 * self.lanes
+            && u64::from(self.memory_kib) >= 8 * u64::from(self.lanes)
             && (1..=64).contains(&self.passes)
             && (1..=64).contains(&self.lanes)
             && self.work() <= 8 << 20;
@@ -326,6 +326,16 @@ mod tests {
             let opened = Slot::parse(bad).and_then(|slot| slot.open(&unlock));
             assert!(opened.is_err(), "bit {at} can be flipped unnoticed");
         }
+    }
+
+    /// Found by fuzzing: a slot with 2^32 - 1 lanes overflowed the very check of its limits, so that one
+    /// planted file stopped every command of everybody who used the repository.
+    #[test]
+    fn a_number_of_lanes_cannot_overflow_the_check() {
+        let bundle = Bundle::generate().unwrap();
+        let mut bad = create(&bundle, &passphrase("p"), &CHEAP, repo(), 5, "").unwrap();
+        bad[20..24].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(Slot::parse(bad), Err(CryptoError::Refused(_))));
     }
 
     #[test]
