@@ -48,14 +48,8 @@ pub(super) fn segments(
     report: &mut CheckReport,
     events: &dyn Events,
 ) -> Result<(), CheckError> {
-    let mut ids = Vec::new();
-    let mut each = |name: Name, _: u64| {
-        ids.extend(name.object_id());
-        Ok(())
-    };
-    repo.storage().list(Family::Segments, &mut each, &mut |_| {}).map_err(RepoError::from)?;
     let mut named = vec![false; packs.len()];
-    for id in ids {
+    for id in repo.objects.ids(Family::Segments)? {
         stop_if_asked(events)?;
         let name = Name::segment(id);
         let opened = repo.objects.get(ObjectKind::Segment, &name);

@@ -29,12 +29,7 @@ impl Repository {
     pub fn catalog(&self) -> Result<(Vec<(ObjectId, Snapshot)>, Vec<(ObjectId, RepoError)>), RepoError> {
         // In this order: a snapshot is stored before its end, and a generation before it is deleted.
         let mut ends = self.ends()?;
-        let mut ids = BTreeSet::new();
-        let mut each = |name: Name, _: u64| {
-            ids.extend(name.object_id());
-            Ok(())
-        };
-        self.objects.storage.list(Family::Snapshots, &mut each, &mut |_| {})?;
+        let ids = self.objects.ids(Family::Snapshots)?;
         let (removed, retired) = self.removed()?;
         let (mut snapshots, mut faults) = (Vec::new(), Vec::new());
         for id in ids.difference(&removed) {

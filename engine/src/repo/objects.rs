@@ -7,7 +7,8 @@ use crate::crypto::{CryptoError, capsule};
 use crate::error::Corrupt;
 use crate::format::{HEADER_LEN, MAX_BODY, MAX_SEGMENT, MAX_SMALL_BODY};
 use crate::id::{ObjectId, SessionId};
-use crate::storage::{Name, Put, Storage};
+use crate::storage::{Family, Name, Put, Storage};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Storage and keys together.
@@ -29,6 +30,17 @@ impl ObjectKind {
 }
 
 impl Objects {
+    /// Lists the ids of a family whose objects are named by their content, rising, each once.
+    pub fn ids(&self, family: Family) -> Result<BTreeSet<ObjectId>, RepoError> {
+        let mut ids = BTreeSet::new();
+        let mut each = |name: Name, _: u64| {
+            ids.extend(name.object_id());
+            Ok(())
+        };
+        self.storage.list(family, &mut each, &mut |_| {})?;
+        Ok(ids)
+    }
+
     /// Seals `plain` and stores it under a fixed name, to which the seal is bound.
     pub fn put(
         &self,

@@ -60,15 +60,7 @@ pub(super) fn open(
 /// Fills the index; returns the packs that no segment names.
 fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<ObjectId>, RepoError> {
     let newest = apply_generations(objects, index)?;
-    let mut listed = Vec::new();
-    let mut each = |name: Name, _: u64| {
-        listed.extend(name.object_id());
-        Ok(())
-    };
-    objects.storage.list(Family::Segments, &mut each, &mut |_| {})?;
-    listed.sort_unstable();
-    listed.dedup();
-    let reconciled = index.reconcile(listed, newest)?;
+    let reconciled = index.reconcile(objects.ids(Family::Segments)?, newest)?;
     let mut incomplete = index.rebuilt() || !reconciled.dropped.is_empty();
     if !reconciled.to_apply.is_empty() {
         events.event(Event::Phase(Phase::Index));
@@ -224,12 +216,7 @@ impl Repository {
         &self,
         each: &mut dyn FnMut(Segment) -> Result<(), RepoError>,
     ) -> Result<(), RepoError> {
-        let mut ids = Vec::new();
-        let mut note = |name: Name, _: u64| {
-            ids.extend(name.object_id());
-            Ok(())
-        };
-        self.objects.storage.list(Family::Segments, &mut note, &mut |_| {})?;
+        let ids = self.objects.ids(Family::Segments)?;
         ids.into_iter().try_for_each(|id| each(read_segment(&self.objects, id)?))
     }
 
