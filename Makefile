@@ -3,7 +3,10 @@ SHELL := /bin/bash
 CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 MINUTES ?= 10
 
-.PHONY: demo test lint bench fuzz measure setup setup-test
+# The parts of the harness, each with its full budget: make crash [CASES=5000] [SEED=1]; see tests/README.md.
+HARNESS := crash damage faults hostile index source
+
+.PHONY: $(HARNESS) demo test lint bench fuzz measure setup setup-test
 
 demo: setup
 	$(CARGO) build --release
@@ -12,6 +15,10 @@ demo: setup
 test: setup setup-test
 	$(CARGO) build --release
 	$(CARGO) test --release --workspace --exclude dedup-fuzz
+
+$(HARNESS): setup setup-test
+	DEDUP_TEST_BUDGET=full DEDUP_TEST_CASES=$(CASES) DEDUP_TEST_SEED=$(SEED) \
+		$(CARGO) test --release --test all harness::$@:: -- --nocapture --include-ignored
 
 lint: setup
 	$(CARGO) fmt --all --check

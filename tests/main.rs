@@ -2,13 +2,15 @@
 //!
 //! - [`layers`]: who may use whom, how long a file may be, what the libraries may not do.
 //! - [`cli`]: the real program, run as a person or a script runs it.
-//! - [`engine`]: the engine as a whole: cut, damaged, raced, and beside a naive model.
+//! - [`engine`]: the engine as a whole: raced, watched, and beside a naive model.
+//! - [`harness`]: runs that die, objects that rot, calls that fail, indexes that lie.
 //! - [`format`]: stored repositories, sound and broken, and what fuzzing found.
 //! - [`model`]: the protocol of sessions and prunes, explored exhaustively.
 
 mod cli;
 mod engine;
 mod format;
+mod harness;
 mod layers;
 mod model;
 mod support;

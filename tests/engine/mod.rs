@@ -1,10 +1,6 @@
 //! The engine as a whole: backup, restore and check over storage in memory, real trees and real indexes.
 
 mod concurrency;
-mod crash;
-mod damage;
-mod failing;
-mod index;
 mod keys;
 mod model;
 mod secrecy;

@@ -1,8 +1,10 @@
 //! What tests share: scratch directories, trees, a comparison of its own, and a world around a repository.
 
+pub mod budget;
 pub mod compare;
 pub mod hooked;
 pub mod memory_sink;
+pub mod oracle;
 pub mod random;
 pub mod trees;
 pub mod world;

@@ -1,7 +1,7 @@
 //! Calls that fail, once or again and again: no run may say that all is well when it is not.
 
+use crate::support::budget::Budget;
 use crate::support::compare::Tree;
-use crate::support::random::Random;
 use crate::support::world::{Run, World, backup, check, open, snapshots};
 use crate::support::{Scratch, trees};
 use dedup_engine::error::Kind;
@@ -34,7 +34,7 @@ impl Changed {
 
     /// Backs up with these faults; restores everything that is there afterwards. Returns whether the run
     /// said that it succeeded.
-    fn backup_with(&self, plan: impl Fn(&FaultStorage)) -> (World, bool) {
+    fn backup_with(&self, plan: impl FnOnce(&FaultStorage)) -> (World, bool) {
         let tree = self.scratch.path("tree");
         let run = Run { tree: &tree, moment: 10 };
         let world = self.world.fork();
@@ -95,9 +95,9 @@ fn a_call_that_fails_once_never_makes_a_false_success() {
 #[test]
 fn storage_that_fails_every_fifth_time_never_makes_a_false_success() {
     let changed = Changed::new();
-    for seed in 0..40 {
+    let budget = Budget::of("R8 flaky storage", 40, 2000);
+    budget.each(|case, random| {
         let (world, _) = changed.backup_with(|storage| {
-            let random = &mut Random::new(seed);
             for call in (0..300).filter(|_| random.below(5) == 0) {
                 storage.on_call(
                     call,
@@ -109,8 +109,9 @@ fn storage_that_fails_every_fifth_time_never_makes_a_false_success() {
                 );
             }
         });
-        changed.assert_heals(&world, &format!("seed {seed}"));
-    }
+        changed.assert_heals(&world, &format!("case {case}"));
+    });
+    budget.tell(&format!("{} backups, 0 lost", budget.cases()));
 }
 
 /// A storage that keeps a part of an object and says that all is well breaks its contract, and the run

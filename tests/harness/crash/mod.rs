@@ -1,0 +1,3 @@
+//! Runs that die: what a restart finds.
+
+mod calls;

@@ -1,0 +1,3 @@
+//! Objects that rot, or that somebody changed.
+
+mod objects;

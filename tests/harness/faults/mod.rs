@@ -1,0 +1,3 @@
+//! Calls that fail.
+
+mod calls;

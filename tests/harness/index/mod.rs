@@ -1,0 +1,3 @@
+//! A local index that is not what it should be.
+
+mod folder;
