@@ -8,7 +8,7 @@ mod data;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use data::{file, id, image, listing, random, text};
 use dedup_engine::chunker::{ChunkSizes, Chunker};
-use dedup_engine::compress::{Compressor, Level};
+use dedup_engine::compress::{Compressor, Level, Stream};
 use dedup_engine::crypto::keyring::{ChunkKind, Keyring, Namer};
 use dedup_engine::crypto::roots::Bundle;
 use dedup_engine::id::{ObjectId, RepoId, SessionId};
@@ -46,7 +46,7 @@ impl Keys {
 
     /// Cuts, names and codes: the blocks of a pack as the pipeline makes them.
     fn blocks(&self, bytes: &[u8], level: Level) -> Vec<CodedBlock> {
-        let mut compressor = Compressor::new(level).expect("memory");
+        let (mut compressor, stream) = (Compressor::new(level).expect("memory"), Stream::default());
         let mut blocks = Vec::new();
         let (mut start, mut end, mut chunks) = (0, 0, Vec::new());
         while end < bytes.len() {
@@ -57,7 +57,8 @@ impl Keys {
             if end - start >= BLOCK || end == bytes.len() {
                 let chunks = std::mem::take(&mut chunks);
                 blocks.push(
-                    CodedBlock::code(bytes[start..end].to_vec(), chunks, &mut compressor).expect("memory"),
+                    CodedBlock::code(bytes[start..end].to_vec(), chunks, &mut compressor, &stream)
+                        .expect("memory"),
                 );
                 start = end;
             }
@@ -132,7 +133,9 @@ fn compress(criterion: &mut Criterion) {
             }
             let mut compressor = Compressor::new(Level::Zstd(level)).expect("memory");
             let coded = |compressor: &mut Compressor| -> usize {
-                data.chunks(BLOCK).map(|block| compressor.code(block).expect("memory").1.len()).sum()
+                data.chunks(BLOCK)
+                    .map(|block| compressor.code(block, &Stream::default()).expect("memory").1.len())
+                    .sum()
             };
             let saved = 100 - 100 * coded(&mut compressor) / data.len();
             let what = if probe { "probe".to_owned() } else { format!("zstd {level}, saves {saved} %") };

@@ -68,8 +68,8 @@ fn moment_in(text: &str, zone: TimeZone) -> Result<Zoned, String> {
 pub fn level(text: &str) -> Result<Level, String> {
     let level = match text {
         "off" => return Ok(Level::Off),
+        "default" => return Ok(Level::Auto),
         "fast" => 1,
-        "default" => 3,
         "better" => 9,
         "best" => 19,
         number => number
@@ -168,9 +168,9 @@ mod tests {
 
     #[test]
     fn levels_have_names_and_numbers() {
-        assert_eq!(level("off"), Ok(Level::Off));
+        assert_eq!(["off", "default"].map(level), [Ok(Level::Off), Ok(Level::Auto)]);
         assert_eq!(
-            ["fast", "default", "better", "best", "22"].map(level),
+            ["fast", "3", "better", "best", "22"].map(level),
             [1, 3, 9, 19, 22].map(|level| Ok(Level::Zstd(level)))
         );
         for text in ["", "0", "23", "-5", "max", "3.5"] {

@@ -4,7 +4,12 @@
 //! ([`Compressor`], [`Decompressor`]): creating one costs more than a small block. Decoding is at once
 //! into a buffer of exactly the expected length, so a hostile frame cannot ask for more.
 
+mod effort;
+
+pub use effort::Stream;
+
 use crate::error::Corrupt;
+use effort::Effort;
 use std::io;
 use zstd::zstd_safe::{CParameter, ParamSwitch, get_error_name, get_frame_content_size};
 
@@ -43,46 +48,64 @@ pub enum Level {
     Off,
     /// zstd at this level, 1 to 22.
     Zstd(i32),
+    /// zstd at level 3, and at level 1 in streams where level 3 gains next to nothing.
+    Auto,
 }
+
+/// What [`Level::Auto`] chooses from.
+const FULL: i32 = 3;
+const FAST: i32 = 1;
 
 /// Compresses buffers, one after another.
 pub struct Compressor {
     level: Level,
     context: zstd::bulk::Compressor<'static>,
+    fast: zstd::bulk::Compressor<'static>,
     probe: zstd::bulk::Compressor<'static>,
     buffer: Vec<u8>,
+    /// What the fast level made of a block that both compress.
+    spare: Vec<u8>,
 }
 
 impl Compressor {
     /// Makes a compressor for `level`.
     pub fn new(level: Level) -> io::Result<Self> {
         let zstd_level = match level {
-            Level::Off => 1,
+            Level::Off => FAST,
+            Level::Auto => FULL,
             Level::Zstd(level) => level.clamp(1, 22),
         };
         let context = zstd::bulk::Compressor::new(zstd_level)?;
+        let fast = zstd::bulk::Compressor::new(FAST)?;
         let mut probe = zstd::bulk::Compressor::new(1)?;
         probe.set_parameter(CParameter::CompressionLevel(-5))?;
         // Negative levels leave literals as they are; hexadecimal text, numbers and the like have little else.
         probe.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
-        Ok(Self { level, context, probe, buffer: Vec::new() })
+        Ok(Self { level, context, fast, probe, buffer: Vec::new(), spare: Vec::new() })
     }
 
-    /// Returns `plain` coded the shorter way.
+    /// Returns `plain` coded the shorter way. Blocks that are likely to be alike share a `stream`, from which
+    /// [`Level::Auto`] learns; other levels leave it alone.
     ///
     /// The result borrows either `plain` or a buffer of this compressor.
-    pub fn code<'a>(&'a mut self, plain: &'a [u8]) -> io::Result<(Codec, &'a [u8])> {
+    pub fn code<'a>(&'a mut self, plain: &'a [u8], stream: &Stream) -> io::Result<(Codec, &'a [u8])> {
         if self.level == Level::Off || plain.len() < 32 || !self.is_promising(plain)? {
             return Ok((Codec::Raw, plain));
         }
-        self.buffer.clear();
-        self.buffer.reserve(zstd::zstd_safe::compress_bound(plain.len()));
-        self.context.compress_to_buffer(plain, &mut self.buffer)?;
-        if self.buffer.len() < plain.len() {
-            Ok((Codec::Zstd, &self.buffer))
-        } else {
-            Ok((Codec::Raw, plain))
+        let effort = if self.level == Level::Auto { stream.next(plain.len()) } else { Effort::Full };
+        let mut is_fast = effort != Effort::Full;
+        if is_fast {
+            compress(&mut self.fast, plain, &mut self.spare)?;
         }
+        if effort != Effort::Fast || !stream.is_alike(plain.len(), self.spare.len()) {
+            compress(&mut self.context, plain, &mut self.buffer)?;
+            if is_fast {
+                stream.compared(plain.len(), self.spare.len(), self.buffer.len());
+                is_fast = self.spare.len() < self.buffer.len();
+            }
+        }
+        let shorter = if is_fast { &self.spare } else { &self.buffer };
+        if shorter.len() < plain.len() { Ok((Codec::Zstd, shorter)) } else { Ok((Codec::Raw, plain)) }
     }
 
     /// Guesses from samples whether compressing is worth its time: the fastest level must save a
@@ -95,15 +118,19 @@ impl Compressor {
         }
         let step = (plain.len() - SAMPLE) / (SAMPLES - 1);
         for start in (0..SAMPLES).map(|n| n * step) {
-            self.buffer.clear();
-            self.buffer.reserve(zstd::zstd_safe::compress_bound(SAMPLE));
-            self.probe.compress_to_buffer(&plain[start..start + SAMPLE], &mut self.buffer)?;
+            compress(&mut self.probe, &plain[start..start + SAMPLE], &mut self.buffer)?;
             if self.buffer.len() < SAMPLE - SAMPLE / 50 {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+}
+
+fn compress(context: &mut zstd::bulk::Compressor<'_>, plain: &[u8], coded: &mut Vec<u8>) -> io::Result<()> {
+    coded.clear();
+    coded.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+    context.compress_to_buffer(plain, coded).map(drop)
 }
 
 /// Decompresses buffers, one after another, never beyond the length it is told.
@@ -164,7 +191,7 @@ mod tests {
 
     fn round_trip(level: Level, plain: &[u8]) -> (Codec, usize) {
         let mut compressor = Compressor::new(level).unwrap();
-        let (codec, coded) = compressor.code(plain).unwrap();
+        let (codec, coded) = compressor.code(plain, &Stream::default()).unwrap();
         let mut back = Vec::new();
         Decompressor::new().unwrap().decode(codec, coded, plain.len(), &mut back).unwrap();
         assert_eq!(back, plain);
@@ -179,8 +206,8 @@ mod tests {
         let mut noise = vec![0; 300_000];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
         assert_eq!(round_trip(Level::Zstd(3), &noise), (Codec::Raw, noise.len()));
-        for level in [1, 19, 22] {
-            assert_eq!(round_trip(Level::Zstd(level), &text).0, Codec::Zstd);
+        for level in [Level::Auto, Level::Zstd(1), Level::Zstd(19), Level::Zstd(22)] {
+            assert_eq!(round_trip(level, &text).0, Codec::Zstd);
         }
     }
 
@@ -192,11 +219,45 @@ mod tests {
         assert!(codec == Codec::Zstd && len < 330_000, "{codec:?}, {len} bytes for 600,000 digits");
     }
 
+    /// Lines of a table: short words of their own and much that repeats.
+    fn rows(from: u64, lines: u64) -> Vec<u8> {
+        let row = |n: u64| {
+            let noise = crate::id::to_hex(&blake3::hash(&n.to_le_bytes()).as_bytes()[..9]);
+            format!("INSERT INTO t VALUES ({n}, 'customer', '{noise}', NULL);\n")
+        };
+        (from..from + lines).map(row).collect::<String>().into_bytes()
+    }
+
+    #[test]
+    fn auto_is_level_3_until_level_1_proves_as_good_and_then_level_1() {
+        let blocks: Vec<_> = (0..20).map(|n| rows(n * 10_000, 8000)).collect();
+        let coded = |level, plain: &[u8], stream: &Stream| {
+            Compressor::new(level).unwrap().code(plain, stream).unwrap().1.to_vec()
+        };
+        let alone = |level, plain: &[u8]| coded(Level::Zstd(level), plain, &Stream::default());
+        let stream = Stream::default();
+        for (n, plain) in blocks.iter().enumerate() {
+            let auto = coded(Level::Auto, plain, &stream);
+            let [fast, full] = [alone(1, plain), alone(3, plain)];
+            assert!(full.len() > fast.len() - fast.len() / 64 && fast != full, "vain here");
+            let both = if fast.len() < full.len() { &fast } else { &full };
+            let expected = if n < 4 {
+                &full
+            } else if n < 6 {
+                both
+            } else {
+                &fast
+            };
+            assert!(n == 14 || auto == *expected, "block {n}");
+            assert_eq!(coded(Level::Zstd(3), plain, &stream), full, "a chosen level stays");
+        }
+    }
+
     #[test]
     fn a_frame_must_hold_exactly_what_is_expected() {
         let plain = vec![7; 100_000];
         let mut compressor = Compressor::new(Level::Zstd(3)).unwrap();
-        let coded = compressor.code(&plain).unwrap().1.to_vec();
+        let coded = compressor.code(&plain, &Stream::default()).unwrap().1.to_vec();
         let mut decompressor = Decompressor::new().unwrap();
         let mut decode = |coded: &[u8], len| decompressor.decode(Codec::Zstd, coded, len, &mut Vec::new());
         assert!(decode(&coded, plain.len()).is_ok());

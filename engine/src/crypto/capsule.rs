@@ -8,7 +8,7 @@
 
 use super::CryptoError;
 use super::seal::{Domain, ObjectKey};
-use crate::compress::{Codec, Compressor, Decompressor, Level};
+use crate::compress::{Codec, Compressor, Decompressor, Level, Stream};
 use crate::error::Corrupt;
 use crate::format::{HEADER_LEN, TAG_LEN};
 use crate::wire::{Put, Reader};
@@ -32,7 +32,7 @@ pub(crate) fn fill(plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
     let plain_len =
         u32::try_from(plain.len()).map_err(|_| CryptoError::Refused("a body of more than 4 GiB".into()))?;
     let mut compressor = Compressor::new(Level::Zstd(3)).map_err(internal)?;
-    let (codec, coded) = compressor.code(plain).map_err(internal)?;
+    let (codec, coded) = compressor.code(plain, &Stream::default()).map_err(internal)?;
     let mut capsule = Vec::with_capacity(PREFIX_LEN + coded.len() + coded.len() / 8 + TAG_LEN);
     capsule.put_u8(codec.code());
     capsule.put_u32(plain_len);

@@ -17,6 +17,7 @@
 //! packs.rs       what is known of a pack
 //! chunks.rs      where the copies of a chunk lie
 //! neighbours.rs  chunks of recently hit packs, in memory
+//! wide.rs        the same for packs of very many chunks
 //! cache.rs       the file cache
 //! store.rs       one database and its counters
 //! options.rs     RocksDB's settings from one number of bytes
@@ -50,6 +51,7 @@ mod segments;
 mod store;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 pub use cache::{CachedPage, PageKey};
 pub use chunks::Location;
@@ -150,7 +152,7 @@ impl Index {
             top,
             base,
             passed_over: Mutex::default(),
-            neighbours: Mutex::new(Neighbours::new(memory.neighbours())),
+            neighbours: Mutex::new(Neighbours::new(memory.neighbours(), memory.wide_packs_bytes())),
             infos: Mutex::new(Aging::new(memory.pack_infos())),
             writing: Mutex::default(),
             memory,
@@ -191,7 +193,7 @@ impl Index {
 
     fn lookup_batch(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>, IndexError> {
         let mut found: Vec<_> = {
-            let neighbours = lock(&self.neighbours);
+            let mut neighbours = lock(&self.neighbours);
             ids.iter().map(|id| neighbours.find(id)).collect()
         };
         for copy in &mut found {

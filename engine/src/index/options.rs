@@ -1,8 +1,8 @@
 //! RocksDB's settings, all derived from one number of bytes.
 //!
-//! Of the memory given, an eighth may hold write buffers and a sixteenth the neighbours of recent
-//! hits; what is left is the block cache, to which filters, index blocks and the write buffers are
-//! charged. Filters and index blocks are partitioned: when they outgrow the cache, a lookup reads one
+//! Of the memory given, an eighth may hold write buffers, a sixteenth the neighbours of recent hits and
+//! an eighth packs of very many chunks; what is left is the block cache, to which filters, index blocks
+//! and the write buffers are charged. Filters and index blocks are partitioned: when they outgrow the cache, a lookup reads one
 //! 4 KiB partition, not a filter of megabytes.
 
 use super::cache::Window;
@@ -51,7 +51,7 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new(memory_bytes: usize) -> Self {
         let total_bytes = memory_bytes.max(MIN_MEMORY_BYTES);
-        let cache = Cache::new_lru_cache(total_bytes - total_bytes / 8);
+        let cache = Cache::new_lru_cache(total_bytes - total_bytes / 4);
         // Not allowed to stall: the buffers flush when they are full, whoever writes goes on.
         let buffers =
             WriteBufferManager::new_write_buffer_manager_with_cache(total_bytes / 8, false, cache.clone());
@@ -63,13 +63,19 @@ impl Memory {
         self.total_bytes / 16 / NEIGHBOUR_BYTES / 2
     }
 
+    /// Returns how many bytes packs of very many chunks may take.
+    pub(super) fn wide_packs_bytes(&self) -> usize {
+        self.total_bytes / 8
+    }
+
     /// Returns how many bytes of pack descriptions one generation of their cache holds.
     pub(super) fn pack_infos(&self) -> usize {
         self.total_bytes / 32 / 2
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
-        (self.cache.get_usage() + self.total_bytes / 16 + self.total_bytes / 32) as u64
+        (self.cache.get_usage() + self.total_bytes / 16 + self.total_bytes / 32 + self.wide_packs_bytes())
+            as u64
     }
 
     /// Settings of the database as a whole.

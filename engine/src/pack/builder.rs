@@ -6,7 +6,7 @@
 
 use super::reader::{BlockReader, PackKey};
 use super::{Chunk, Directory, PackKind};
-use crate::compress::{Codec, Compressor};
+use crate::compress::{Codec, Compressor, Stream};
 use crate::crypto::capsule::{self, padme};
 use crate::crypto::keyring::{Keyring, Namer};
 use crate::crypto::seal::Domain;
@@ -30,9 +30,14 @@ impl CodedBlock {
     /// Codes the plaintext of `chunks`, which lie in `plain` one after another.
     ///
     /// What does not shrink keeps its buffer: copying costs about as much as sealing here.
-    pub fn code(plain: Vec<u8>, chunks: Vec<Chunk>, compressor: &mut Compressor) -> io::Result<Self> {
+    pub fn code(
+        plain: Vec<u8>,
+        chunks: Vec<Chunk>,
+        compressor: &mut Compressor,
+        stream: &Stream,
+    ) -> io::Result<Self> {
         debug_assert_eq!(plain.len() as u64, chunks.iter().map(|chunk| u64::from(chunk.len)).sum::<u64>());
-        let shorter = match compressor.code(&plain)? {
+        let shorter = match compressor.code(&plain, stream)? {
             (Codec::Zstd, coded) => Some(coded.to_vec()),
             (Codec::Raw, _) => None,
         };

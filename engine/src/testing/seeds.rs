@@ -161,9 +161,9 @@ fn made(seeds: &mut Seeds) {
     seeds.push(("wire", vec![2, 2, 1, 9, 4, 0]));
     seeds.push(("wire", vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0x80, 1, 0x7f]));
     let text = b"the same line again and again\n".repeat(40);
-    if let Ok(Ok((_, frame))) = crate::compress::Compressor::new(Level::Zstd(3))
-        .map(|mut zstd| zstd.code(&text).map(|(codec, coded)| (codec, coded.to_vec())))
-    {
+    if let Ok(Ok((_, frame))) = crate::compress::Compressor::new(Level::Zstd(3)).map(|mut zstd| {
+        zstd.code(&text, &crate::compress::Stream::default()).map(|(codec, coded)| (codec, coded.to_vec()))
+    }) {
         seeds.push(("capsule", frame));
     }
     seeds.push(("pack_directory", Directory::default().encode()));

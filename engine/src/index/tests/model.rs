@@ -231,6 +231,28 @@ fn a_chunk_twice_in_one_pack_and_an_empty_segment_are_harmless() {
 }
 
 #[test]
+fn a_pack_of_very_many_chunks_is_looked_up_in_memory_and_ends_like_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = Index::open(dir.path(), &Settings { memory_bytes: 16 << 20, ..settings() }).unwrap();
+    let packs = [pack(0, 0..10_000), pack(1, 10_000..20_000)];
+    index.apply_segment(object_id(100), &packs[..1]).unwrap();
+    index.apply_segment(object_id(101), &packs[1..]).unwrap();
+    let in_memory = |chunk| lock(&index.neighbours).find(&chunk_id(chunk)).is_some();
+    assert!(!in_memory(9_999));
+    for chunk in (0..20_000).step_by(7) {
+        let location = index.lookup(&chunk_id(chunk)).unwrap().expect("stored");
+        if chunk % 700 == 0 {
+            assert_lies_there(&index, &packs[chunk as usize / 10_000], chunk, location);
+        }
+    }
+    assert!(in_memory(9_999) && in_memory(19_999));
+    assert_eq!(index.reconcile([object_id(101)], None).unwrap().dropped_packs, 1);
+    for chunk in (0..20_000).step_by(7) {
+        assert_eq!(index.lookup(&chunk_id(chunk)).unwrap().is_some(), chunk >= 10_000, "{chunk}");
+    }
+}
+
+#[test]
 fn many_threads_look_up_while_segments_come_and_packs_go() {
     let dir = tempfile::tempdir().unwrap();
     let index = Index::open(dir.path(), &settings()).unwrap();

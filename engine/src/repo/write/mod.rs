@@ -16,7 +16,7 @@ mod stages;
 
 use super::claims::Claims;
 use super::{RepoError, Repository};
-use crate::compress::Level;
+use crate::compress::{Level, Stream};
 use crate::crypto::keyring::ChunkKind;
 use crate::format::{MAX_CHUNK, MAX_CHUNKS_PER_PACK};
 use crate::id::{ChunkId, ObjectId, SessionId};
@@ -25,7 +25,7 @@ use crate::pack::Chunk;
 use crossbeam::channel::{Sender, bounded};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -92,6 +92,7 @@ struct RawBlock {
     kind: ChunkKind,
     plain: Vec<u8>,
     chunks: Vec<Chunk>,
+    stream: Arc<Stream>,
 }
 
 /// The storing half of a run; sinks are made from it.
@@ -116,6 +117,8 @@ pub(crate) struct ChunkSink<'s> {
     target: usize,
     plain: Vec<u8>,
     chunks: Vec<Chunk>,
+    /// What one thread reads in a row is likely to be alike.
+    stream: Arc<Stream>,
     last_pack: Option<PackNo>,
 }
 
@@ -210,7 +213,8 @@ struct Close<'s>(&'s Store<'s>);
 impl Drop for Close<'_> {
     fn drop(&mut self) {
         for _ in 0..self.0.options.coders {
-            let end = RawBlock { kind: ChunkKind::Data, plain: Vec::new(), chunks: Vec::new() };
+            let (plain, chunks, stream) = Default::default();
+            let end = RawBlock { kind: ChunkKind::Data, plain, chunks, stream };
             if self.0.raw.send(end).is_err() {
                 break;
             }
@@ -222,7 +226,8 @@ impl<'s> Store<'s> {
     /// Makes a sink for one thread.
     pub fn sink(&'s self, kind: ChunkKind) -> ChunkSink<'s> {
         let target = self.repo.config().settings.block_target as usize;
-        ChunkSink { store: self, kind, target, plain: Vec::new(), chunks: Vec::new(), last_pack: None }
+        let (plain, chunks, stream) = Default::default();
+        ChunkSink { store: self, kind, target, plain, chunks, stream, last_pack: None }
     }
 
     /// Returns whether a stage has failed, so that going on is vain.
@@ -282,6 +287,7 @@ impl ChunkSink<'_> {
             kind: self.kind,
             plain: std::mem::take(&mut self.plain),
             chunks: std::mem::take(&mut self.chunks),
+            stream: self.stream.clone(),
         };
         if self.store.failure.happened() {
             return Err(Gone.into());

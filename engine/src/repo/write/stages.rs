@@ -37,7 +37,8 @@ pub(super) fn code(
         if block.chunks.is_empty() {
             break;
         }
-        let coded = CodedBlock::code(block.plain, block.chunks, &mut compressor).map_err(internal)?;
+        let coded =
+            CodedBlock::code(block.plain, block.chunks, &mut compressor, &block.stream).map_err(internal)?;
         if out.send((block.kind, coded)).is_err() {
             break;
         }
