@@ -6,6 +6,7 @@ mod damage;
 mod failing;
 mod index;
 mod keys;
+mod links;
 mod model;
 mod secrecy;
 mod sessions;

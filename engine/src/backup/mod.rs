@@ -16,6 +16,7 @@ mod compare;
 mod dispatch;
 mod fold;
 mod inodes;
+mod links;
 mod read;
 pub mod source;
 

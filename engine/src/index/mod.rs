@@ -18,6 +18,7 @@
 //! chunks.rs      where the copies of a chunk lie
 //! neighbours.rs  chunks of recently hit packs, in memory
 //! cache.rs       the file cache
+//! spill.rs       what a run remembers beyond its memory
 //! store.rs       one database and its counters
 //! options.rs     RocksDB's settings from one number of bytes
 //! numbers.rs     which packs are alive, in memory
@@ -47,6 +48,7 @@ mod rebuild;
 mod scratch;
 mod segment;
 mod segments;
+mod spill;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -58,6 +60,7 @@ pub use freshness::{Generation, GenerationMark, Reconciled};
 pub use numbers::PackNo;
 pub use packs::{BlockInfo, PackInfo};
 pub use segment::{Segment, SegmentPack};
+pub(crate) use spill::SpillMap;
 
 use crate::id::{ChunkId, ObjectId, RepoId};
 use aging::Aging;

@@ -68,6 +68,11 @@ impl Memory {
         self.total_bytes / 32 / 2
     }
 
+    /// Returns how many bytes a run's map keeps in memory before it spills.
+    pub(super) fn spill_bytes(&self) -> usize {
+        self.total_bytes / 8
+    }
+
     pub(super) fn used_bytes(&self) -> u64 {
         (self.cache.get_usage() + self.total_bytes / 16 + self.total_bytes / 32) as u64
     }
@@ -91,6 +96,14 @@ impl Memory {
         options.set_keep_log_file_num(1);
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
+        options
+    }
+
+    /// Settings of a scratch database: nothing in it outlives the process.
+    pub(super) fn scratch(&self) -> Options {
+        let mut options = self.database(64);
+        options.create_if_missing(true);
+        options.set_error_if_exists(true);
         options
     }
 
