@@ -3,6 +3,7 @@
 mod concurrency;
 mod crash;
 mod damage;
+mod dry_run;
 mod failing;
 mod index;
 mod keys;

@@ -197,6 +197,22 @@ pub fn backup_source<S: Source>(
     parent: Parent,
     events: &dyn Events,
 ) -> Result<BackupReport, BackupError> {
+    run_backup(repo, run, source, parent, false, events)
+}
+
+/// Finds out what a backup would store, without storing it.
+pub fn dry_run(repo: &Repository, run: Run<'_>) -> Result<BackupReport, BackupError> {
+    run_backup(repo, run, &files(run.tree), Parent::Auto, true, &Silent)
+}
+
+fn run_backup<S: Source>(
+    repo: &Repository,
+    run: Run<'_>,
+    source: &S,
+    parent: Parent,
+    dry_run: bool,
+    events: &dyn Events,
+) -> Result<BackupReport, BackupError> {
     let start = Instant::now();
     let elapsed = move || -> Duration { start.elapsed() };
     let request = BackupRequest {
@@ -212,7 +228,7 @@ pub fn backup_source<S: Source>(
         parent,
         level: Level::Zstd(1),
         threads: 2,
-        dry_run: false,
+        dry_run,
         elapsed: &elapsed,
     };
     backup::run(repo, source, &request, events)

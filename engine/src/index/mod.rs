@@ -60,7 +60,7 @@ pub use freshness::{Generation, GenerationMark, Reconciled};
 pub use numbers::PackNo;
 pub use packs::{BlockInfo, PackInfo};
 pub use segment::{Segment, SegmentPack};
-pub(crate) use spill::SpillMap;
+pub(crate) use spill::{ScratchTable, SpillMap};
 
 use crate::id::{ChunkId, ObjectId, RepoId};
 use aging::Aging;

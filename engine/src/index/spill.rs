@@ -147,7 +147,12 @@ impl Index {
         ScratchTable { index: self, made: OnceLock::new(), making: Mutex::default() }
     }
 
-    /// Returns an empty map that keeps an eighth of the index's memory beside it, and the rest on disk.
+    /// Returns how many claims a run keeps in memory before the rest goes to disk.
+    pub(crate) fn claims_room(&self) -> usize {
+        self.memory.claims()
+    }
+
+    /// Returns an empty map that keeps a sixteenth of the index's memory beside it, and the rest on disk.
     pub(crate) fn spill_map(&self) -> SpillMap<'_> {
         SpillMap::new(self, self.memory.spill_bytes())
     }

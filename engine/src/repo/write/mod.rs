@@ -98,7 +98,7 @@ struct RawBlock {
 pub(crate) struct Store<'s> {
     repo: &'s Repository,
     options: &'s StoreOptions<'s>,
-    claims: Claims,
+    claims: Claims<'s>,
     failure: Failure,
     raw: Sender<RawBlock>,
     relied_on: Mutex<HashSet<PackNo>>,
@@ -146,7 +146,7 @@ pub(crate) fn store_chunks<T>(
     let store = Store {
         repo,
         options,
-        claims: Claims::new(),
+        claims: Claims::new(repo.index()?),
         failure: Failure::default(),
         raw,
         relied_on: Mutex::default(),
@@ -235,7 +235,7 @@ impl<'s> Store<'s> {
     /// Claims are asked first: a claim ends only after the index knows the chunk, so between the two
     /// questions nothing is missed.
     pub fn knows(&self, id: &ChunkId, last_pack: &mut Option<PackNo>) -> Result<bool, RepoError> {
-        if self.claims.holds(id) {
+        if self.claims.holds(id)? {
             return Ok(true);
         }
         let Some(location) = self.repo.index()?.lookup(id)? else { return Ok(false) };
@@ -257,7 +257,7 @@ impl ChunkSink<'_> {
             return Err(RepoError::Internal(format!("a chunk of {} bytes", plain.len())));
         }
         let id = self.store.repo.namer.name(self.kind, plain);
-        if self.store.knows(&id, &mut self.last_pack)? || !self.store.claims.claim(id) {
+        if self.store.knows(&id, &mut self.last_pack)? || !self.store.claims.claim(id)? {
             return Ok((id, false));
         }
         self.store.claimed.fetch_add(1, Relaxed);

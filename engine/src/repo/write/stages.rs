@@ -24,8 +24,6 @@ const CHUNKS_PER_SEGMENT: usize = MAX_CHUNKS_PER_SEGMENT - MAX_CHUNKS_PER_PACK;
 const SEGMENT_EVERY: Duration = Duration::from_secs(60);
 /// How often a run shows that it goes on; the format asks for ten minutes at most.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(5 * 60);
-/// Claims that a dry run remembers before it forgets (and may count a chunk twice).
-const DRY_CLAIMS: usize = 1 << 20;
 pub(super) fn code(
     store: &Store<'_>,
     blocks: &Receiver<RawBlock>,
@@ -55,9 +53,6 @@ pub(super) fn pack(
     for (kind, block) in blocks {
         if store.options.dry_run {
             store.bytes_stored.fetch_add(block.sealed_len(), Relaxed);
-            if store.claims.len() > DRY_CLAIMS {
-                store.claims.clear();
-            }
             continue;
         }
         let kind = PackKind::from(kind);
@@ -153,7 +148,7 @@ fn write_segment(store: &Store<'_>, packs: Vec<SegmentPack>) -> Result<ObjectId,
     let id = repo.objects.put_hashed(ObjectKind::Segment, Name::segment, &plain, session)?;
     repo.index()?.apply_segment(id, &segment.packs)?;
     for chunk in segment.packs.iter().flat_map(|pack| pack.directory.chunks()) {
-        store.claims.release(&chunk.id);
+        store.claims.release(&chunk.id)?;
         store.registered.fetch_add(1, Relaxed);
     }
     Ok(id)
