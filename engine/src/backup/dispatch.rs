@@ -18,8 +18,6 @@ use std::cell::RefCell;
 use std::sync::{Condvar, Mutex};
 use std::thread;
 
-/// Most entries between dispatch and fold: about 32 MiB of nodes.
-pub(super) const WINDOW: u64 = 32_768;
 /// Entries of the walk that travel together.
 const WALKED: usize = 256;
 /// Entries of one job, unless they are large.
@@ -31,13 +29,18 @@ const JOB_BYTES: u64 = 1 << 20;
 pub(super) type Numbered = (u64, Vec<Item>);
 
 /// How far the fold has come; dispatch waits when it is too far ahead.
-#[derive(Default)]
 pub(super) struct Pace {
+    /// Most entries between dispatch and fold.
+    window: u64,
     folded: Mutex<u64>,
     moved: Condvar,
 }
 
 impl Pace {
+    fn new(window: u64) -> Self {
+        Self { window, folded: Mutex::default(), moved: Condvar::new() }
+    }
+
     /// Tells that all entries below `number` are folded.
     pub fn advance(&self, number: u64) {
         *lock(&self.folded) = number;
@@ -47,7 +50,7 @@ impl Pace {
     /// Waits until entry `number` is within the window.
     fn wait_for(&self, number: u64) {
         let mut folded = lock(&self.folded);
-        while number.saturating_sub(*folded) > WINDOW {
+        while number.saturating_sub(*folded) > self.window {
             folded = self.moved.wait(folded).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
@@ -65,7 +68,7 @@ pub(super) fn run<S: Source>(
     let chunker = &repo.chunker()?;
     let fold = Fold::new(repo, store, events)?;
     let failure = &Failure::default();
-    let pace = &Pace::default();
+    let pace = &Pace::new(repo.budget.entries());
     let (walked, found) = bounded::<Vec<Found<S::Handle>>>(4);
     let (jobs, job_queue) = bounded::<Job<S::Handle>>(2 * readers);
     let (results, to_fold) = bounded::<Numbered>(4 * readers + 4);
@@ -165,7 +168,7 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
             pace,
             jobs,
             results,
-            reader: parent.map(|parent| parent.reader(repo)),
+            reader: parent.map(|_| ChunkReader::of_listings(repo)),
             link_key: repo.objects.keyring.further("dedup 2026-11-21 hard link")?,
             next: 0,
             job: Vec::new(),

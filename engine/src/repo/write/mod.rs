@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Every arrow is a bounded channel. Memory, with block B ≤ target + longest chunk and pack P:
-//! one open block per sink, (2 + 2·C)·B between sink and pack, and (1 + 2·U + 1)·P behind it.
+//! one open block per sink, (2 + 2·C)·B between sink and pack, and at most (4 + U)·P behind it: one of each kind
+//! that is filled, one that waits, and one for each storer. C, U and P follow from the
+//! [`Budget`](super::Budget).
 //!
 //! [`store_chunks`] is the barrier: when it returns `Ok`, every chunk that a sink took is in a durable pack
 //! that a durable segment names; the counts are compared, so no chunk can be forgotten on the way.
@@ -37,7 +39,6 @@ pub(crate) struct StoreOptions<'a> {
     pub session: SessionId,
     pub level: Level,
     pub coders: usize,
-    pub storers: usize,
     /// Store nothing; only count.
     pub dry_run: bool,
     /// Packs that are about to be removed: nothing is deduplicated against them.
@@ -135,6 +136,7 @@ pub(crate) fn store_chunks<T>(
     options: &StoreOptions<'_>,
     body: impl FnOnce(&Store<'_>) -> Result<T, RepoError>,
 ) -> Result<(T, Stored), RepoError> {
+    let storers = repo.budget.storers();
     let (raw, raw_blocks) = bounded(2);
     let (coded, coded_blocks) = bounded(options.coders);
     let (full, full_packs) = bounded(1);
@@ -169,7 +171,7 @@ pub(crate) fn store_chunks<T>(
             scope.spawn(move || run(stages::code(store, &blocks, &coded)));
         }
         scope.spawn(move || run(stages::pack(store, &coded_blocks, &full)));
-        for _ in 0..options.storers {
+        for _ in 0..storers {
             let (packs, durable) = (full_packs.clone(), durable.clone());
             scope.spawn(move || run(stages::seal_and_store(store, &packs, &durable)));
         }
