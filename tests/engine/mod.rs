@@ -9,6 +9,7 @@ mod index;
 mod keys;
 mod links;
 mod model;
+mod reading;
 mod secrecy;
 mod sessions;
 mod vanishing;
