@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Peak memory of every dedup command, on a made tree and on one ten times as large, as a Markdown table.
-#   DEDUP=path/to/dedup SMALL=200M TIMES=10 MAX_MEMORY=256M LIMIT=300 WORK=/var/tmp memory.sh
-# SMALL       bytes of the small tree: half of it random, half text, in files of 1 KiB to 8 MiB
+#   DEDUP=path/to/dedup SMALL=200M FILES=mixed TIMES=10 MAX_MEMORY=256M LIMIT=300 WORK=/var/tmp memory.sh
+# SMALL       bytes of the small tree: half of it random, half text
+# FILES       mixed: files of 1 KiB to 8 MiB; tiny: 1 to 3 KiB, so that indexes and listings are large
 # TIMES       how much larger the other one is
 # MAX_MEMORY  what --max-memory is set to
 # LIMIT       MiB that no command may exceed: status 1 if one does
@@ -15,22 +16,27 @@ if [ -z "${DEDUP:-}" ]; then
 fi
 [ -x "$DEDUP" ] || { echo "$DEDUP is not there: cargo build --release" >&2; exit 1; }
 dedup=$(realpath "$DEDUP")
-small=$(numfmt --from=iec "${SMALL:-200M}") times=${TIMES:-10} limit=${LIMIT:-300} memory=${MAX_MEMORY:-256M}
+small=$(numfmt --from=iec "${SMALL:-200M}") times=${TIMES:-10} limit=${LIMIT:-300} memory=${MAX_MEMORY:-256M} files=${FILES:-mixed}
 dir=$(mktemp -d -p "${WORK:-/var/tmp}")
 trap 'rm -rf "$dir"' EXIT
 unset "${!DEDUP_@}"
 echo "correct horse battery staple" >"$dir/words"
 
 tree() { # FOLDER BYTES
-  python3 - "$1" "$2" <<'PY'
+  python3 - "$1" "$2" "$files" <<'PY'
 import os, random, sys
 folder, left, chance, count = sys.argv[1], int(sys.argv[2]), random.Random(1), 0
-while left > 0:
+sizes = {
     # Of a hundred files seventy are small, twenty-five middling, five large.
-    low, high = chance.choices([(1 << 10, 16 << 10), (16 << 10, 256 << 10), (1 << 20, 8 << 20)], [70, 25, 5])[0]
+    "mixed": ([(1 << 10, 16 << 10), (16 << 10, 256 << 10), (1 << 20, 8 << 20)], [70, 25, 5]),
+    "tiny": ([(1 << 10, 3 << 10)], [1]),
+}[sys.argv[3]]
+while left > 0:
+    low, high = chance.choices(*sizes)[0]
     size = min(left, chance.randrange(low, high))
     place = f"{folder}/{count // 2000:04}/{count // 50 % 40:02}"
-    os.makedirs(place, exist_ok=True)
+    if count % 50 == 0:
+        os.makedirs(place, exist_ok=True)
     with open(f"{place}/file-{count:07}", "wb") as file:
         # Text: hexadecimal digits, which compress to a half.
         file.write(os.urandom(size) if count % 2 else os.urandom(size // 2 + 1).hex().encode()[:size])

@@ -80,7 +80,11 @@ pub struct Global {
     #[arg(long, global = true)]
     pub no_progress: bool,
 
-    /// Use at most this much memory [default: 256M]
+    /// Use at most about this much memory: 64M or more [default: 256M]
+    ///
+    /// Caches, buffers, the length of packs and the number of threads follow from it. A quarter is for the
+    /// local index: a large repository is faster with more. The highest levels of compression need 40 MiB for
+    /// each thread.
     #[arg(long, global = true, value_name = "SIZE", value_parser = sizes::size)]
     pub max_memory: Option<u64>,
 

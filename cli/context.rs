@@ -14,7 +14,7 @@ use dedup_engine::crypto::slot::{KdfParams, Unlock};
 use dedup_engine::error::Kind;
 use dedup_engine::listing::Time;
 use dedup_engine::progress::Events;
-use dedup_engine::repo::{RepoError, Repository};
+use dedup_engine::repo::{Budget, Repository};
 use dedup_engine::storage::Storage;
 use dedup_engine::storage::local::LocalStorage;
 use jiff::Timestamp;
@@ -46,6 +46,13 @@ impl Context {
     /// Reads the configuration and takes the signals over.
     pub fn new(global: Global, output: Output) -> Result<Self, Failure> {
         let config = config::load(global.config.as_deref())?;
+        if global.max_memory.or(config.max_memory).is_some_and(|bytes| bytes < Budget::LEAST_BYTES) {
+            let least = Budget::LEAST_BYTES >> 20;
+            return Err(Failure::refused(format!(
+                "too little memory is allowed: {least}M are needed at least"
+            ))
+            .hint("raise --max-memory, or `max-memory` in the configuration file"));
+        }
         let interrupt = Interrupt::install()?;
         let progress = Progress::new(output, interrupt.clone(), !global.no_progress);
         if let Some(file) = &config.file {
@@ -94,13 +101,8 @@ impl Context {
     pub fn open_indexed(&self) -> Result<Repository, Failure> {
         let mut repo = self.open()?;
         let dir = self.index_dir(&repo)?;
-        self.attach(&mut repo, dir)?;
+        repo.attach_index(&dir, self.events())?;
         Ok(repo)
-    }
-
-    fn attach(&self, repo: &mut Repository, dir: PathBuf) -> Result<(), RepoError> {
-        // A quarter: 64 MiB of the 256 that a command has by default.
-        repo.attach_index(&dir, self.max_memory() / 4, self.events())
     }
 
     /// Returns the directory of the repository's local index; its parents exist afterwards.

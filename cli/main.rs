@@ -19,6 +19,8 @@ mod progress;
 mod select;
 mod sizes;
 mod tar_stream;
+#[cfg(test)]
+mod test_node;
 
 use crate::args::Cli;
 use crate::context::Context;

@@ -1,26 +1,9 @@
 //! Tar streams, read back.
 
 use super::*;
-use dedup_engine::listing::{Content, Xattrs};
+use crate::test_node::test_node as node;
+use dedup_engine::listing::Content;
 use std::io::Read;
-
-fn node(body: Body) -> Node {
-    let time = Time { secs: 1_700_000_000, nanos: 0 };
-    Node {
-        body,
-        mode: 0o640,
-        uid: 1000,
-        gid: 100,
-        names: Some(("ann".into(), "users".into())),
-        mtime: time,
-        ctime: time,
-        atime: None,
-        btime: None,
-        xattrs: Xattrs::None,
-        link: None,
-        suspect: false,
-    }
-}
 
 fn file(size: u64) -> Node {
     node(Body::File { size, holes: Vec::new(), content: Content::default() })

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output::{complain, outcome_word};
 use crate::select::{Filter, Selection};
 use crate::tar_stream::TarStream;
-use dedup_engine::browse::{self, BrowseError};
+use dedup_engine::browse::{self, BrowseError, Contents};
 use dedup_engine::error::Kind;
 use dedup_engine::listing::{Body, Node, StoredPath};
 use dedup_engine::map::Root;
@@ -70,7 +70,7 @@ pub fn run(ctx: &Context, args: &DumpArgs) -> Result<Exit, Failure> {
 }
 
 fn file(repo: &Repository, node: &Node, out: &mut impl Write) -> Result<Exit, Failure> {
-    browse::read_content(repo, node, out)?;
+    Contents::new(repo).write(node, out)?;
     out.flush()?;
     Ok(if node.suspect { Exit::Partial } else { Exit::Complete })
 }
@@ -78,11 +78,12 @@ fn file(repo: &Repository, node: &Node, out: &mut impl Write) -> Result<Exit, Fa
 fn tar(repo: &Repository, root: &Root, base: &StoredPath, out: &mut impl Write) -> Result<Exit, Failure> {
     let strip = base.parent().unwrap_or_default();
     let mut tar = TarStream::new(out);
+    let contents = Contents::new(repo);
     let mut exit = Exit::Complete;
     let mut error = None;
     browse::walk(repo, root, base, &mut |path, node| {
         let name = path.below(&strip).unwrap_or_default();
-        match entry(repo, &mut tar, &name, &node) {
+        match entry(&contents, &mut tar, &name, &node) {
             Ok(true) => {}
             Ok(false) => {
                 let path = crate::escape::name(&path.to_slashes());
@@ -108,15 +109,15 @@ fn tar(repo: &Repository, root: &Root, base: &StoredPath, out: &mut impl Write) 
 
 /// Writes one entry; `false` if a tar cannot hold it.
 fn entry<W: Write>(
-    repo: &Repository,
+    contents: &Contents<'_>,
     tar: &mut TarStream<W>,
     name: &StoredPath,
     node: &Node,
 ) -> Result<bool, Failure> {
-    let xattrs = browse::xattrs(repo, node)?;
+    let xattrs = contents.xattrs(node)?;
     let mut failure: Option<BrowseError> = None;
     let written = tar.entry(name, node, &xattrs, |out| {
-        browse::read_content(repo, node, out).map_err(|error| {
+        contents.write(node, out).map_err(|error| {
             let text = io::Error::other(error.to_string());
             failure = Some(error);
             text

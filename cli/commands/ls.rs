@@ -222,24 +222,10 @@ impl Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dedup_engine::listing::{Time, Xattrs};
+    use crate::test_node::test_node;
 
     fn node(body: Body, mode: u32) -> Node {
-        let time = Time { secs: 0, nanos: 0 };
-        Node {
-            body,
-            mode,
-            uid: 1000,
-            gid: 0,
-            names: Some(("ann".into(), String::new())),
-            mtime: time,
-            ctime: time,
-            atime: None,
-            btime: None,
-            xattrs: Xattrs::None,
-            link: None,
-            suspect: false,
-        }
+        Node { mode, gid: 0, names: Some(("ann".into(), String::new())), ..test_node(body) }
     }
 
     #[test]

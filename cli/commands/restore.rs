@@ -315,26 +315,14 @@ pub fn patterns(option: &str, patterns: &[String]) -> Result<Gitignore, Failure>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dedup_engine::listing::{Body, Time, Xattrs};
+    use crate::test_node::test_node;
+    use dedup_engine::listing::Body;
 
     fn selects(include: &[&str], exclude: &[&str], path: &str) -> bool {
         let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         let patterns = Patterns::new(&owned(include), &owned(exclude)).unwrap();
-        let time = Time { secs: 0, nanos: 0 };
-        let node = Node {
-            body: if path.ends_with('/') { Body::Directory } else { Body::Symlink(b"x".to_vec()) },
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            names: None,
-            mtime: time,
-            ctime: time,
-            atime: None,
-            btime: None,
-            xattrs: Xattrs::None,
-            link: None,
-            suspect: false,
-        };
+        let body = if path.ends_with('/') { Body::Directory } else { Body::Symlink(b"x".to_vec()) };
+        let node = test_node(body);
         patterns.select(&StoredPath::from_slashes(path.as_bytes()).unwrap(), &node)
     }
 

@@ -14,9 +14,6 @@ use crate::wire::Reader;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-/// Blocks of listings kept while browsing, in bytes.
-const CACHE: usize = 16 << 20;
-
 /// Why a snapshot could not be looked into.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -73,10 +70,6 @@ pub enum Change {
     },
 }
 
-fn reader(repo: &Repository) -> ChunkReader<'_> {
-    ChunkReader::new(repo, ChunkKind::Listing, CACHE)
-}
-
 /// Hands out `base` itself and everything below it, in order.
 pub fn walk(
     repo: &Repository,
@@ -84,7 +77,7 @@ pub fn walk(
     base: &StoredPath,
     each: &mut Each<'_>,
 ) -> Result<(), BrowseError> {
-    let reader = reader(repo);
+    let reader = ChunkReader::of_listings(repo);
     let mut walk = Walk::new(&reader, *root, repo.leaf_target(), base)?;
     while let Some((path, node)) = walk.next()? {
         if each(path, node).is_break() {
@@ -109,7 +102,7 @@ pub fn children(
     dir: &StoredPath,
     each: &mut Each<'_>,
 ) -> Result<(), BrowseError> {
-    let reader = reader(repo);
+    let reader = ChunkReader::of_listings(repo);
     let mut cursor = Cursor::new(&reader, *root, repo.leaf_target());
     let (start, end) = subtree(dir);
     cursor.range(start, end.clone())?;
@@ -131,42 +124,60 @@ pub fn children(
 
 /// Returns the entry at a path, if there is one.
 pub fn find_entry(repo: &Repository, root: &Root, path: &StoredPath) -> Result<Option<Node>, BrowseError> {
-    let reader = reader(repo);
+    let reader = ChunkReader::of_listings(repo);
     let mut cursor = Cursor::new(&reader, *root, repo.leaf_target());
     cursor.range(path.as_key(), None)?;
     Ok(next(&mut cursor)?.filter(|(found, _)| found == path).map(|(_, node)| node))
 }
 
-/// Writes the bytes of a file, holes as zeros; every chunk is verified before it is written.
-pub fn read_content(repo: &Repository, node: &Node, out: &mut dyn Write) -> Result<(), BrowseError> {
-    let Body::File { size, holes, content } = &node.body else { return Ok(()) };
-    let listing = reader(repo);
-    let data = ChunkReader::new(repo, ChunkKind::Data, CACHE);
-    let mut parts = ContentReader::new(&listing, content);
-    let (mut at, mut holes) = (0u64, holes.iter().peekable());
-    let mut fill = |at: &mut u64, out: &mut dyn Write| -> io::Result<Option<u64>> {
-        while let Some(hole) = holes.next_if(|hole| hole.start == *at) {
-            write_zeros(out, hole.end - hole.start)?;
-            *at = hole.end;
-        }
-        Ok(holes.peek().map(|hole| hole.start))
-    };
-    while let Some((_, part)) = parts.next()? {
-        let chunk = data.read(&part.id, MAX_CHUNK)?;
-        let mut rest = &chunk[..];
-        while !rest.is_empty() {
-            let until_hole = fill(&mut at, out)?.map_or(u64::MAX, |hole| hole - at);
-            let len = rest.len().min(usize::try_from(until_hole).unwrap_or(usize::MAX));
-            out.write_all(&rest[..len])?;
-            rest = &rest[len..];
-            at += len as u64;
-        }
+/// Reads contents and attributes of entries. One for many entries: files that are stored together are read
+/// together.
+pub struct Contents<'r> {
+    listing: ChunkReader<'r>,
+    data: ChunkReader<'r>,
+}
+
+impl<'r> Contents<'r> {
+    /// Makes a reader.
+    pub fn new(repo: &'r Repository) -> Self {
+        let data = ChunkReader::new(repo, ChunkKind::Data, repo.budget.listing_bytes());
+        Self { listing: ChunkReader::of_listings(repo), data }
     }
-    fill(&mut at, out)?;
-    if at != *size {
-        return Err(Corrupt::new("file", format!("{at} bytes came out instead of {size}")).into());
+
+    /// Returns the extended attributes of an entry.
+    pub fn xattrs(&self, node: &Node) -> Result<XattrSet, BrowseError> {
+        Ok(load_xattrs(&self.listing, &node.xattrs)?)
     }
-    Ok(())
+
+    /// Writes the bytes of a file, holes as zeros; every chunk is verified before it is written.
+    pub fn write(&self, node: &Node, out: &mut dyn Write) -> Result<(), BrowseError> {
+        let Body::File { size, holes, content } = &node.body else { return Ok(()) };
+        let mut parts = ContentReader::new(&self.listing, content);
+        let (mut at, mut holes) = (0u64, holes.iter().peekable());
+        let mut fill = |at: &mut u64, out: &mut dyn Write| -> io::Result<Option<u64>> {
+            while let Some(hole) = holes.next_if(|hole| hole.start == *at) {
+                write_zeros(out, hole.end - hole.start)?;
+                *at = hole.end;
+            }
+            Ok(holes.peek().map(|hole| hole.start))
+        };
+        while let Some((_, part)) = parts.next()? {
+            let chunk = self.data.read(&part.id, MAX_CHUNK)?;
+            let mut rest = &chunk[..];
+            while !rest.is_empty() {
+                let until_hole = fill(&mut at, out)?.map_or(u64::MAX, |hole| hole - at);
+                let len = rest.len().min(usize::try_from(until_hole).unwrap_or(usize::MAX));
+                out.write_all(&rest[..len])?;
+                rest = &rest[len..];
+                at += len as u64;
+            }
+        }
+        fill(&mut at, out)?;
+        if at != *size {
+            return Err(Corrupt::new("file", format!("{at} bytes came out instead of {size}")).into());
+        }
+        Ok(())
+    }
 }
 
 fn write_zeros(out: &mut dyn Write, mut len: u64) -> io::Result<()> {
@@ -179,11 +190,6 @@ fn write_zeros(out: &mut dyn Write, mut len: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the extended attributes of an entry.
-pub fn xattrs(repo: &Repository, node: &Node) -> Result<XattrSet, BrowseError> {
-    Ok(load_xattrs(&reader(repo), &node.xattrs)?)
-}
-
 /// Hands out the differences of two listings, in order; equal subtrees are not read.
 pub fn diff(
     repo: &Repository,
@@ -191,7 +197,7 @@ pub fn diff(
     new: &Root,
     each: &mut dyn FnMut(StoredPath, Change) -> ControlFlow<()>,
 ) -> Result<(), BrowseError> {
-    let reader = reader(repo);
+    let reader = ChunkReader::of_listings(repo);
     let mut diff = Diff::new((&reader, *old), (&reader, *new), repo.leaf_target());
     while let Some(change) = diff.next()? {
         let (key, change) = match change {
@@ -218,7 +224,7 @@ pub fn problems(
     account: &Account,
     each: &mut dyn FnMut(&[u8], Outcome, String),
 ) -> Result<(), BrowseError> {
-    let reader = reader(repo);
+    let reader = ChunkReader::of_listings(repo);
     let mut cursor = Cursor::new(&reader, account.problems, repo.leaf_target());
     while let Some(key) = cursor.next()?.map(|entry| entry.key.to_vec()) {
         let value = cursor.load(MAX_BODY.into())?.unwrap_or_default();

@@ -10,7 +10,7 @@ fn refused_arguments_and_configurations_are_2() {
     let place = Place::with_snapshot();
     let long = "t".repeat(300);
     let text = "x".repeat(5000);
-    let lines: [(&[&str], &str); 18] = [
+    let lines: [(&[&str], &str); 19] = [
         (&[], "Usage"),
         (&["frobnicate"], "frobnicate"),
         (&["backup"], "PATH"),
@@ -26,6 +26,7 @@ fn refused_arguments_and_configurations_are_2() {
         (&["restore", "zzz", "--target", "t"], "zzz"),
         (&["dump", "latest"], "SNAPSHOT:PATH"),
         (&["ls", "latest", "--max-memory", "64"], "unit"),
+        (&["ls", "latest", "--max-memory", "63M"], "--max-memory"),
         (&["-r", "s3://bucket/x", "snapshots"], "directories"),
         (&["--key-file", "src/text", "snapshots"], "key file"),
         (&["init", "repo"], "already"),

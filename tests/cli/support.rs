@@ -215,20 +215,6 @@ pub fn small_tree(dir: &Path) {
     std::os::unix::fs::symlink("../text", dir.join("sub/link")).unwrap();
 }
 
-/// Copies a directory of files and directories.
-pub fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            // Not the modes, which version control does not keep either.
-            fs::write(target, fs::read(entry.path()).unwrap()).unwrap();
-        }
-    }
-}
-
 /// Tells that a test could not be carried out here: in a way that nobody overlooks.
 pub fn skip(why: &str) {
     let _ = std::io::stderr().write_all(format!("SKIPPED: {why}\n").as_bytes());

@@ -4,8 +4,8 @@ use crate::support::world::{NO_KDF, World, open_keys};
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
 use dedup_engine::repo::Repository;
-use dedup_engine::storage::Family;
 use dedup_engine::storage::fault::{Call, Fault, FaultStorage};
+use dedup_engine::storage::{Family, Name};
 use std::sync::Arc;
 
 type Work = fn(&mut Repository, &Unlock) -> bool;
@@ -30,6 +30,15 @@ fn opens(world: &World, unlock: &Unlock) -> bool {
             false
         }
     }
+}
+
+#[test]
+fn opening_reads_the_configuration_once() {
+    let world = World::new();
+    let counting = Arc::new(FaultStorage::new(world.storage.clone()));
+    open_keys(counting.clone(), &world.unlock).unwrap();
+    let reads = counting.calls().into_iter().filter(|call| call.name == Name::config().to_string());
+    assert_eq!(reads.count(), 1);
 }
 
 #[test]

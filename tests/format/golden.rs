@@ -3,7 +3,8 @@
 //! Every one is opened, checked and restored, and what must come of it stands in [`GOLDEN`]. They lie in a
 //! version control system, which keeps no empty folders, so each is copied and its folders are made.
 
-use crate::cli::support::{Place, Run, copy_dir, tree};
+use crate::cli::support::{Place, Run, tree};
+use crate::support::copy_dir;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;

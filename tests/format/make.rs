@@ -8,7 +8,8 @@
 //! final, a golden repository is never written again; new ones come beside it.
 
 use super::golden::{data_dir, place_of};
-use crate::cli::support::{Place, copy_dir, noise, packs, tree};
+use crate::cli::support::{Place, noise, packs, tree};
+use crate::support::copy_dir;
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::repo::Repository;
 use dedup_engine::storage::local::LocalStorage;

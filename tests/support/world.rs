@@ -12,7 +12,7 @@ use dedup_engine::crypto::slot::{KdfParams, Unlock};
 use dedup_engine::id::ObjectId;
 use dedup_engine::listing::{StoredPath, Time};
 use dedup_engine::progress::{Events, Silent};
-use dedup_engine::repo::{RepoError, Repository, Settings};
+use dedup_engine::repo::{Budget, RepoError, Repository, Settings};
 use dedup_engine::restore::{self, RestoreError, RestoreReport, RestoreRequest};
 use dedup_engine::storage::Storage;
 use dedup_engine::storage::memory::MemoryStorage;
@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const INDEX_MEMORY: u64 = 8 << 20;
-const KEY_MEMORY: u64 = 1 << 20;
+/// The least there is.
+const MEMORY: u64 = Budget::LEAST_BYTES;
 /// Key files need no stretching.
 pub const NO_KDF: KdfParams = KdfParams { memory_kib: 8, passes: 1, lanes: 1 };
 
@@ -159,14 +159,14 @@ pub fn open(
     index: &Path,
     events: &dyn Events,
 ) -> Result<Repository, RepoError> {
-    let mut repo = Repository::open(storage, unlock, KEY_MEMORY)?;
-    repo.attach_index(index, INDEX_MEMORY, events)?;
+    let mut repo = Repository::open(storage, unlock, MEMORY)?;
+    repo.attach_index(index, events)?;
     Ok(repo)
 }
 
 /// Opens a repository without an index.
 pub fn open_keys(storage: Arc<dyn Storage>, unlock: &Unlock) -> Result<Repository, RepoError> {
-    Repository::open(storage, unlock, KEY_MEMORY)
+    Repository::open(storage, unlock, MEMORY)
 }
 
 /// Backs up a tree.
@@ -197,6 +197,22 @@ pub fn backup_source<S: Source>(
     parent: Parent,
     events: &dyn Events,
 ) -> Result<BackupReport, BackupError> {
+    run_backup(repo, run, source, parent, false, events)
+}
+
+/// Finds out what a backup would store, without storing it.
+pub fn dry_run(repo: &Repository, run: Run<'_>) -> Result<BackupReport, BackupError> {
+    run_backup(repo, run, &files(run.tree), Parent::Auto, true, &Silent)
+}
+
+fn run_backup<S: Source>(
+    repo: &Repository,
+    run: Run<'_>,
+    source: &S,
+    parent: Parent,
+    dry_run: bool,
+    events: &dyn Events,
+) -> Result<BackupReport, BackupError> {
     let start = Instant::now();
     let elapsed = move || -> Duration { start.elapsed() };
     let request = BackupRequest {
@@ -212,7 +228,7 @@ pub fn backup_source<S: Source>(
         parent,
         level: Level::Zstd(1),
         threads: 2,
-        dry_run: false,
+        dry_run,
         elapsed: &elapsed,
     };
     backup::run(repo, source, &request, events)

@@ -3,7 +3,6 @@
 use super::inodes::Recalled;
 use super::source::{EntryKind, Stat};
 use super::{BackupError, BackupRequest, Parent as Wanted};
-use crate::crypto::keyring::ChunkKind;
 use crate::id::ObjectId;
 use crate::listing::{Body, MAX_NODE_VALUE, Node, Time, decode_node};
 use crate::map::{Cursor, Root};
@@ -44,11 +43,6 @@ impl Parent {
     /// Returns the figures of its account.
     pub fn totals(&self) -> &Totals {
         &self.totals
-    }
-
-    /// Returns a reader of its listing.
-    pub fn reader<'r>(&self, repo: &'r Repository) -> ChunkReader<'r> {
-        ChunkReader::new(repo, ChunkKind::Listing, 8 << 20)
     }
 
     /// Begins the merge.

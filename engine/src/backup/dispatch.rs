@@ -2,6 +2,7 @@
 
 use super::compare::{Known, Merge, Parent};
 use super::fold::{Fold, Folded, Item};
+use super::links::Links;
 use super::read::{Job, Task, read_jobs};
 use super::source::{EntryKind, Found, Source, Stat, Stop};
 use crate::id::{ChunkId, LinkGroup};
@@ -14,12 +15,9 @@ use crate::repo::write::{Failure, Store, lock};
 use crate::repo::{RepoError, Repository};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::{Condvar, Mutex};
 use std::thread;
 
-/// Most entries between dispatch and fold: about 32 MiB of nodes.
-pub(super) const WINDOW: u64 = 32_768;
 /// Entries of the walk that travel together.
 const WALKED: usize = 256;
 /// Entries of one job, unless they are large.
@@ -31,13 +29,18 @@ const JOB_BYTES: u64 = 1 << 20;
 pub(super) type Numbered = (u64, Vec<Item>);
 
 /// How far the fold has come; dispatch waits when it is too far ahead.
-#[derive(Default)]
 pub(super) struct Pace {
+    /// Most entries between dispatch and fold.
+    window: u64,
     folded: Mutex<u64>,
     moved: Condvar,
 }
 
 impl Pace {
+    fn new(window: u64) -> Self {
+        Self { window, folded: Mutex::default(), moved: Condvar::new() }
+    }
+
     /// Tells that all entries below `number` are folded.
     pub fn advance(&self, number: u64) {
         *lock(&self.folded) = number;
@@ -47,7 +50,7 @@ impl Pace {
     /// Waits until entry `number` is within the window.
     fn wait_for(&self, number: u64) {
         let mut folded = lock(&self.folded);
-        while number.saturating_sub(*folded) > WINDOW {
+        while number.saturating_sub(*folded) > self.window {
             folded = self.moved.wait(folded).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
@@ -65,7 +68,7 @@ pub(super) fn run<S: Source>(
     let chunker = &repo.chunker()?;
     let fold = Fold::new(repo, store, events)?;
     let failure = &Failure::default();
-    let pace = &Pace::default();
+    let pace = &Pace::new(repo.budget.entries());
     let (walked, found) = bounded::<Vec<Found<S::Handle>>>(4);
     let (jobs, job_queue) = bounded::<Job<S::Handle>>(2 * readers);
     let (results, to_fold) = bounded::<Numbered>(4 * readers + 4);
@@ -116,12 +119,6 @@ fn walk<S: Source>(source: &S, out: &Sender<Vec<Found<S::Handle>>>) {
     }
 }
 
-/// An inode with several names, met at least once.
-struct Linked {
-    group: LinkGroup,
-    names_left: u64,
-}
-
 /// Loads the lists of a content, and remembers which: the snapshot will depend on their packs as well.
 struct Lists<'a, 'r> {
     reader: &'a ChunkReader<'r>,
@@ -150,7 +147,7 @@ struct Dispatch<'a, 's, H> {
     job: Vec<(StoredPath, Stat, Task<H>)>,
     job_bytes: u64,
     ready: Vec<Item>,
-    links: HashMap<(u64, u64), Linked>,
+    links: Links<'a>,
     last_pack: Option<PackNo>,
 }
 
@@ -171,13 +168,13 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
             pace,
             jobs,
             results,
-            reader: parent.map(|parent| parent.reader(repo)),
+            reader: parent.map(|_| ChunkReader::of_listings(repo)),
             link_key: repo.objects.keyring.further("dedup 2026-11-21 hard link")?,
             next: 0,
             job: Vec::new(),
             job_bytes: 0,
             ready: Vec::new(),
-            links: HashMap::new(),
+            links: Links::new(repo)?,
             last_pack: None,
         })
     }
@@ -226,28 +223,17 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
         };
         let is_new = matches!(known, Known::New);
         if let Known::Same(node, value) = known
-            && self.is_rightly_linked(&path, &stat, &node)
+            && self.is_rightly_linked(&path, &stat, &node)?
             && self.is_stored(&node, reader)?
         {
             if let Some(group) = node.link {
-                self.note_link(&stat, group);
+                self.links.note(&stat, group)?;
             }
             return Ok(self.ready(Item::Kept { path, value, node: *node, inode: stat.ino }));
         }
         let mut group = None;
         if stat.nlink > 1 && stat.kind != EntryKind::Directory {
-            let key = (stat.dev, stat.ino);
-            if let Some(linked) = self.links.get_mut(&key) {
-                group = Some(linked.group);
-                linked.names_left = linked.names_left.saturating_sub(1);
-                if linked.names_left == 0 {
-                    self.links.remove(&key);
-                }
-            } else {
-                let first = self.group_of(&path);
-                self.note_link(&stat, first);
-                group = Some(first);
-            }
+            group = Some(self.links.note(&stat, self.group_of(&path))?);
         }
         Ok(self.task(path, stat, Task { handle, group, is_new }))
     }
@@ -261,21 +247,9 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
 
     /// Returns whether a node has the group that its inode has in this run: that of the first name met. A
     /// group is named for a path, and something else may be at that path by now.
-    fn is_rightly_linked(&self, path: &StoredPath, stat: &Stat, node: &Node) -> bool {
-        let expected = || match self.links.get(&(stat.dev, stat.ino)) {
-            Some(linked) => linked.group,
-            None => self.group_of(path),
-        };
-        node.link.is_none_or(|group| group == expected())
-    }
-
-    fn note_link(&mut self, stat: &Stat, group: LinkGroup) {
-        let linked =
-            self.links.entry((stat.dev, stat.ino)).or_insert(Linked { group, names_left: stat.nlink });
-        linked.names_left = linked.names_left.saturating_sub(1);
-        if linked.names_left == 0 {
-            self.links.remove(&(stat.dev, stat.ino));
-        }
+    fn is_rightly_linked(&self, path: &StoredPath, stat: &Stat, node: &Node) -> Result<bool, RepoError> {
+        let Some(group) = node.link else { return Ok(true) };
+        Ok(group == self.links.group(stat)?.unwrap_or_else(|| self.group_of(path)))
     }
 
     /// Returns whether every chunk of an unchanged entry is known to be stored: the parent alone does not

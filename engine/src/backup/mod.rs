@@ -8,14 +8,15 @@
 //! ```
 //!
 //! Memory beside that of `repo::write`: R·(4 × longest chunk) for reading, and at most
-//! 32,768 entries between dispatch and fold; a slow file holds the others back rather than
-//! letting them pile up.
+//! 16,384 entries between dispatch and fold (with 256 MiB; this and R follow from `repo::Budget`); a slow file
+//! holds the others back rather than letting them pile up.
 
 mod commit;
 mod compare;
 mod dispatch;
 mod fold;
 mod inodes;
+mod links;
 mod read;
 pub mod source;
 
@@ -76,7 +77,7 @@ pub struct BackupRequest<'a> {
     pub parent: Parent,
     /// How hard to compress.
     pub level: Level,
-    /// Threads that read, and threads that compress; at least 1.
+    /// Threads that read, and threads that compress; at least 1, and fewer where memory is short.
     pub threads: usize,
     /// Store nothing, only tell what would be stored.
     pub dry_run: bool,
@@ -261,19 +262,18 @@ fn pass<S: Source>(
     (session, sign_of_life): (SessionId, Alive<'_>),
     avoid: &Endangered,
 ) -> Result<Pass, BackupError> {
+    let threads = repo.budget.threads(request.threads, request.level);
     let options = StoreOptions {
         session,
         level: request.level,
-        coders: request.threads.max(1),
-        storers: 2,
+        coders: threads,
         dry_run: request.dry_run,
         avoid: &avoid.packs,
         sign_of_life,
         elapsed: request.elapsed,
     };
-    let (mut folded, stored) = store_chunks(repo, &options, |store| {
-        dispatch::run(repo, source, store, parent, request.threads.max(1), events)
-    })?;
+    let (mut folded, stored) =
+        store_chunks(repo, &options, |store| dispatch::run(repo, source, store, parent, threads, events))?;
     folded.totals.chunks_new = stored.chunks_new;
     folded.totals.bytes_new = stored.bytes_new;
     folded.totals.bytes_stored = stored.bytes_stored;

@@ -1,5 +1,5 @@
-//! The small objects: configuration, key slots, sessions, and what a prune says. Every one is opened, and
-//! what must be there because another one says so is looked for.
+//! The small objects: configuration, key slots, sessions, and what a prune says. Every one is opened. Snapshots
+//! that are committed and not there are told with the listings, by the catalog.
 
 use super::structure::stop_if_asked;
 use super::{CheckError, CheckReport, Finding, Severity, is_damage};
@@ -31,31 +31,23 @@ pub(super) fn run(
         Config::open(stored, &repo.objects.keyring).map_err(RepoError::of(Name::config()))
     });
     tell(config, &Name::config(), report)?;
-    let stored_snapshots: BTreeSet<ObjectId> =
-        names(repo, Family::Snapshots)?.iter().filter_map(Name::object_id).collect();
-    for name in names(repo, Family::Keys)? {
+    let names = |family| repo.objects.names(family);
+    let stored_snapshots = repo.objects.ids(Family::Snapshots)?;
+    for name in names(Family::Keys)? {
         stop_if_asked(events)?;
         tell(slot(repo, &name), &name, report)?;
     }
     let mut removed = Removed::default();
     generations(repo, &mut removed, report)?;
-    for name in [names(repo, Family::Condemned)?, names(repo, Family::KeyChanges)?].concat() {
+    for name in names(Family::Condemned)?.into_iter().chain(names(Family::KeyChanges)?) {
         stop_if_asked(events)?;
         tell(opened(repo, &name), &name, report)?;
     }
     let mut ends = BTreeMap::new();
-    for name in names(repo, Family::Sessions)? {
+    for name in names(Family::Sessions)? {
         stop_if_asked(events)?;
         if let Some(Some((session, verdict))) = tell(opened(repo, &name), &name, report)? {
             ends.insert(session, verdict);
-        }
-    }
-    for (session, verdict) in &ends {
-        let Verdict::Committed(id) = verdict else { continue };
-        let gone = removed.snapshots.contains(id) || removed.sessions.contains(session);
-        if !gone && !stored_snapshots.contains(id) {
-            let end = Name::end(*session);
-            report.damage(Name::snapshot(*id), format!("missing, but {end} says that it was committed"));
         }
     }
     uncommitted(repo, &stored_snapshots, &ends, &removed, report, events)
@@ -66,17 +58,6 @@ pub(super) fn run(
 struct Removed {
     snapshots: BTreeSet<ObjectId>,
     sessions: BTreeSet<SessionId>,
-}
-
-fn names(repo: &Repository, family: Family) -> Result<Vec<Name>, RepoError> {
-    let mut names = Vec::new();
-    let mut each = |name: Name, _: u64| {
-        names.push(name);
-        Ok(())
-    };
-    repo.storage().list(family, &mut each, &mut |_| {})?;
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// Makes a finding of what is wrong with an object. One that needs keys which this slot lacks is damaged as
@@ -133,7 +114,7 @@ fn opened(repo: &Repository, name: &Name) -> Result<Option<(SessionId, Verdict)>
 /// Opens every generation; none may be missing before the last, or those after it would count for nobody.
 fn generations(repo: &Repository, removed: &mut Removed, report: &mut CheckReport) -> Result<(), CheckError> {
     let (mut expected, mut before) = (1, Some(ObjectId::from_bytes([0; 32])));
-    for name in names(repo, Family::Generations)? {
+    for name in repo.objects.names(Family::Generations)? {
         let Some(number) = name.number() else { continue };
         if number != expected {
             report.damage(Name::generation(expected), format!("missing, though there is {name}"));

@@ -35,7 +35,7 @@ pub(super) fn read(
     let chosen: Vec<_> = packs.iter().filter(|(id, _)| is_chosen(id, options)).copied().collect();
     let bytes = chosen.iter().map(|(_, len)| len).sum();
     events.event(Event::Expect { entries: chosen.len() as u64, bytes, complete: true });
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads.max(1)).build();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(repo.budget.openers(options.threads)).build();
     let pool = pool.map_err(|error| RepoError::Internal(format!("threads: {error}")))?;
     let shared = Mutex::new(report);
     pool.install(|| {

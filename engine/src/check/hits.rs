@@ -3,7 +3,6 @@
 use super::structure::{hit, stop_if_asked};
 use super::{CheckError, CheckReport, Severity};
 use crate::browse;
-use crate::crypto::keyring::ChunkKind;
 use crate::id::ObjectId;
 use crate::index::PackNo;
 use crate::listing::{Body, ContentReader, Node};
@@ -38,7 +37,7 @@ pub(super) fn locate(
     if damaged.is_empty() {
         return Ok(());
     }
-    let reader = ChunkReader::new(repo, ChunkKind::Listing, 16 << 20);
+    let reader = ChunkReader::of_listings(repo);
     let (snapshots, _) = repo.catalog()?;
     for (id, snapshot) in snapshots {
         for (_, root) in snapshot.accounts.iter().flat_map(|account| &account.listings) {

@@ -39,7 +39,7 @@ pub struct CheckOptions {
     pub data: ReadData,
     /// Chooses the packs of a sample.
     pub seed: u64,
-    /// Threads that read packs; at least 1.
+    /// Threads that read packs; at least 1, and fewer where memory is short.
     pub threads: usize,
 }
 

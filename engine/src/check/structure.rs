@@ -2,7 +2,6 @@
 
 use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, is_damage};
 use crate::crypto::header::ObjectKind;
-use crate::crypto::keyring::ChunkKind;
 use crate::id::ObjectId;
 use crate::index::{PackNo, Segment};
 use crate::listing::{Body, ContentReader, MAX_NODE_VALUE, Node, StoredPath, Xattrs, decode_node};
@@ -102,7 +101,7 @@ pub(super) fn snapshots(
     for (id, fault) in faults {
         damage_or(fault, Name::snapshot(id), report)?;
     }
-    let reader = ChunkReader::new(repo, ChunkKind::Listing, 16 << 20);
+    let reader = ChunkReader::of_listings(repo);
     let mut walk = Walk { repo, packs, reader: &reader, present: HashMap::new() };
     let mut before: HashMap<(String, Vec<Vec<u8>>), Root> = HashMap::new();
     for (id, snapshot) in snapshots {

@@ -110,6 +110,14 @@ impl IndexError {
         move |source| Self::Files { doing, place, source }
     }
 
+    /// A scratch database's error: whatever it is, it says nothing about the index.
+    pub(super) fn scratch(place: &Path, error: &rocksdb::Error) -> Self {
+        match Self::database(place, error) {
+            Self::Damaged { place, wrong } => Self::Database { place, wrong },
+            other => other,
+        }
+    }
+
     /// Sorts a database error. RocksDB tells kinds only by the first words of its message, and a full
     /// file system only by the text of `strerror`.
     pub(super) fn database(place: &Path, error: &rocksdb::Error) -> Self {

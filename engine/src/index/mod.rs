@@ -19,6 +19,7 @@
 //! neighbours.rs  chunks of recently hit packs, in memory
 //! wide.rs        the same for packs of very many chunks
 //! cache.rs       the file cache
+//! spill.rs       what a run remembers beyond its memory
 //! store.rs       one database and its counters
 //! options.rs     RocksDB's settings from one number of bytes
 //! numbers.rs     which packs are alive, in memory
@@ -48,6 +49,7 @@ mod rebuild;
 mod scratch;
 mod segment;
 mod segments;
+mod spill;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -60,6 +62,7 @@ pub use freshness::{Generation, GenerationMark, Reconciled};
 pub use numbers::PackNo;
 pub use packs::{BlockInfo, PackInfo};
 pub use segment::{Segment, SegmentPack};
+pub(crate) use spill::{ScratchTable, SpillMap};
 
 use crate::id::{ChunkId, ObjectId, RepoId};
 use aging::Aging;

@@ -46,6 +46,11 @@ impl Home {
         }
     }
 
+    /// Takes a scratch folder beside the database.
+    pub(super) fn take_scratch(&self) -> Result<Scratch, IndexError> {
+        Scratch::take(&self.dir)
+    }
+
     /// Returns where a new database is made, and its first number.
     pub(super) fn make_fresh(&self, settings: &Settings) -> Result<(PathBuf, u32), IndexError> {
         let (place, first) = match &self.hold {

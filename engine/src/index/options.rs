@@ -36,6 +36,8 @@ pub(super) const FAMILIES: [&str; 7] = [META, CHUNKS, TABLES, PACKS, NAMES, APPL
 const MIN_MEMORY_BYTES: usize = 8 << 20;
 /// Bytes that one remembered neighbour takes: id, place, number, and a hash table two thirds full.
 const NEIGHBOUR_BYTES: usize = 96;
+/// Bytes that one claim takes: an id, in a hash table seven eighths full.
+const CLAIM_BYTES: usize = 40;
 /// Bits per key of the filters: one lookup in a hundred of an absent chunk reads a block.
 const FILTER_BITS: f64 = 10.0;
 /// Tables of this size are rewritten at once when chunks are compacted.
@@ -73,6 +75,16 @@ impl Memory {
         self.total_bytes / 32 / 2
     }
 
+    /// Returns how many bytes a run's map keeps in memory before it spills, beside the index.
+    pub(super) fn spill_bytes(&self) -> usize {
+        self.total_bytes / 16
+    }
+
+    /// Returns how many claims a run keeps in memory, beside the index: an eighth of its bytes.
+    pub(super) fn claims(&self) -> usize {
+        self.total_bytes / 8 / CLAIM_BYTES
+    }
+
     pub(super) fn used_bytes(&self) -> u64 {
         (self.cache.get_usage() + self.total_bytes / 16 + self.total_bytes / 32 + self.wide_packs_bytes())
             as u64
@@ -97,6 +109,14 @@ impl Memory {
         options.set_keep_log_file_num(1);
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
+        options
+    }
+
+    /// Settings of a scratch database: nothing in it outlives the process.
+    pub(super) fn scratch(&self) -> Options {
+        let mut options = self.database(64);
+        options.create_if_missing(true);
+        options.set_error_if_exists(true);
         options
     }
 

@@ -1,4 +1,5 @@
-//! Scratch databases: where a process puts what it learns while another one owns the index.
+//! Scratch databases: where a process puts what it learns while another one owns the index, and what a run
+//! remembers beyond its memory (`spill.rs`).
 //!
 //! ```text
 //! <dir>/scratch-<n>.lock    held (flock) by the process whose scratch it is; never removed

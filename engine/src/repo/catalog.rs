@@ -56,7 +56,7 @@ impl Repository {
             if let Ok(Verdict::Committed(id)) = end
                 && !(ids.contains(&id) || removed.contains(&id) || retired.contains(&session))
             {
-                let wrong = "missing, but its session committed it and nothing removed it";
+                let wrong = format!("missing, but {} says that it was committed", Name::end(session));
                 faults.push((id, Corrupt::new(Name::snapshot(id).to_string(), wrong).into()));
             }
         }
@@ -72,16 +72,11 @@ impl Repository {
 
     /// Returns how every session ended that has.
     fn ends(&self) -> Result<BTreeMap<SessionId, Result<Verdict, RepoError>>, RepoError> {
-        let mut sessions = Vec::new();
-        let mut each = |name: Name, _: u64| {
-            if let Name::Session(id, Part::End) = name {
-                sessions.push(id);
-            }
-            Ok(())
+        let end = |name| match name {
+            Name::Session(id, Part::End) => read_end(&self.objects, id).transpose().map(|end| (id, end)),
+            _ => None,
         };
-        self.objects.storage.list(Family::Sessions, &mut each, &mut |_| {})?;
-        let end = |id| read_end(&self.objects, id).transpose().map(|end| (id, end));
-        Ok(sessions.into_iter().filter_map(end).collect())
+        Ok(self.objects.names(Family::Sessions)?.into_iter().filter_map(end).collect())
     }
 
     /// Returns what generations removed: snapshots and sessions.

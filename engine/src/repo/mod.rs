@@ -5,10 +5,12 @@
 //! - `slots`: key slots.
 //! - `sessions`: sessions, intents, ends, and the second look.
 //! - `catalog`: which snapshots there are.
+//! - `budget`: how the most memory of a run is shared out.
 //! - `refresh`: brings the local index up to date with the storage.
 //! - `read`: chunks out of packs, each verified.
 //! - `write`: chunks into packs, packs into segments; `finish` is the barrier.
 
+mod budget;
 pub mod catalog;
 mod claims;
 pub mod config;
@@ -23,6 +25,7 @@ mod slots;
 mod testing;
 pub(crate) mod write;
 
+pub use budget::Budget;
 pub use config::{Config, Settings};
 pub use error::RepoError;
 pub use slots::SlotInfo;
@@ -51,6 +54,7 @@ pub struct Repository {
     config: Config,
     slot: ObjectId,
     leaf_target: LeafTarget,
+    pub(crate) budget: Budget,
     index: Option<Index>,
     /// Packs in no segment that the index knows from their own directories.
     unlisted: Mutex<Vec<ObjectId>>,
@@ -80,10 +84,13 @@ impl Repository {
             storage.delete(&Name::slot(slot))?;
             return Err(exists());
         }
-        Self::assemble(storage, keyring, slot)
+        Self::assemble(storage, keyring, slot, sealed, Budget::new(0))
     }
 
-    /// Opens a repository.
+    /// Opens a repository, for runs that use at most about `max_memory_bytes`.
+    ///
+    /// A slot whose passphrase takes more to stretch is not opened; everything else needs
+    /// [`Budget::LEAST_BYTES`].
     ///
     /// # Errors
     /// [`RepoError::Absent`] without a configuration, [`RepoError::WrongKey`] if no slot opens.
@@ -95,16 +102,24 @@ impl Repository {
         let stored = read_config(&*storage)?;
         let id = Config::repo_id(&stored).map_err(RepoError::of("config"))?;
         let (slot, bundle) = slots::open_any(&*storage, id, unlock, None, max_memory_bytes)?;
-        Self::assemble(storage, Arc::new(Keyring::new(id, bundle)?), slot)
+        let keyring = Arc::new(Keyring::new(id, bundle)?);
+        Self::assemble(storage, keyring, slot, stored, Budget::new(max_memory_bytes))
     }
 
-    fn assemble(storage: Arc<dyn Storage>, keyring: Arc<Keyring>, slot: ObjectId) -> Result<Self, RepoError> {
-        let config = Config::open(read_config(&*storage)?, &keyring).map_err(RepoError::of("config"))?;
+    fn assemble(
+        storage: Arc<dyn Storage>,
+        keyring: Arc<Keyring>,
+        slot: ObjectId,
+        sealed_config: Vec<u8>,
+        budget: Budget,
+    ) -> Result<Self, RepoError> {
+        let config = Config::open(sealed_config, &keyring).map_err(RepoError::of("config"))?;
         let namer = keyring.namer()?;
         let leaf_target =
             LeafTarget::new(config.settings.leaf_target).map_err(|corrupt| corrupt.within("config"))?;
         let objects = Objects { storage, keyring };
-        Ok(Self { objects, namer, config, slot, leaf_target, index: None, unlisted: Mutex::default() })
+        let unlisted = Mutex::default();
+        Ok(Self { objects, namer, config, slot, leaf_target, budget, index: None, unlisted })
     }
 
     /// Returns the repository's identity.
@@ -122,17 +137,12 @@ impl Repository {
         &self.objects.storage
     }
 
-    /// Opens the local index in `dir` with so much memory, and brings it up to date with the storage.
+    /// Opens the local index in `dir`, and brings it up to date with the storage.
     ///
     /// Needed by everything that reads or writes chunks. The index can be lost or wrong at any time: it is
     /// rebuilt from segments, or from the packs themselves.
-    pub fn attach_index(
-        &mut self,
-        dir: &Path,
-        memory_bytes: u64,
-        events: &dyn Events,
-    ) -> Result<(), RepoError> {
-        let (index, unlisted) = refresh::open(&self.objects, dir, memory_bytes, events)?;
+    pub fn attach_index(&mut self, dir: &Path, events: &dyn Events) -> Result<(), RepoError> {
+        let (index, unlisted) = refresh::open(&self.objects, dir, self.budget.index_bytes(), events)?;
         (self.index, self.unlisted) = (Some(index), Mutex::new(unlisted));
         Ok(())
     }

@@ -30,15 +30,20 @@ impl ObjectKind {
 }
 
 impl Objects {
-    /// Lists the ids of a family whose objects are named by their content, rising, each once.
-    pub fn ids(&self, family: Family) -> Result<BTreeSet<ObjectId>, RepoError> {
-        let mut ids = BTreeSet::new();
+    /// Lists the names of a family, rising, each once. Not for packs, of which there are too many.
+    pub fn names(&self, family: Family) -> Result<BTreeSet<Name>, RepoError> {
+        let mut names = BTreeSet::new();
         let mut each = |name: Name, _: u64| {
-            ids.extend(name.object_id());
+            names.insert(name);
             Ok(())
         };
         self.storage.list(family, &mut each, &mut |_| {})?;
-        Ok(ids)
+        Ok(names)
+    }
+
+    /// Lists the ids of a family whose objects are named by their content, rising, each once.
+    pub fn ids(&self, family: Family) -> Result<BTreeSet<ObjectId>, RepoError> {
+        Ok(self.names(family)?.iter().filter_map(Name::object_id).collect())
     }
 
     /// Seals `plain` and stores it under a fixed name, to which the seal is bound.

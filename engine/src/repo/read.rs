@@ -54,6 +54,11 @@ impl<'r> ChunkReader<'r> {
         Self { repo, kind, cache: Mutex::new(cache) }
     }
 
+    /// Makes a reader of listings with the share of the memory that is theirs.
+    pub fn of_listings(repo: &'r Repository) -> Self {
+        Self::new(repo, ChunkKind::Listing, repo.budget.listing_bytes())
+    }
+
     /// Returns the plaintext of a chunk; its name was compared.
     ///
     /// Where several packs hold it, a damaged copy does not hide a good one.

@@ -22,8 +22,10 @@ use std::path::Path;
 const FILE_CACHE_BYTES: u64 = 1 << 30;
 /// Packs that are taken up together.
 const PACKS_AT_ONCE: usize = 64;
-/// Segments that are applied together.
+/// Segments that are applied together, unless they have many chunks: a segment's directories are in memory.
 const SEGMENTS_AT_ONCE: usize = 16;
+/// Chunks of segments that are applied together, those of the last one aside.
+const CHUNKS_AT_ONCE: usize = MAX_CHUNKS_PER_SEGMENT / 4;
 
 /// Opens the index in `dir` and fills it. Returns as well the packs that no segment names and that it knows
 /// from their own directories.
@@ -72,28 +74,32 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<Obj
             reconciled.dropped.len()
         )));
     }
-    for group in reconciled.to_apply.chunks(SEGMENTS_AT_ONCE) {
+    let (mut segments, mut chunks) = (Vec::new(), 0);
+    let mut to_apply = reconciled.to_apply.iter().peekable();
+    while let Some(id) = to_apply.next() {
         if events.cancelled() {
             return Err(RepoError::Cancelled);
         }
-        let mut segments = Vec::with_capacity(group.len());
-        for id in group {
-            match read_segment(objects, *id) {
-                Ok(segment) => segments.push((*id, segment)),
-                // Removed since the listing; its generation is applied at the next open.
-                Err(RepoError::Storage(error)) if error.is_missing() => {}
-                Err(error) if error.kind() == Kind::Integrity => {
-                    incomplete = true;
-                    events.event(Event::Notice(format!(
-                        "{error}; the packs' own directories are read instead"
-                    )));
-                }
-                Err(error) => return Err(error),
+        match read_segment(objects, *id) {
+            Ok(segment) => {
+                chunks += segment.packs.iter().map(|pack| pack.directory.chunks().len()).sum::<usize>();
+                segments.push((*id, segment));
             }
+            // Removed since the listing; its generation is applied at the next open.
+            Err(RepoError::Storage(error)) if error.is_missing() => {}
+            Err(error) if error.kind() == Kind::Integrity => {
+                incomplete = true;
+                events.event(Event::Notice(format!("{error}; the packs' own directories are read instead")));
+            }
+            Err(error) => return Err(error),
         }
-        let borrowed: Vec<_> = segments.iter().map(|(id, segment)| (*id, &segment.packs[..])).collect();
-        index.apply_segments(&borrowed)?;
-        events.event(Event::Done { entries: group.len() as u64, bytes: 0, path: None });
+        if segments.len() >= SEGMENTS_AT_ONCE || chunks >= CHUNKS_AT_ONCE || to_apply.peek().is_none() {
+            let borrowed: Vec<_> = segments.iter().map(|(id, segment)| (*id, &segment.packs[..])).collect();
+            index.apply_segments(&borrowed)?;
+            segments.clear();
+            chunks = 0;
+        }
+        events.event(Event::Done { entries: 1, bytes: 0, path: None });
     }
     let mut unlisted = Vec::new();
     if incomplete && objects.keyring.can_read() {

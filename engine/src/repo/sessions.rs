@@ -122,17 +122,12 @@ pub(crate) fn read_end(objects: &Objects, session: SessionId) -> Result<Option<V
 
 /// Returns whether any session but `own` has not ended: its packs may be in no segment.
 pub(crate) fn any_unended(objects: &Objects, own: SessionId) -> Result<bool, RepoError> {
-    let (mut begun, mut ended) = (BTreeSet::new(), BTreeSet::new());
-    let mut each = |name: Name, _: u64| {
-        match name {
-            Name::Session(id, Part::Begin) => drop(begun.insert(id)),
-            Name::Session(id, Part::End) => drop(ended.insert(id)),
-            _ => {}
-        }
-        Ok(())
+    let names = objects.names(Family::Sessions)?;
+    let is_unended = |name: &Name| match name {
+        Name::Session(id, Part::Begin) => *id != own && !names.contains(&Name::end(*id)),
+        _ => false,
     };
-    objects.storage.list(Family::Sessions, &mut each, &mut |_| {})?;
-    Ok(begun.difference(&ended).any(|id| *id != own))
+    Ok(names.iter().any(is_unended))
 }
 
 /// Reads generation `number`, if it exists, and the hash of its stored bytes; its signature is checked.
@@ -166,15 +161,8 @@ pub(crate) fn read_generation(
 /// Looks at the live condemned sets, *then* at the generations after `seen`: in this order a set that
 /// ends between the two looks is seen as a generation (`FORMAT.md` 20).
 pub(crate) fn look_again(objects: &Objects, seen: u64) -> Result<Endangered, RepoError> {
-    let mut numbers = Vec::new();
-    let mut each = |name: Name, _: u64| {
-        numbers.extend(name.number());
-        Ok(())
-    };
-    objects.storage.list(Family::Condemned, &mut each, &mut |_| {})?;
     let mut sets = Vec::new();
-    for number in numbers {
-        let name = Name::condemned(number);
+    for name in objects.names(Family::Condemned)? {
         match objects.get(ObjectKind::Condemned, &name) {
             Ok(plain) => sets.push(Condemned::decode(&plain).map_err(|corrupt| corrupt.within(name))?),
             // Its generation exists by now, and is read below.

@@ -25,9 +25,10 @@ pub(super) fn run<K: Sink>(
     tally: &Tally<'_>,
     windows: Receiver<Window<K>>,
 ) -> Result<(), RestoreError> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(request.threads.max(1)).build();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(repo.budget.openers(request.threads)).build();
     let pool = pool.map_err(|error| RepoError::Internal(format!("threads: {error}")))?;
-    let executor = Executor { repo, reader, sink, tally };
+    let data = ChunkReader::new(repo, ChunkKind::Data, 4 << 20);
+    let executor = Executor { repo, reader, data, sink, tally };
     for window in windows {
         pool.install(|| executor.window(window))?;
     }
@@ -37,6 +38,8 @@ pub(super) fn run<K: Sink>(
 struct Executor<'a, K: Sink> {
     repo: &'a Repository,
     reader: &'a ChunkReader<'a>,
+    /// For what does not come in the order of the packs: copies of damaged chunks, links that cannot be made.
+    data: ChunkReader<'a>,
     sink: &'a K,
     tally: &'a Tally<'a>,
 }
@@ -185,7 +188,7 @@ impl<K: Sink> Executor<'_, K> {
             let written = match chunk {
                 Some(chunk) => self.write(task, piece, chunk),
                 // Damaged here: another pack may hold the chunk.
-                None => match self.reader_of_data().read(&piece.id, MAX_CHUNK) {
+                None => match self.data.read(&piece.id, MAX_CHUNK) {
                     Ok(chunk) => self.write(task, piece, &chunk),
                     Err(error) => {
                         if !task.failed.swap(true, AcqRel) {
@@ -198,10 +201,6 @@ impl<K: Sink> Executor<'_, K> {
             written?;
         }
         Ok(())
-    }
-
-    fn reader_of_data(&self) -> ChunkReader<'_> {
-        ChunkReader::new(self.repo, ChunkKind::Data, 0)
     }
 
     fn give_up(&self, task: &FileTask<K>, message: String) {
@@ -277,11 +276,10 @@ impl<K: Sink> Executor<'_, K> {
             Ok(file) => file,
             Err(error) => return self.failed(&planned.path, &error),
         };
-        let data = ChunkReader::new(self.repo, ChunkKind::Data, 4 << 20);
         let mut parts = ContentReader::new(self.reader, content);
         loop {
             let next = parts.next().and_then(|next| {
-                let chunk = |(offset, part): (u64, Part)| Ok((offset, data.read(&part.id, MAX_CHUNK)?));
+                let chunk = |(offset, part): (u64, Part)| Ok((offset, self.data.read(&part.id, MAX_CHUNK)?));
                 next.map(chunk).transpose()
             });
             match next {

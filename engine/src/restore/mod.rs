@@ -16,7 +16,6 @@ mod plan;
 pub mod sink;
 
 use crate::backup::{Problem, REPORTED};
-use crate::crypto::keyring::ChunkKind;
 use crate::error::Kind;
 use crate::listing::{Body, Node, StoredPath};
 use crate::map::Root;
@@ -36,7 +35,7 @@ pub struct RestoreRequest<'a> {
     /// Whether an entry is wanted; directories that are not wanted but hold wanted entries are made all the same
     /// if the sink is given them, so answer for each entry on its own.
     pub select: &'a (dyn Fn(&StoredPath, &Node) -> bool + Sync),
-    /// Threads that fetch and write; at least 1.
+    /// Threads that fetch and write; at least 1, and fewer where memory is short.
     pub threads: usize,
 }
 
@@ -160,7 +159,7 @@ pub fn run<K: Sink>(
 ) -> Result<RestoreReport, RestoreError> {
     events.event(Event::Phase(Phase::Restore));
     let tally = Tally::new(events);
-    let reader = ChunkReader::new(repo, ChunkKind::Listing, 16 << 20);
+    let reader = ChunkReader::of_listings(repo);
     let (windows, queue) = bounded(1);
     let (planned, executed) = thread::scope(|scope| {
         let planner = scope.spawn(|| plan::run(repo, &reader, root, sink, request, &tally, windows));
@@ -186,7 +185,7 @@ pub fn plan(
     events: &dyn Events,
 ) -> Result<RestorePlan, RestoreError> {
     events.event(Event::Phase(Phase::Plan));
-    let reader = ChunkReader::new(repo, ChunkKind::Listing, 16 << 20);
+    let reader = ChunkReader::of_listings(repo);
     let mut counts = RestorePlan::default();
     plan::each_selected(repo, &reader, root, request, &mut |_, node| {
         counts.entries += 1;

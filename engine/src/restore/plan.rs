@@ -2,15 +2,13 @@
 
 use super::sink::{Item, Prepared, Sink, SinkError};
 use super::{RestoreError, RestoreRequest, Tally};
-use crate::id::{ChunkId, LinkGroup};
-use crate::index::Location;
+use crate::id::ChunkId;
+use crate::index::{Location, SpillMap};
 use crate::listing::{Body, ContentReader, Node, StoredPath, Walk, load_xattrs};
 use crate::map::Root;
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
 use crossbeam::channel::Sender;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -118,7 +116,7 @@ pub(super) fn run<K: Sink>(
         window: Window::new(),
         open: 0,
         directories: Vec::new(),
-        links: HashMap::new(),
+        links: repo.index()?.spill_map(),
         gone: false,
     };
     let planned = each_selected(repo, reader, root, request, &mut |path, node| planner.entry(path, node));
@@ -139,8 +137,8 @@ struct Planner<'a, K: Sink> {
     open: usize,
     /// Directories that are being filled, from the root down.
     directories: Vec<Planned>,
-    /// First path of each hard-link group.
-    links: HashMap<LinkGroup, StoredPath>,
+    /// First path of each hard-link group; those that do not fit in memory are on disk.
+    links: SpillMap<'a>,
     /// The executor is gone; it knows why.
     gone: bool,
 }
@@ -167,14 +165,13 @@ impl<K: Sink> Planner<'_, K> {
         };
         let planned = Planned { path, node, xattrs };
         if let (Some(group), Body::File { .. }) = (planned.node.link, &planned.node.body) {
-            match self.links.entry(group) {
-                Slot::Occupied(first) => {
-                    let first = first.get().clone();
-                    self.window.links.push((first, planned));
-                    return self.send_if_full();
-                }
-                Slot::Vacant(slot) => drop(slot.insert(planned.path.clone())),
+            let first = self.links.get(group.as_bytes()).map_err(RepoError::from)?;
+            if let Some(first) = first {
+                self.window.links.push((StoredPath::from_key(&first).map_err(RepoError::from)?, planned));
+                return self.send_if_full();
             }
+            let kept = self.links.insert(group.as_bytes(), planned.path.as_key());
+            kept.map_err(RepoError::from)?;
         }
         match self.sink.prepare(&planned.item()) {
             Ok(Prepared::Done { changed }) => {

@@ -305,6 +305,21 @@ fn bits_can_flip_before_the_index_is_made() {
     }
 }
 
+/// Two parts of the check found it, and both told.
+#[test]
+fn a_committed_snapshot_that_is_missing_is_told_once() {
+    let subject = Subject::new();
+    let name = Name::snapshot(subject.expected[0].0);
+    let storage = subject.world.storage.fork();
+    storage.delete(&name).unwrap();
+    let index = subject.world.other_index("without a snapshot");
+    let repo = open(Arc::new(storage), &subject.world.unlock, &index, &Silent).unwrap();
+    let report = check(&repo).unwrap();
+    let told: Vec<_> = report.findings.iter().filter(|found| found.object == name.to_string()).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].message.contains("missing, but sessions/"), "{}", told[0].message);
+}
+
 /// After a damage, a new backup fails, or restores, or is at least known to be damaged.
 #[test]
 fn a_backup_over_damage_is_never_silently_wrong() {

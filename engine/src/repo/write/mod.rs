@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Every arrow is a bounded channel. Memory, with block B ≤ target + longest chunk and pack P:
-//! one open block per sink, (2 + 2·C)·B between sink and pack, and (1 + 2·U + 1)·P behind it.
+//! one open block per sink, (2 + 2·C)·B between sink and pack, and at most (4 + U)·P behind it: one of each kind
+//! that is filled, one that waits, and one for each storer. C, U and P follow from the
+//! [`Budget`](super::Budget).
 //!
 //! [`store_chunks`] is the barrier: when it returns `Ok`, every chunk that a sink took is in a durable pack
 //! that a durable segment names; the counts are compared, so no chunk can be forgotten on the way.
@@ -37,7 +39,6 @@ pub(crate) struct StoreOptions<'a> {
     pub session: SessionId,
     pub level: Level,
     pub coders: usize,
-    pub storers: usize,
     /// Store nothing; only count.
     pub dry_run: bool,
     /// Packs that are about to be removed: nothing is deduplicated against them.
@@ -99,7 +100,7 @@ struct RawBlock {
 pub(crate) struct Store<'s> {
     repo: &'s Repository,
     options: &'s StoreOptions<'s>,
-    claims: Claims,
+    claims: Claims<'s>,
     failure: Failure,
     raw: Sender<RawBlock>,
     relied_on: Mutex<HashSet<PackNo>>,
@@ -138,6 +139,7 @@ pub(crate) fn store_chunks<T>(
     options: &StoreOptions<'_>,
     body: impl FnOnce(&Store<'_>) -> Result<T, RepoError>,
 ) -> Result<(T, Stored), RepoError> {
+    let storers = repo.budget.storers();
     let (raw, raw_blocks) = bounded(2);
     let (coded, coded_blocks) = bounded(options.coders);
     let (full, full_packs) = bounded(1);
@@ -149,7 +151,7 @@ pub(crate) fn store_chunks<T>(
     let store = Store {
         repo,
         options,
-        claims: Claims::new(),
+        claims: Claims::new(repo.index()?),
         failure: Failure::default(),
         raw,
         relied_on: Mutex::default(),
@@ -172,7 +174,7 @@ pub(crate) fn store_chunks<T>(
             scope.spawn(move || run(stages::code(store, &blocks, &coded)));
         }
         scope.spawn(move || run(stages::pack(store, &coded_blocks, &full)));
-        for _ in 0..options.storers {
+        for _ in 0..storers {
             let (packs, durable) = (full_packs.clone(), durable.clone());
             scope.spawn(move || run(stages::seal_and_store(store, &packs, &durable)));
         }
@@ -240,7 +242,7 @@ impl<'s> Store<'s> {
     /// Claims are asked first: a claim ends only after the index knows the chunk, so between the two
     /// questions nothing is missed.
     pub fn knows(&self, id: &ChunkId, last_pack: &mut Option<PackNo>) -> Result<bool, RepoError> {
-        if self.claims.holds(id) {
+        if self.claims.holds(id)? {
             return Ok(true);
         }
         let Some(location) = self.repo.index()?.lookup(id)? else { return Ok(false) };
@@ -262,7 +264,7 @@ impl ChunkSink<'_> {
             return Err(RepoError::Internal(format!("a chunk of {} bytes", plain.len())));
         }
         let id = self.store.repo.namer.name(self.kind, plain);
-        if self.store.knows(&id, &mut self.last_pack)? || !self.store.claims.claim(id) {
+        if self.store.knows(&id, &mut self.last_pack)? || !self.store.claims.claim(id)? {
             return Ok((id, false));
         }
         self.store.claimed.fetch_add(1, Relaxed);

@@ -5,7 +5,6 @@ use crate::compress::Compressor;
 use crate::crypto::header::ObjectKind;
 use crate::crypto::keyring::ChunkKind;
 use crate::error::Corrupt;
-use crate::format::{MAX_CHUNKS_PER_PACK, MAX_CHUNKS_PER_SEGMENT};
 use crate::id::ObjectId;
 use crate::index::{Segment, SegmentPack};
 use crate::pack::PackKind;
@@ -18,14 +17,10 @@ use std::time::Duration;
 
 /// A segment is written at least every so many packs, so that a killed run resumes from there.
 const PACKS_PER_SEGMENT: usize = 64;
-/// … or chunks, so that claims stay small …
-const CHUNKS_PER_SEGMENT: usize = MAX_CHUNKS_PER_SEGMENT - MAX_CHUNKS_PER_PACK;
-/// … or so often.
+/// … or so often; or when it has many chunks, so that claims stay small ([`Budget`](crate::repo::Budget)).
 const SEGMENT_EVERY: Duration = Duration::from_secs(60);
 /// How often a run shows that it goes on; the format asks for ten minutes at most.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(5 * 60);
-/// Claims that a dry run remembers before it forgets (and may count a chunk twice).
-const DRY_CLAIMS: usize = 1 << 20;
 pub(super) fn code(
     store: &Store<'_>,
     blocks: &Receiver<RawBlock>,
@@ -51,14 +46,11 @@ pub(super) fn pack(
     blocks: &Receiver<(ChunkKind, CodedBlock)>,
     out: &Sender<PackBuilder>,
 ) -> Result<(), RepoError> {
-    let target = u64::from(store.repo.config().settings.pack_target);
+    let target = store.repo.budget.pack_target(store.repo.config().settings.pack_target);
     let mut open = PackKind::ALL.map(|kind| PackBuilder::new(kind, target));
     for (kind, block) in blocks {
         if store.options.dry_run {
             store.bytes_stored.fetch_add(block.sealed_len(), Relaxed);
-            if store.claims.len() > DRY_CLAIMS {
-                store.claims.clear();
-            }
             continue;
         }
         let kind = PackKind::from(kind);
@@ -108,6 +100,7 @@ pub(super) fn register(store: &Store<'_>, packs: &Receiver<SegmentPack>) -> Resu
     let mut stored = Stored::default();
     let mut pending: Vec<SegmentPack> = Vec::new();
     let mut chunks = 0;
+    let most_chunks = store.repo.budget.chunks_per_segment();
     let mut written_at = (store.options.elapsed)();
     let mut told_at = written_at;
     loop {
@@ -123,7 +116,7 @@ pub(super) fn register(store: &Store<'_>, packs: &Receiver<SegmentPack>) -> Resu
             Err(RecvTimeoutError::Disconnected) => true,
         };
         let late = (store.options.elapsed)().saturating_sub(written_at) >= SEGMENT_EVERY;
-        if ended || late || pending.len() >= PACKS_PER_SEGMENT || chunks >= CHUNKS_PER_SEGMENT {
+        if ended || late || pending.len() >= PACKS_PER_SEGMENT || chunks >= most_chunks {
             written_at = (store.options.elapsed)();
             chunks = 0;
             if !pending.is_empty() {
@@ -154,7 +147,7 @@ fn write_segment(store: &Store<'_>, packs: Vec<SegmentPack>) -> Result<ObjectId,
     let id = repo.objects.put_hashed(ObjectKind::Segment, Name::segment, &plain, session)?;
     repo.index()?.apply_segment(id, &segment.packs)?;
     for chunk in segment.packs.iter().flat_map(|pack| pack.directory.chunks()) {
-        store.claims.release(&chunk.id);
+        store.claims.release(&chunk.id)?;
         store.registered.fetch_add(1, Relaxed);
     }
     Ok(id)
