@@ -92,6 +92,7 @@ impl<'a> Fold<'a> {
             problems: Vec::new(),
             notices: Vec::new(),
             failed: BTreeMap::new(),
+            last: None,
             events: self.events,
             done: (0, 0),
             directory: StoredPath::root(),
@@ -109,6 +110,7 @@ impl<'a> Fold<'a> {
         if !waiting.is_empty() {
             return Err(RepoError::Internal("some entries never came".into()));
         }
+        tree.tell_last()?;
         let Tree { listing, problem_map, totals, problems, notices, failed, .. } = tree;
         let root = built(listing.finish())?;
         let problem_root = built(problem_map.finish())?;
@@ -126,6 +128,8 @@ struct Tree<'a, 'b> {
     problems: Vec<Problem>,
     notices: Vec<Problem>,
     failed: BTreeMap<StoredPath, (Outcome, String)>,
+    /// The last problem, which may be one of several of its entry.
+    last: Option<Problem>,
     events: &'b dyn Events,
     done: (u64, u64),
     /// The innermost directory that entries may still come for.
@@ -203,8 +207,25 @@ impl Tree<'_, '_> {
         }
     }
 
-    fn problem(&mut self, path: &StoredPath, outcome: Outcome, mut message: String) -> Result<(), RepoError> {
-        truncate(&mut message, MAX_MESSAGE);
+    /// Notes a problem. Several of one entry, such as attributes and names of one directory, are told as one:
+    /// the map of problems has one place for each entry.
+    fn problem(&mut self, path: &StoredPath, outcome: Outcome, message: String) -> Result<(), RepoError> {
+        if let Some(last) = self.last.as_mut().filter(|last| last.path == *path) {
+            last.message = format!("{}; {message}", last.message);
+            if outcome.is_gap() && !last.outcome.is_gap() {
+                last.outcome = outcome;
+            }
+            return Ok(());
+        }
+        self.tell_last()?;
+        self.last = Some(Problem { path: path.clone(), outcome, message });
+        Ok(())
+    }
+
+    fn tell_last(&mut self) -> Result<(), RepoError> {
+        let Some(mut problem) = self.last.take() else { return Ok(()) };
+        let Problem { path, outcome, message } = &mut problem;
+        truncate(message, MAX_MESSAGE);
         let mut value = Vec::new();
         value.put_u8(outcome.code());
         value.put_bytes(message.as_bytes());
@@ -216,11 +237,11 @@ impl Tree<'_, '_> {
         let event_path = path.to_slashes();
         self.events.event(Event::Problem { path: event_path, message: message.clone(), notice: !gap });
         if self.failed.len() < REPORTED {
-            self.failed.insert(path.clone(), (outcome, message.clone()));
+            self.failed.insert(path.clone(), (*outcome, message.clone()));
         }
         let list = if gap { &mut self.problems } else { &mut self.notices };
         if list.len() < REPORTED {
-            list.push(Problem { path: path.clone(), outcome, message });
+            list.push(problem);
         }
         Ok(())
     }

@@ -134,6 +134,8 @@ struct ReadOnce {
     holes: Vec<Range<u64>>,
     content: Content,
     bytes_read: u64,
+    /// What the open file itself says; `None` if the source has to be asked.
+    details: io::Result<Option<Details>>,
     /// Why the content may be of several moments.
     changed: Option<&'static str>,
 }
@@ -163,31 +165,35 @@ impl<S: Source> EntryReader<'_, '_, S> {
         stat: &Stat,
         task: &Task<S::Handle>,
     ) -> Result<(Node, u64, Option<(Outcome, String)>), ReadError> {
-        let mut problem = None;
-        let details = match self.source.details(&task.handle, stat) {
+        let (mut stat, mut bytes_read, mut suspect, mut problem) = (stat.clone(), 0, false, None);
+        let (mut file, mut details) = (None, None);
+        if stat.kind == EntryKind::File {
+            let read = self.file(&task.handle)?;
+            bytes_read = read.bytes_read;
+            if let Some(why) = read.changed {
+                suspect = true;
+                problem = Some((Outcome::ChangedWhileRead, why.to_owned()));
+            }
+            let atime = stat.atime;
+            stat = read.stat;
+            // Reading may have moved the access time; the one before is the one to keep.
+            stat.atime = atime;
+            file = Some(Body::File { size: read.size, holes: read.holes, content: read.content });
+            details = read.details.transpose();
+        }
+        let details = details.unwrap_or_else(|| self.source.details(&task.handle, &stat));
+        let details = match details {
             Ok(details) => details,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error.into()),
             Err(error) if stat.kind == EntryKind::Symlink => return Err(error.into()),
             Err(error) => {
-                problem = Some((Outcome::Unreadable, format!("its attributes cannot be read: {error}")));
+                let why = format!("its attributes cannot be read: {error}");
+                problem = problem.or(Some((Outcome::Unreadable, why)));
                 Details::default()
             }
         };
-        let (mut stat, mut bytes_read, mut suspect) = (stat.clone(), 0, false);
         let body = match stat.kind {
-            EntryKind::File => {
-                let read = self.file(&task.handle)?;
-                bytes_read = read.bytes_read;
-                if let Some(why) = read.changed {
-                    suspect = true;
-                    problem = Some((Outcome::ChangedWhileRead, why.to_owned()));
-                }
-                let atime = stat.atime;
-                stat = read.stat;
-                // Reading may have moved the access time; the one before is the one to keep.
-                stat.atime = atime;
-                Body::File { size: read.size, holes: read.holes, content: read.content }
-            }
+            EntryKind::File => file.ok_or_else(|| io::Error::other("it is no regular file any more"))?,
             EntryKind::Directory => Body::Directory,
             EntryKind::Symlink if (1..=MAX_SYMLINK).contains(&details.target.len()) => {
                 Body::Symlink(details.target)
@@ -270,6 +276,8 @@ impl<S: Source> EntryReader<'_, '_, S> {
         let bytes_read = self.chunker.chunks(&mut stream, &mut self.buffer, &mut each)?;
         let (size, holes) = stream.shape(size);
         let content = built(content.finish())?;
+        // Between the two looks at the times: what changes them changes with them.
+        let details = file.details(&stat);
         let after = file.stat()?;
         let changed = if stream.ended_early.is_some() {
             Some("it became shorter while it was read")
@@ -280,7 +288,7 @@ impl<S: Source> EntryReader<'_, '_, S> {
         } else {
             None
         };
-        Ok(ReadOnce { stat, size, holes, content, bytes_read, changed })
+        Ok(ReadOnce { stat, size, holes, content, bytes_read, details, changed })
     }
 }
 

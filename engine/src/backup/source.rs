@@ -128,6 +128,12 @@ pub trait OpenFile: Send {
     /// Asks the system again, of the open file itself.
     fn stat(&self) -> io::Result<Stat>;
 
+    /// Looks up what `stat` does not say, of the open file itself: its name may be another file's by now.
+    /// `None` if only [`Source::details`] can tell.
+    fn details(&self, _stat: &Stat) -> io::Result<Option<Details>> {
+        Ok(None)
+    }
+
     /// Returns the ranges that hold data below `size`, in order, with at most 4,096 holes before, between
     /// and after them, so that small holes of a much fragmented file count as data. A source that knows
     /// no holes returns one range; there is none if the size is 0.

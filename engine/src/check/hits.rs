@@ -10,7 +10,7 @@ use crate::progress::Events;
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
 use crate::storage::Name;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 /// Hits named per finding.
@@ -67,7 +67,10 @@ fn touched(
     let Body::File { content, .. } = &node.body else { return Vec::new() };
     let mut found = Vec::new();
     let mut parts = ContentReader::new(reader, content);
-    while let Ok(Some((_, part))) = parts.next() {
+    let mut seen = HashSet::new();
+    while let Ok(Some((_, part))) =
+        parts.next_unless(|list| seen.len() < super::structure::MOST_LISTS && !seen.insert(*list))
+    {
         let location = repo.index().ok().and_then(|index| index.lookup(&part.id).ok().flatten());
         let places = location.and_then(|location| damaged.get(&location.pack));
         for place in places.into_iter().flatten() {

@@ -4,13 +4,13 @@ use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, 
 use crate::crypto::header::ObjectKind;
 use crate::id::ObjectId;
 use crate::index::{PackNo, Segment};
-use crate::listing::{Body, ContentReader, MAX_NODE_VALUE, Node, StoredPath, Xattrs, decode_node};
+use crate::listing::{Body, ContentReader, MAX_NODE_VALUE, Node, Part, StoredPath, Xattrs, decode_node};
 use crate::map::{Change, Diff, Root, load_value};
 use crate::progress::{Event, Events};
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
 use crate::storage::{Family, Name};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Lists every object: foreign names are findings; returns the packs.
 pub(super) fn packs(repo: &Repository, report: &mut CheckReport) -> Result<StoredPacks, CheckError> {
@@ -102,7 +102,7 @@ pub(super) fn snapshots(
         damage_or(fault, Name::snapshot(id), report)?;
     }
     let reader = ChunkReader::of_listings(repo);
-    let mut walk = Walk { repo, packs, reader: &reader, present: HashMap::new() };
+    let mut walk = Walk { repo, packs, reader: &reader, present: HashMap::new(), lists: HashSet::new() };
     let mut before: HashMap<(String, Vec<Vec<u8>>), Root> = HashMap::new();
     for (id, snapshot) in snapshots {
         report.snapshots += 1;
@@ -134,7 +134,13 @@ struct Walk<'a> {
     reader: &'a ChunkReader<'a>,
     /// Whether the pack of a number is stored: one entry per pack.
     present: HashMap<PackNo, bool>,
+    /// Content lists whose chunks are all stored, as their parents name them. A hostile one names the same list a
+    /// thousand times on every level.
+    lists: HashSet<Part>,
 }
+
+/// Most lists that are remembered: 48 bytes each.
+pub(super) const MOST_LISTS: usize = 1 << 18;
 
 impl Walk<'_> {
     fn listing(
@@ -187,7 +193,10 @@ impl Walk<'_> {
         }
         let Body::File { content, .. } = &node.body else { return Ok(()) };
         let mut parts = ContentReader::new(self.reader, content);
-        while let Some((_, part)) = parts.next()? {
+        let mut entered = HashSet::new();
+        while let Some((_, part)) = parts.next_unless(|list| {
+            self.lists.contains(list) || entered.len() < MOST_LISTS && !entered.insert(*list)
+        })? {
             let mut locations = self.repo.index()?.copies(&part.id)?.into_iter();
             let mut any = false;
             while let (false, Some(location)) = (any, locations.next()) {
@@ -196,6 +205,10 @@ impl Walk<'_> {
             if !any {
                 return Err(RepoError::MissingChunk { id: part.id });
             }
+        }
+        // Only now: of a file with a gap, every list is looked at again in the next file that has it.
+        if self.lists.len() < MOST_LISTS {
+            self.lists.extend(entered);
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ pub struct Content {
 }
 
 /// One entry of a content list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
     /// Data bytes below it.
     pub len: u64,

@@ -50,6 +50,14 @@ impl<'a, L: LoadChunk> ContentReader<'a, L> {
         reason = "an iterator of results would hide the end after an error"
     )]
     pub fn next(&mut self) -> Result<Option<(u64, Part)>, L::Error> {
+        self.next_unless(|_| false)
+    }
+
+    /// The same, passing over lists that the caller has seen: one may stand in a content a billion times.
+    pub fn next_unless(
+        &mut self,
+        mut seen: impl FnMut(&Part) -> bool,
+    ) -> Result<Option<(u64, Part)>, L::Error> {
         loop {
             match self.step() {
                 Step::Chunk(part) => {
@@ -57,6 +65,7 @@ impl<'a, L: LoadChunk> ContentReader<'a, L> {
                     self.offset = offset.saturating_add(part.len);
                     return Ok(Some((offset, part)));
                 }
+                Step::List(part) if seen(&part) => self.offset = self.offset.saturating_add(part.len),
                 Step::List(part) => self.enter(part)?,
                 Step::End => return Ok(None),
             }

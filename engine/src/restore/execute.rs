@@ -139,6 +139,10 @@ impl<K: Sink> Executor<'_, K> {
         for hole in holes {
             let (mut at, end) = (hole.start, hole.end.min(size));
             while at < end {
+                match self.sink.next_data(existing, at) {
+                    Some(data) if data < end => at = at.max(data),
+                    _ => break,
+                }
                 let len = buffer.len().min((end - at) as usize);
                 if !self.read_exact(existing, &mut buffer[..len], at)
                     || buffer[..len].iter().any(|byte| *byte != 0)

@@ -19,6 +19,9 @@ pub(super) const WINDOW_PIECES: usize = 65_536;
 const WINDOW_ENTRIES: usize = 1024;
 /// Most files of more than one piece in one window: each may be open at once.
 const WINDOW_OPEN: usize = 256;
+/// Most bytes of paths, attributes and lists in one window, but for its last entry: attributes alone may have 8 MiB,
+/// and a hostile listing gives every entry the same ones.
+const WINDOW_BYTES: usize = 4 << 20;
 
 /// An entry on its way.
 pub(super) struct Planned {
@@ -30,6 +33,17 @@ pub(super) struct Planned {
 impl Planned {
     pub fn item(&self) -> Item<'_> {
         Item { path: &self.path, node: &self.node, xattrs: &self.xattrs }
+    }
+
+    /// Returns about how much memory it takes in bytes.
+    fn weight(&self) -> usize {
+        let body = match &self.node.body {
+            Body::File { holes, content, .. } => size_of_val(&holes[..]) + size_of_val(&content.parts[..]),
+            Body::Symlink(target) => target.len(),
+            _ => 0,
+        };
+        let xattrs = self.xattrs.iter().map(|(name, value)| 48 + name.len() + value.len()).sum::<usize>();
+        256 + self.path.as_key().len() + body + xattrs
     }
 }
 
@@ -61,16 +75,20 @@ pub(super) struct Window<K: Sink> {
     pub links: Vec<(StoredPath, Planned)>,
     /// Directories that nothing more comes into, deepest first.
     pub left: Vec<Planned>,
+    bytes: usize,
 }
 
 impl<K: Sink> Window<K> {
     fn new() -> Self {
-        Self { files: Vec::new(), pieces: Vec::new(), links: Vec::new(), left: Vec::new() }
+        Self { files: Vec::new(), pieces: Vec::new(), links: Vec::new(), left: Vec::new(), bytes: 0 }
     }
 
     fn is_full(&self, open: usize) -> bool {
         let entries = self.files.len() + self.links.len() + self.left.len();
-        self.pieces.len() >= WINDOW_PIECES || entries >= WINDOW_ENTRIES || open >= WINDOW_OPEN
+        self.pieces.len() >= WINDOW_PIECES
+            || entries >= WINDOW_ENTRIES
+            || open >= WINDOW_OPEN
+            || self.bytes >= WINDOW_BYTES
     }
 }
 
@@ -116,15 +134,14 @@ pub(super) fn run<K: Sink>(
         window: Window::new(),
         open: 0,
         directories: Vec::new(),
+        here: Vec::new(),
         links: repo.index()?.spill_map(),
         gone: false,
     };
     let planned = each_selected(repo, reader, root, request, &mut |path, node| planner.entry(path, node));
-    while let Some(directory) = planner.directories.pop() {
-        planner.window.left.push(directory);
-    }
+    let left = planner.leave_until(|_| false);
     planner.send();
-    if planner.gone { Ok(()) } else { planned }
+    if planner.gone { Ok(()) } else { planned.and(left) }
 }
 
 struct Planner<'a, K: Sink> {
@@ -135,9 +152,12 @@ struct Planner<'a, K: Sink> {
     windows: Sender<Window<K>>,
     window: Window<K>,
     open: usize,
-    /// Directories that are being filled, from the root down.
-    directories: Vec<Planned>,
-    /// First path of each hard-link group; those that do not fit in memory are on disk.
+    /// Directories that are being filled, from the root down: each by the length of its key in `here`, since a
+    /// path of 32,768 names would take 1 GiB if each kept its own.
+    directories: Vec<(usize, Node)>,
+    /// Key of the last of them.
+    here: Vec<u8>,
+    /// First path of each hard-link group with the same content; what does not fit in memory is on disk.
     links: SpillMap<'a>,
     /// The executor is gone; it knows why.
     gone: bool,
@@ -148,29 +168,32 @@ impl<K: Sink> Planner<'_, K> {
         if self.tally.events.cancelled() {
             return Err(RepoError::Cancelled.into());
         }
-        while self.directories.last().is_some_and(|directory| !path.is_within(&directory.path)) {
-            self.window.left.extend(self.directories.pop());
-        }
+        self.leave_until(|here| {
+            here.is_empty() || {
+                path.as_key()
+                    .strip_prefix(here)
+                    .is_some_and(|rest| rest.first().is_none_or(|byte| *byte == 0))
+            }
+        })?;
         self.tally.with(|report| {
             report.entries += 1;
             report.files += u64::from(matches!(node.body, Body::File { .. }));
             report.bytes = report.bytes.saturating_add(node.size());
         });
-        let xattrs = match load_xattrs(self.reader, &node.xattrs) {
-            Ok(xattrs) => Arc::new(xattrs),
-            Err(error) => {
-                self.tally.problem(&path, format!("its attributes cannot be read: {error}"));
-                Arc::default()
-            }
-        };
+        // Those of a directory are not needed before all below it is done.
+        let xattrs = if node.is_directory() { Arc::default() } else { self.xattrs(&path, &node) };
         let planned = Planned { path, node, xattrs };
-        if let (Some(group), Body::File { .. }) = (planned.node.link, &planned.node.body) {
-            let first = self.links.get(group.as_bytes()).map_err(RepoError::from)?;
+        self.window.bytes += planned.weight();
+        if let Some(group) = planned.node.link {
+            // Names of one inode are read one after another. What changed in between, or was never one inode, is
+            // restored as the listing has it: apart.
+            let key = [&group.as_bytes()[..], hash_of_content(&planned.node.body).as_bytes()].concat();
+            let first = self.links.get(&key).map_err(RepoError::from)?;
             if let Some(first) = first {
                 self.window.links.push((StoredPath::from_key(&first).map_err(RepoError::from)?, planned));
                 return self.send_if_full();
             }
-            let kept = self.links.insert(group.as_bytes(), planned.path.as_key());
+            let kept = self.links.insert(&key, planned.path.as_key());
             kept.map_err(RepoError::from)?;
         }
         match self.sink.prepare(&planned.item()) {
@@ -178,12 +201,40 @@ impl<K: Sink> Planner<'_, K> {
                 self.tally.with(|report| report.unchanged += u64::from(!changed));
                 self.tally.done(&planned.path, 1, 0);
             }
-            Ok(Prepared::Directory) => self.directories.push(planned),
+            Ok(Prepared::Directory) => {
+                self.here.clear();
+                self.here.extend_from_slice(planned.path.as_key());
+                self.directories.push((self.here.len(), planned.node));
+            }
             Ok(Prepared::Write) => self.file(planned, None)?,
             Ok(Prepared::Compare(existing)) => self.file(planned, Some(existing))?,
             Err(error) => self.failed(&planned.path, error)?,
         }
         self.send_if_full()
+    }
+
+    fn xattrs(&self, path: &StoredPath, node: &Node) -> Arc<Vec<(Vec<u8>, Vec<u8>)>> {
+        load_xattrs(self.reader, &node.xattrs).map(Arc::new).unwrap_or_else(|error| {
+            self.tally.problem(path, format!("its attributes cannot be read: {error}"));
+            Arc::default()
+        })
+    }
+
+    /// Leaves directories, the innermost first, until one is to be stayed in.
+    fn leave_until(&mut self, stay: impl Fn(&[u8]) -> bool) -> Result<(), RestoreError> {
+        while let Some((len, _)) = self.directories.last()
+            && !stay(&self.here[..*len])
+        {
+            let Some((len, node)) = self.directories.pop() else { break };
+            self.here.truncate(len);
+            let path = StoredPath::from_key(&self.here).map_err(RepoError::from)?;
+            let xattrs = self.xattrs(&path, &node);
+            let planned = Planned { path, node, xattrs };
+            self.window.bytes += planned.weight();
+            self.window.left.push(planned);
+            self.send_if_full()?;
+        }
+        Ok(())
     }
 
     fn failed(&mut self, path: &StoredPath, error: SinkError) -> Result<(), RestoreError> {
@@ -255,6 +306,35 @@ impl<K: Sink> Planner<'_, K> {
         self.open = 0;
         self.gone |= self.windows.send(window).is_err();
     }
+}
+
+/// Returns what two names of one inode have in common: kind and content.
+fn hash_of_content(body: &Body) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    let mut numbers = |kind: u64, numbers: &[u64]| {
+        for number in [kind].iter().chain(numbers) {
+            hasher.update(&number.to_le_bytes());
+        }
+    };
+    match body {
+        Body::File { size, holes, content } => {
+            numbers(1, &[*size, content.level.into()]);
+            holes.iter().for_each(|hole| numbers(1, &[hole.start, hole.end]));
+            for part in &content.parts {
+                hasher.update(part.id.as_bytes());
+            }
+        }
+        Body::Symlink(target) => {
+            numbers(2, &[]);
+            hasher.update(target);
+        }
+        Body::CharDevice { major, minor } => numbers(3, &[(*major).into(), (*minor).into()]),
+        Body::BlockDevice { major, minor } => numbers(4, &[(*major).into(), (*minor).into()]),
+        Body::Fifo => numbers(5, &[]),
+        Body::Socket => numbers(6, &[]),
+        Body::Directory => numbers(7, &[]),
+    }
+    hasher.finalize()
 }
 
 /// Returns the error as one that ends the restore, if going on is vain.

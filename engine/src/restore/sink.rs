@@ -37,6 +37,12 @@ pub trait Sink: Sync {
     /// Reads from a file that existed before, as `pread` does.
     fn read_existing(&self, file: &Self::Existing, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// Returns where the next byte at or after `offset` lies that may be another than zero; `None` if there
+    /// is none. Comparing skips what lies before it, so that a huge hole is not read.
+    fn next_data(&self, _file: &Self::Existing, offset: u64) -> Option<u64> {
+        Some(offset)
+    }
+
     /// Keeps a file whose content proved right; brings its metadata into line. Returns whether anything changed.
     fn keep(&self, file: Self::Existing, entry: &Item<'_>) -> Result<bool, SinkError>;
 

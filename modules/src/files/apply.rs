@@ -132,7 +132,8 @@ impl Rules {
         let is_link = matches!(item.node.body, Body::Symlink(_));
         let right = self.set_owner(&mut work, now, item);
         let now_mode = u32::from(now.stx_mode) & 0o7777;
-        let mode = safe_mode(&mut work, item.node.mode, right);
+        // A link has no mode of its own.
+        let mode = if is_link { now_mode } else { safe_mode(&mut work, item.node.mode, right) };
 
         let wanted: Vec<_> = item.xattrs.iter().filter(|(name, _)| self.xattrs.restores(name)).collect();
         let mut has = match self.xattrs {
@@ -154,7 +155,7 @@ impl Rules {
         for (name, value) in early {
             work.set_xattr(&has, name, value);
         }
-        // A link has no mode of its own. Changing the owner may have cleared bits that were right.
+        // Changing the owner may have cleared bits that were right.
         let cleared = work.changed && mode & (SETUID | SETGID) != 0;
         if !is_link && (mode != now_mode || cleared) {
             work.done(inode.chmod(mode), || format!("mode {mode:o}"));

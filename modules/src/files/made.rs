@@ -73,6 +73,11 @@ impl FilesSink {
             remove(&spot.parent, &temporary);
             return Err(SinkError::Refused("somebody replaced what was made".to_owned()));
         }
+        if is_device && !is_device_of(&now, body) {
+            // The system cuts what does not fit without a word: another device would stand there.
+            remove(&spot.parent, &temporary);
+            return Err(SinkError::Refused("this system has no device of that number".to_owned()));
+        }
         let bare = !spot.parent.default_acl;
         let applied = self.rules.apply(Inode::path_only(&fd).bare(bare), &now, item);
         self.publish(spot, &temporary)?;
@@ -96,13 +101,9 @@ impl FilesSink {
         if inode(&look(&fd, b"").ok()?) != inode(there) {
             return None;
         }
-        let device = (there.stx_rdev_major, there.stx_rdev_minor);
         let same = match body {
             Body::Symlink(target) => readlinkat(&fd, c"", Vec::new()).ok()?.as_bytes() == &target[..],
-            Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } => {
-                device == (*major, *minor)
-            }
-            _ => true,
+            _ => is_device_of(there, body),
         };
         same.then_some(fd)
     }
@@ -170,6 +171,16 @@ fn make(parent: &Place, name: &str, body: &Body) -> Result<(), SinkError> {
         Body::Symlink(_) => "create the symbolic link",
         _ => "create the special file",
     }))
+}
+
+/// Returns whether an inode has the device number that a node asks for; of anything else always.
+fn is_device_of(stat: &Statx, body: &Body) -> bool {
+    match body {
+        Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } => {
+            (stat.stx_rdev_major, stat.stx_rdev_minor) == (*major, *minor)
+        }
+        _ => true,
+    }
 }
 
 fn kind_of_body(body: &Body) -> EntryKind {

@@ -1,12 +1,14 @@
 //! Reading regular files: opened without side effects, with their holes.
 
-use super::meta::{ALWAYS, proc_path, stat_of};
-use dedup_engine::backup::source::{EntryKind, OpenFile, Stat};
+use super::meta::{ALWAYS, proc_path, stat_of, xattrs_of};
+use super::owners::Owners;
+use dedup_engine::backup::source::{Details, EntryKind, OpenFile, Stat};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, SeekFrom, StatxFlags, openat, seek, statx};
 use rustix::io::{Errno, pread};
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Most holes that are told of one file; the smaller ones beyond count as data (`engine/FORMAT.md`).
 const MAX_HOLES: usize = 4096;
@@ -18,13 +20,19 @@ const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBL
 pub(super) struct ReadFile {
     fd: OwnedFd,
     asked: StatxFlags,
+    owners: Arc<Owners>,
 }
 
 impl ReadFile {
     /// Opens `name`. `InvalidInput` if it is no regular file (any more).
-    pub(super) fn open(directory: impl AsFd, name: &[u8], asked: StatxFlags) -> io::Result<Self> {
+    pub(super) fn open(
+        directory: impl AsFd,
+        name: &[u8],
+        asked: StatxFlags,
+        owners: &Arc<Owners>,
+    ) -> io::Result<Self> {
         let fd = open_regular(directory, name)?;
-        let file = Self { fd, asked };
+        let file = Self { fd, asked, owners: owners.clone() };
         if file.stat()?.kind != EntryKind::File {
             return Err(changed_kind());
         }
@@ -63,6 +71,11 @@ impl OpenFile for ReadFile {
     fn stat(&self) -> io::Result<Stat> {
         let stat = statx(&self.fd, c"", AtFlags::EMPTY_PATH, self.asked)?;
         stat_of(&stat, self.asked).ok_or_else(changed_kind)
+    }
+
+    fn details(&self, stat: &Stat) -> io::Result<Option<Details>> {
+        let (xattrs, names) = (xattrs_of(&self.fd)?, self.owners.names(stat.uid, stat.gid));
+        Ok(Some(Details { xattrs, target: Vec::new(), names }))
     }
 
     fn data_ranges(&self, size: u64) -> io::Result<Vec<Range<u64>>> {
@@ -165,7 +178,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     fn open(directory: &std::path::Path, name: &str) -> io::Result<ReadFile> {
-        ReadFile::open(File::open(directory).unwrap(), name.as_bytes(), ALWAYS)
+        ReadFile::open(File::open(directory).unwrap(), name.as_bytes(), ALWAYS, &Arc::default())
     }
 
     #[test]

@@ -15,8 +15,8 @@ use dedup_engine::listing::{Body, StoredPath};
 use dedup_engine::restore::sink::{Item, Prepared, Sink, SinkError};
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, FallocateFlags, Mode, OFlags, Statx, StatxFlags, fallocate, ftruncate, openat, renameat, statx,
-    unlinkat,
+    AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, Statx, StatxFlags, fallocate, ftruncate, openat,
+    renameat, seek, statx, unlinkat,
 };
 use rustix::io::{Errno, pread, pwrite};
 use std::cell::Cell;
@@ -254,6 +254,16 @@ impl Sink for FilesSink {
                 Err(Errno::INTR) => {}
                 result => return Ok(result?),
             }
+        }
+    }
+
+    fn next_data(&self, file: &ExistingFile, offset: u64) -> Option<u64> {
+        match seek(&file.fd, SeekFrom::Data(offset)) {
+            Ok(data) => Some(data),
+            // Nothing but a hole up to the end.
+            Err(Errno::NXIO) => None,
+            // A file system that knows no holes: everything is data.
+            Err(_) => Some(offset),
         }
     }
 

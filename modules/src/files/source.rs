@@ -26,7 +26,7 @@ pub struct FilesSource {
     pub(super) options: FilesOptions,
     pub(super) asked: StatxFlags,
     pub(super) excluded: AtomicU64,
-    owners: Owners,
+    owners: Arc<Owners>,
 }
 
 /// What is needed to reach an entry: the directory that holds it and its name there.
@@ -61,7 +61,7 @@ impl FilesSource {
         let mut asked = ALWAYS;
         asked.set(StatxFlags::ATIME, options.keep_atime);
         asked.set(StatxFlags::BTIME, options.keep_btime);
-        Ok(Self { roots: stored, options, asked, excluded: AtomicU64::new(0), owners: Owners::default() })
+        Ok(Self { roots: stored, options, asked, excluded: AtomicU64::new(0), owners: Arc::default() })
     }
 
     /// Returns the places of the roots, in order.
@@ -111,7 +111,7 @@ impl Source for FilesSource {
     }
 
     fn open(&self, handle: &FileHandle) -> io::Result<Box<dyn OpenFile>> {
-        Ok(Box::new(ReadFile::open(handle.directory.fd()?, &handle.name, self.asked)?))
+        Ok(Box::new(ReadFile::open(handle.directory.fd()?, &handle.name, self.asked, &self.owners)?))
     }
 }
 
