@@ -1,13 +1,14 @@
 //! The small objects: configuration, key slots, sessions, and what a prune says. Every one is opened, and
 //! what must be there because another one says so is looked for.
 
-use super::structure::stop_if_asked;
+use super::structure::{hit, stop_if_asked};
 use super::{CheckError, CheckReport, Finding, Severity, is_damage};
 use crate::crypto::header::ObjectKind;
 use crate::crypto::slot::Slot;
 use crate::error::{Corrupt, Kind};
 use crate::format::MAX_SLOT;
 use crate::id::{ObjectId, SessionId};
+use crate::listing::StoredPath;
 use crate::progress::Events;
 use crate::repo::control::{Condemned, Intent, Session, Verdict};
 use crate::repo::sessions::read_generation;
@@ -55,7 +56,13 @@ pub(super) fn run(
         let gone = removed.snapshots.contains(id) || removed.sessions.contains(session);
         if !gone && !stored_snapshots.contains(id) {
             let end = Name::end(*session);
-            report.damage(Name::snapshot(*id), format!("missing, but {end} says that it was committed"));
+            report.find(Finding {
+                severity: Severity::Damage,
+                object: Name::snapshot(*id).to_string(),
+                offset: None,
+                message: format!("missing, but {end} says that it was committed"),
+                hits: vec![hit(id, &StoredPath::root())],
+            });
         }
     }
     uncommitted(repo, &stored_snapshots, &ends, &removed, report, events)
@@ -76,6 +83,8 @@ fn names(repo: &Repository, family: Family) -> Result<Vec<Name>, RepoError> {
     };
     repo.storage().list(family, &mut each, &mut |_| {})?;
     names.sort_unstable();
+    // Some storages list an object twice when it comes while they list.
+    names.dedup();
     Ok(names)
 }
 
@@ -183,7 +192,8 @@ fn uncommitted(
         };
         let message = format!("it counts for nobody, as {end} is not there or cannot be read; {why}");
         let object = Name::snapshot(id).to_string();
-        report.find(Finding { severity, object, offset: None, message, hits: Vec::new() });
+        let hits = vec![hit(&id, &StoredPath::root())];
+        report.find(Finding { severity, object, offset: None, message, hits });
     }
     Ok(())
 }

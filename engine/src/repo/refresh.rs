@@ -156,6 +156,9 @@ fn unknown_packs(objects: &Objects, index: &Index) -> Result<Vec<(ObjectId, u64)
         Ok(())
     };
     objects.storage.list(Family::Packs, &mut look, &mut |_| {})?;
+    // Some storages list an object twice when it comes while they list.
+    unknown.sort_unstable();
+    unknown.dedup();
     failed.map_or(Ok(unknown), |error| Err(error.into()))
 }
 

@@ -161,7 +161,7 @@ impl<K: Sink> Planner<'_, K> {
         let xattrs = match load_xattrs(self.reader, &node.xattrs) {
             Ok(xattrs) => Arc::new(xattrs),
             Err(error) => {
-                self.tally.problem(&path, format!("its attributes cannot be read: {error}"));
+                self.tally.without_attributes(&path, &error);
                 Arc::default()
             }
         };
