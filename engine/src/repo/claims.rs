@@ -52,9 +52,9 @@ impl Claims {
         self.shard(&id).lock().unwrap_or_else(PoisonError::into_inner).insert(id)
     }
 
-    /// Ends a claim.
-    pub fn release(&self, id: &ChunkId) {
-        self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    /// Ends a claim; `false` if there was none.
+    pub fn release(&self, id: &ChunkId) -> bool {
+        self.shard(id).lock().unwrap_or_else(PoisonError::into_inner).remove(id)
     }
 
     /// Returns how many claims there are.

@@ -40,6 +40,7 @@ use crate::index::Index;
 use crate::map::LeafTarget;
 use crate::progress::Events;
 use crate::storage::{Name, Put, Storage};
+use crate::tamper::Tamper;
 use objects::Objects;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -103,7 +104,7 @@ impl Repository {
         let namer = keyring.namer()?;
         let leaf_target =
             LeafTarget::new(config.settings.leaf_target).map_err(|corrupt| corrupt.within("config"))?;
-        let objects = Objects { storage, keyring };
+        let objects = Objects { storage, keyring, tamper: Tamper::default() };
         Ok(Self { objects, namer, config, slot, leaf_target, index: None, unlisted: Mutex::default() })
     }
 

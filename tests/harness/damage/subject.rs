@@ -173,7 +173,8 @@ impl Subject {
         let repo = match self.open(Arc::new(storage), &index) {
             Ok(repo) => repo,
             Err(error) => {
-                let clear = [Kind::Integrity, Kind::TooNew, Kind::WrongKey, Kind::NoRepository];
+                let clear =
+                    [Kind::Integrity, Kind::TooNew, Kind::WrongKey, Kind::NoRepository, Kind::Refused];
                 assert!(clear.contains(&error.kind()), "{context}: {error:?}");
                 // Without a slot or the configuration there is nothing that could tell more.
                 let is_lock = |name: &Name| matches!(name.family(), Family::Config | Family::Keys);
