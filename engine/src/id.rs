@@ -53,6 +53,12 @@ macro_rules! id {
                 &self.0
             }
 
+            /// Returns the bytes, to be changed by [`crate::tamper`].
+            #[allow(dead_code, reason = "not every kind of id is tampered with")]
+            pub(crate) const fn as_mut_bytes(&mut self) -> &mut [u8; $len] {
+                &mut self.0
+            }
+
             /// Returns the whole id in hexadecimal.
             pub fn to_hex(&self) -> String {
                 to_hex(&self.0)

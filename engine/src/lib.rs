@@ -6,7 +6,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | words | [`error`] [`id`] [`mod@format`] [`wire`] [`progress`] |
+//! | words | [`error`] [`id`] [`mod@format`] [`wire`] [`progress`] [`tamper`] |
 //! | bytes in, bytes out | [`compress`] [`chunker`] [`crypto`] |
 //! | storage | [`storage`] |
 //! | structures | [`pack`] [`map`] [`listing`] [`snapshot`] |
@@ -35,6 +35,7 @@ pub mod restore;
 pub mod snapshot;
 pub mod stats;
 pub mod storage;
+pub mod tamper;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod wire;

@@ -137,7 +137,8 @@ impl Oracle {
 #[track_caller]
 fn assert_restores(repo: &Repository, committed: &Committed, case: &str) {
     let Committed { snapshot, base, tree } = committed;
-    let scratch = Scratch::new();
+    // A restore ends with a sync of the whole file system, which may be long where others write.
+    let scratch = if tree.has_attributes() { Scratch::new() } else { Scratch::in_memory() };
     let target = scratch.path("restored");
     let report = restore_to(repo, *snapshot, base, &target)
         .unwrap_or_else(|error| panic!("{case}: snapshot {}: {error}", snapshot.short()));

@@ -39,7 +39,8 @@ fn special(path: &Path, kind: FileType, device: u64) {
     rustix::fs::mknodat(CWD, path, kind, Mode::from_raw_mode(0o640), device).unwrap();
 }
 
-fn set_xattr(path: &Path, name: &str, value: &[u8]) {
+/// Sets an extended attribute.
+pub fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     rustix::fs::lsetxattr(path, name, value, XattrFlags::empty()).unwrap();
 }
 

@@ -11,6 +11,7 @@ use crate::progress::{Event, Events};
 use crate::repo::write::Store;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::{Item as Declared, Outcome, Totals};
+use crate::tamper::Stage;
 use crate::wire::Put;
 use crossbeam::channel::Receiver;
 use std::collections::BTreeMap;
@@ -63,6 +64,7 @@ impl Folded {
 }
 
 pub(super) struct Fold<'a> {
+    store: &'a Store<'a>,
     repo: &'a Repository,
     events: &'a dyn Events,
     saver: ListingSaver<'a>,
@@ -76,7 +78,7 @@ impl<'a> Fold<'a> {
         events: &'a dyn Events,
     ) -> Result<Self, RepoError> {
         let boundary = repo.objects.keyring.further("dedup 2026-11-21 boundary")?;
-        Ok(Self { repo, events, saver: ListingSaver::new(store), boundary })
+        Ok(Self { repo, store, events, saver: ListingSaver::new(store), boundary })
     }
 
     /// Folds numbered runs of entries, which may come in any order, until no more come.
@@ -84,6 +86,8 @@ impl<'a> Fold<'a> {
         let target = self.repo.leaf_target();
         let inodes = Recorder::new(self.repo)?;
         let mut tree = Tree {
+            repo: self.repo,
+            store: self.store,
             listing: Builder::new(&self.saver, &self.boundary, target)
                 .on_leaf(|leaf, entries| inodes.leaf(leaf, entries)),
             inodes: &inodes,
@@ -121,6 +125,8 @@ impl<'a> Fold<'a> {
 }
 
 struct Tree<'a, 'b> {
+    repo: &'b Repository,
+    store: &'b Store<'a>,
     listing: Builder<'b, ListingSaver<'a>>,
     inodes: &'b Recorder<'b>,
     problem_map: Builder<'b, ListingSaver<'a>>,
@@ -157,7 +163,8 @@ impl Tree<'_, '_> {
                     built(self.listing.push(path.as_key(), &value))?;
                     path
                 }
-                Item::Made { path, node, inode, is_new, bytes_read, problem } => {
+                Item::Made { path, mut node, inode, is_new, bytes_read, problem } => {
+                    self.assert_content_known(&mut node)?;
                     self.inodes.note(inode);
                     // Large files told of their bytes while they were read.
                     bytes += node.size().saturating_sub(bytes_read.saturating_sub(64 << 10));
@@ -195,6 +202,16 @@ impl Tree<'_, '_> {
         }
         self.directory = if is_directory { path.clone() } else { parent };
         true
+    }
+
+    /// A node may have waited long: a chunk's name that changed meanwhile would be a hole in the snapshot.
+    fn assert_content_known(&self, node: &mut Node) -> Result<(), RepoError> {
+        let Body::File { content, .. } = &mut node.body else { return Ok(()) };
+        for part in &mut content.parts {
+            self.repo.objects.tamper.pass(Stage::Content, part.id.as_mut_bytes());
+            self.store.assert_known(&part.id)?;
+        }
+        Ok(())
     }
 
     fn count(&mut self, node: &Node) {

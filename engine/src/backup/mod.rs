@@ -188,9 +188,11 @@ pub fn run<S: Source>(
     let mut session = begin()?;
     let result = attempts(repo, source, request, events, &mut parent, &mut session, &begin, generation);
     if let Err(error) = &result {
-        // A storage that failed may have packs that no segment names. The next run looks for them as long
-        // as the session has no end; that only makes a prune more careful.
-        if !matches!(error.kind(), Kind::Io | Kind::NoSpace | Kind::Permission) {
+        // A storage that failed may have packs that no segment names, and so may a run whose memory is faulty.
+        // The next run looks for them as long as the session has no end; that only makes a prune more careful.
+        let may_leave_packs = [Kind::Io, Kind::NoSpace, Kind::Permission, Kind::Integrity, Kind::Internal]
+            .contains(&error.kind());
+        if !may_leave_packs {
             // Best effort, for the same reason.
             let _ = session.end(Verdict::Abandoned);
         }

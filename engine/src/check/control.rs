@@ -1,13 +1,14 @@
 //! The small objects: configuration, key slots, sessions, and what a prune says. Every one is opened. Snapshots
 //! that are committed and not there are told with the listings, by the catalog.
 
-use super::structure::stop_if_asked;
+use super::structure::{hit, stop_if_asked};
 use super::{CheckError, CheckReport, Finding, Severity, is_damage};
 use crate::crypto::header::ObjectKind;
 use crate::crypto::slot::Slot;
 use crate::error::{Corrupt, Kind};
 use crate::format::MAX_SLOT;
 use crate::id::{ObjectId, SessionId};
+use crate::listing::StoredPath;
 use crate::progress::Events;
 use crate::repo::control::{Condemned, Intent, Session, Verdict};
 use crate::repo::sessions::read_generation;
@@ -164,7 +165,8 @@ fn uncommitted(
         };
         let message = format!("it counts for nobody, as {end} is not there or cannot be read; {why}");
         let object = Name::snapshot(id).to_string();
-        report.find(Finding { severity, object, offset: None, message, hits: Vec::new() });
+        let hits = vec![hit(&id, &StoredPath::root())];
+        report.find(Finding { severity, object, offset: None, message, hits });
     }
     Ok(())
 }

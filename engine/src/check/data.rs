@@ -87,6 +87,14 @@ fn one(repo: &Repository, id: ObjectId, len: u64, events: &dyn Events) -> Result
         Err(error) => return Err(error.into()),
     };
     hasher.update(&header);
+    let number = repo.index()?.pack_number(&id).map_err(RepoError::from)?;
+    let known = match number {
+        Some(number) => repo.index()?.pack(number).map_err(RepoError::from)?,
+        None => None,
+    };
+    if known.is_some_and(|known| known.header[..] != header[..]) {
+        return Ok(fault(Some(0), "its header is not the one that its segment names".into()));
+    }
     let trailer_at = len - PACK_TRAILER_LEN as u64;
     let trailer = get(trailer_at..len)?;
     let opened = PackKey::open_any(&repo.objects.keyring, &header).map_err(|error| (0, error)).and_then(

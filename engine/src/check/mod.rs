@@ -65,7 +65,8 @@ pub struct Finding {
     pub offset: Option<u64>,
     /// What is wrong.
     pub message: String,
-    /// What it hits: `snapshot 1a2b3c4d: home/ann/x`; the first few.
+    /// What does not restore because of it: `snapshot 1a2b3c4d: home/ann/x`, or `snapshot 1a2b3c4d: /` if
+    /// nothing of it does; the first few.
     pub hits: Vec<String>,
 }
 
@@ -94,12 +95,15 @@ impl CheckReport {
         self.damage_total == 0
     }
 
-    fn find(&mut self, finding: Finding) {
+    /// Returns the place that the finding has among those that are kept.
+    fn find(&mut self, finding: Finding) -> usize {
         self.findings_total += 1;
         self.damage_total += u64::from(finding.severity == Severity::Damage);
         if self.findings.len() < REPORTED {
             self.findings.push(finding);
+            return self.findings.len() - 1;
         }
+        usize::MAX
     }
 
     fn damage(&mut self, object: impl ToString, message: impl ToString) {
@@ -149,12 +153,12 @@ pub fn run(
     let packs = structure::packs(repo, &mut report)?;
     control::run(repo, &mut report, events)?;
     structure::segments(repo, &packs, &mut report, events)?;
-    structure::snapshots(repo, &packs, &mut report, events)?;
+    let broken = structure::snapshots(repo, &packs, &mut report, events)?;
     if options.data != ReadData::Nothing {
         events.event(Event::Phase(Phase::Data));
         data::read(repo, &packs, options, &mut report, events)?;
     }
-    hits::locate(repo, &mut report, events)?;
+    hits::locate(repo, &broken, &mut report, events)?;
     Ok(report)
 }
 

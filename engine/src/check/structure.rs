@@ -2,15 +2,48 @@
 
 use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, is_damage};
 use crate::crypto::header::ObjectKind;
-use crate::id::ObjectId;
+use crate::id::{ChunkId, ObjectId};
 use crate::index::{PackNo, Segment};
 use crate::listing::{Body, ContentReader, MAX_NODE_VALUE, Node, Part, StoredPath, Xattrs, decode_node};
-use crate::map::{Change, Diff, Root, load_value};
+use crate::map::{Change, Diff, LoadChunk, Root, load_value};
 use crate::progress::{Event, Events};
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
 use crate::storage::{Family, Name};
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
+
+/// Chunks that snapshots need and nobody can read, and the findings that say so, by their place in the report.
+pub(super) type Broken = HashMap<ChunkId, usize>;
+
+/// Loads chunks of listings, and remembers the last one that could not be loaded.
+pub(super) struct Watched<'a> {
+    reader: ChunkReader<'a>,
+    failed: Cell<Option<ChunkId>>,
+}
+
+impl<'a> Watched<'a> {
+    pub fn new(repo: &'a Repository) -> Self {
+        Self { reader: ChunkReader::of_listings(repo), failed: Cell::new(None) }
+    }
+
+    pub fn reader(&self) -> &ChunkReader<'a> {
+        &self.reader
+    }
+
+    /// Returns the last chunk that could not be loaded, and forgets it.
+    pub fn failed(&self) -> Option<ChunkId> {
+        self.failed.take()
+    }
+}
+
+impl LoadChunk for Watched<'_> {
+    type Error = RepoError;
+
+    fn load(&self, id: &ChunkId, max_len: u32) -> Result<Vec<u8>, RepoError> {
+        self.reader.load(id, max_len).inspect_err(|_| self.failed.set(Some(*id)))
+    }
+}
 
 /// Lists every object: foreign names are findings; returns the packs.
 pub(super) fn packs(repo: &Repository, report: &mut CheckReport) -> Result<StoredPacks, CheckError> {
@@ -36,6 +69,8 @@ pub(super) fn packs(repo: &Repository, report: &mut CheckReport) -> Result<Store
         }
     }
     packs.sort_unstable();
+    // Some storages list an object twice when it comes while they list.
+    packs.dedup();
     report.packs = packs.len() as u64;
     Ok(packs)
 }
@@ -65,8 +100,13 @@ pub(super) fn segments(
                     named[place] = true;
                     let len = packs[place].1;
                     if len != pack.stored_len {
-                        let wrong = format!("{len} bytes are stored, {} were written", pack.stored_len);
-                        report.damage(Name::pack(pack.id), wrong);
+                        report.find(Finding {
+                            severity: Severity::Damage,
+                            object: Name::pack(pack.id).to_string(),
+                            offset: Some(len.min(pack.stored_len)),
+                            message: format!("{len} bytes are stored, {} were written", pack.stored_len),
+                            hits: Vec::new(),
+                        });
                     }
                 }
                 Err(_) if repo.index()?.is_removed(&pack.id).map_err(RepoError::from)? => {}
@@ -90,19 +130,20 @@ pub(super) fn segments(
 }
 
 /// Walks the listings of every snapshot. Each is compared with the one before of the same module: what
-/// both share was walked already.
+/// both share was walked already. Returns the chunks that are missing or cannot be read.
 pub(super) fn snapshots(
     repo: &Repository,
     packs: &StoredPacks,
     report: &mut CheckReport,
     events: &dyn Events,
-) -> Result<(), CheckError> {
+) -> Result<Broken, CheckError> {
     let (snapshots, faults) = repo.catalog()?;
     for (id, fault) in faults {
-        damage_or(fault, Name::snapshot(id), report)?;
+        whole_snapshot(&id, Name::snapshot(id), fault, report)?;
     }
-    let reader = ChunkReader::of_listings(repo);
-    let mut walk = Walk { repo, packs, reader: &reader, present: HashMap::new(), lists: HashSet::new() };
+    let reader = Watched::new(repo);
+    let (present, lists, broken) = (HashMap::new(), HashSet::new(), Broken::new());
+    let mut walk = Walk { repo, packs, reader: &reader, present, lists, broken };
     let mut before: HashMap<(String, Vec<Vec<u8>>), Root> = HashMap::new();
     for (id, snapshot) in snapshots {
         report.snapshots += 1;
@@ -120,23 +161,44 @@ pub(super) fn snapshots(
                 match walked {
                     Ok(()) if number == 0 => drop(before.insert(group.clone(), root)),
                     Ok(()) => {}
+                    Err(error) if is_listing => {
+                        let failed = reader.failed();
+                        let place = whole_snapshot(&id, format!("snapshot {}", id.short()), error, report)?;
+                        walk.broken.extend(failed.map(|failed| (failed, place)));
+                    }
                     Err(error) => damage_or(error, format!("snapshot {}", id.short()), report)?,
                 }
             }
         }
     }
-    Ok(())
+    Ok(walk.broken)
+}
+
+/// Tells of damage because of which nothing of a snapshot restores. Returns the place of the finding.
+fn whole_snapshot(
+    id: &ObjectId,
+    object: impl ToString,
+    error: RepoError,
+    report: &mut CheckReport,
+) -> Result<usize, CheckError> {
+    if !is_damage(&error) {
+        return Err(error.into());
+    }
+    let (severity, hits) = (Severity::Damage, vec![hit(id, &StoredPath::root())]);
+    let (object, message) = (object.to_string(), error.to_string());
+    Ok(report.find(Finding { severity, object, offset: None, message, hits }))
 }
 
 struct Walk<'a> {
     repo: &'a Repository,
     packs: &'a StoredPacks,
-    reader: &'a ChunkReader<'a>,
+    reader: &'a Watched<'a>,
     /// Whether the pack of a number is stored: one entry per pack.
     present: HashMap<PackNo, bool>,
     /// Content lists whose chunks are all stored, as their parents name them. A hostile one names the same list a
     /// thousand times on every level.
     lists: HashSet<Part>,
+    broken: Broken,
 }
 
 /// Most lists that are remembered: 48 bytes each.
@@ -175,7 +237,12 @@ impl Walk<'_> {
                 if !is_damage(&error) {
                     return Err(error);
                 }
-                report.find(finding);
+                let place = report.find(finding);
+                let missing = match error {
+                    RepoError::MissingChunk { id } => Some(id),
+                    _ => self.reader.failed(),
+                };
+                self.broken.extend(missing.map(|id| (id, place)));
             }
             entries += 1;
             if entries % 1024 == 0 {
@@ -224,9 +291,10 @@ impl Walk<'_> {
     }
 }
 
-/// Names an entry of a snapshot, for people.
+/// Names an entry of a snapshot, for people; the root stands for everything in it.
 pub(super) fn hit(snapshot: &ObjectId, path: &StoredPath) -> String {
-    format!("snapshot {}: {}", snapshot.short(), String::from_utf8_lossy(&path.to_slashes()))
+    let path = if *path == StoredPath::root() { b"/".to_vec() } else { path.to_slashes() };
+    format!("snapshot {}: {}", snapshot.short(), String::from_utf8_lossy(&path))
 }
 
 pub(super) fn stop_if_asked(events: &dyn Events) -> Result<(), RepoError> {

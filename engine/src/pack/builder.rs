@@ -50,6 +50,11 @@ impl CodedBlock {
         (self.coded.len() + TAG_LEN) as u64
     }
 
+    /// Returns its bytes, to be changed by [`crate::tamper`].
+    pub(crate) fn coded_mut(&mut self) -> &mut [u8] {
+        &mut self.coded
+    }
+
     /// Returns its chunks.
     pub fn chunks(&self) -> &[Chunk] {
         &self.chunks
@@ -83,6 +88,11 @@ impl BuiltPack {
     /// Returns the pack's header.
     pub fn header(&self) -> [u8; HEADER_LEN] {
         self.bytes.first_chunk().copied().unwrap_or([0; HEADER_LEN])
+    }
+
+    /// Opens the pack again and compares every chunk with its name.
+    pub(crate) fn verify(&self, keyring: &Keyring, namer: &Namer) -> Result<(), CryptoError> {
+        verify(&self.bytes, self.kind, &self.directory, keyring, namer)
     }
 }
 
@@ -139,7 +149,7 @@ impl PackBuilder {
         session: SessionId,
     ) -> Result<BuiltPack, CryptoError> {
         let pack = self.seal(keyring, session)?;
-        verify(&pack.bytes, pack.kind, &pack.directory, keyring, namer)?;
+        pack.verify(keyring, namer)?;
         Ok(pack)
     }
 

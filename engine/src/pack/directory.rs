@@ -74,6 +74,11 @@ impl Directory {
         &self.chunks
     }
 
+    /// Returns the same, to be changed by [`crate::tamper`].
+    pub(crate) fn chunks_mut(&mut self) -> &mut [Chunk] {
+        &mut self.chunks
+    }
+
     /// Returns every chunk with its place.
     pub fn places(&self) -> impl Iterator<Item = (ChunkId, Place)> + '_ {
         let mut chunks = self.chunks.iter();

@@ -91,6 +91,8 @@ impl Budget {
 fn compressor_bytes(level: Level) -> u64 {
     match level {
         Level::Off | Level::Zstd(..=3) => 2 << 20,
+        // A context for each of its two levels.
+        Level::Auto => 4 << 20,
         Level::Zstd(4..=8) => 6 << 20,
         Level::Zstd(9) => 11 << 20,
         Level::Zstd(10..=12) => 21 << 20,

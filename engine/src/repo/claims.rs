@@ -75,10 +75,12 @@ impl<'i> Claims<'i> {
         Ok(true)
     }
 
-    /// Ends a claim.
-    pub fn release(&self, id: &ChunkId) -> Result<(), IndexError> {
+    /// Ends a claim; `false` if there was none.
+    pub fn release(&self, id: &ChunkId) -> Result<bool, IndexError> {
         let mut shard = self.shard(id);
-        if shard.remove(id) { Ok(()) } else { self.far.remove(id.as_bytes()) }
+        let held = shard.remove(id) || self.far.holds(id.as_bytes())?;
+        self.far.remove(id.as_bytes())?;
+        Ok(held)
     }
 }
 
@@ -123,7 +125,8 @@ mod tests {
             for number in 0..3000 {
                 assert!(claims.holds(&id(number)).unwrap());
                 if number % 2 == 0 {
-                    claims.release(&id(number)).unwrap();
+                    assert!(claims.release(&id(number)).unwrap());
+                    assert!(!claims.release(&id(number)).unwrap());
                 }
             }
             for number in 0..4000 {

@@ -43,6 +43,7 @@ use crate::index::Index;
 use crate::map::LeafTarget;
 use crate::progress::Events;
 use crate::storage::{Name, Put, Storage};
+use crate::tamper::Tamper;
 use objects::Objects;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -117,7 +118,7 @@ impl Repository {
         let namer = keyring.namer()?;
         let leaf_target =
             LeafTarget::new(config.settings.leaf_target).map_err(|corrupt| corrupt.within("config"))?;
-        let objects = Objects { storage, keyring };
+        let objects = Objects { storage, keyring, tamper: Tamper::default() };
         let unlisted = Mutex::default();
         Ok(Self { objects, namer, config, slot, leaf_target, budget, index: None, unlisted })
     }

@@ -8,6 +8,7 @@ use crate::error::Corrupt;
 use crate::format::{HEADER_LEN, MAX_BODY, MAX_SEGMENT, MAX_SMALL_BODY};
 use crate::id::{ObjectId, SessionId};
 use crate::storage::{Family, Name, Put, Storage};
+use crate::tamper::{Stage, Tamper};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -16,7 +17,11 @@ use std::sync::Arc;
 pub(crate) struct Objects {
     pub storage: Arc<dyn Storage>,
     pub keyring: Arc<Keyring>,
+    pub tamper: Tamper,
 }
+
+/// Says whether an opened body is what its writer meant: decoded, it is the same.
+type Means<'a> = &'a dyn Fn(&[u8]) -> bool;
 
 impl ObjectKind {
     /// Returns the longest plain body of such an object.
@@ -53,9 +58,10 @@ impl Objects {
         name: &Name,
         plain: &[u8],
         session: Option<SessionId>,
+        means: Means<'_>,
     ) -> Result<Put, RepoError> {
-        let bytes = self.seal(kind, plain, session, name.to_string().as_bytes())?;
-        Ok(self.storage.put(name, &bytes)?)
+        let (bytes, id) = self.seal(kind, plain, session, name.to_string().as_bytes(), means)?;
+        self.store(name, bytes, id)
     }
 
     /// Seals `plain` and stores it under the hash of the stored bytes.
@@ -65,24 +71,53 @@ impl Objects {
         name: impl FnOnce(ObjectId) -> Name,
         plain: &[u8],
         session: Option<SessionId>,
+        means: Means<'_>,
     ) -> Result<ObjectId, RepoError> {
-        let bytes = self.seal(kind, plain, session, &[])?;
-        let id = ObjectId::from_bytes(*blake3::hash(&bytes).as_bytes());
-        self.storage.put(&name(id), &bytes)?;
+        let (bytes, id) = self.seal(kind, plain, session, &[], means)?;
+        self.store(&name(id), bytes, id)?;
         Ok(id)
     }
 
+    /// Seals a body and opens it again: what is stored must be what was meant, whatever memory did meanwhile.
     fn seal(
         &self,
         kind: ObjectKind,
         plain: &[u8],
         session: Option<SessionId>,
         extra: &[u8],
-    ) -> Result<Vec<u8>, RepoError> {
+        means: Means<'_>,
+    ) -> Result<(Vec<u8>, ObjectId), RepoError> {
+        let plain = &*self.tamper.passed(Stage::Body, plain);
         capsule::check_len(plain, kind.max_body(), kind.word())?;
         let capsule = capsule::fill(plain)?;
         let key = self.keyring.sealer(kind, session, &blake3::hash(&capsule))?;
-        Ok(capsule::seal_object(&key, &[], capsule, extra)?)
+        let bytes = capsule::seal_object(&key, &[], capsule, extra)?;
+        let id = ObjectId::from_bytes(*blake3::hash(&bytes).as_bytes());
+        if !self.open(kind, &mut bytes.clone(), extra).is_ok_and(|opened| means(&opened)) {
+            return Err(Corrupt::new(kind.word(), "it changed while it was sealed: faulty memory").into());
+        }
+        Ok((bytes, id))
+    }
+
+    fn store(&self, name: &Name, mut bytes: Vec<u8>, id: ObjectId) -> Result<Put, RepoError> {
+        self.tamper.pass(Stage::Object, &mut bytes);
+        self.put_unchanged(name, &bytes, id)
+    }
+
+    /// Stores bytes whose hash was `id` when they were verified, and looks whether it still is.
+    ///
+    /// What changed on the way was stored in vain: it goes again, and the run fails before anything refers to it.
+    pub fn put_unchanged(&self, name: &Name, bytes: &[u8], id: ObjectId) -> Result<Put, RepoError> {
+        let put = self.storage.put(name, bytes)?;
+        if blake3::hash(bytes).as_bytes() != id.as_bytes() {
+            if put == Put::Stored {
+                // Best effort: `check` names what stays.
+                let _ = self.storage.delete(name);
+            }
+            let wrong = "it changed while it was stored: faulty memory";
+            return Err(Corrupt::new(name.to_string(), wrong).into());
+        }
+        Ok(put)
     }
 
     /// Reads, verifies and opens an object. One that is named by its content is hashed first.

@@ -79,27 +79,39 @@ impl<'r> ChunkReader<'r> {
             let wrong = format!("{} bytes, at most {max_len} are allowed", place.len);
             return Err(Corrupt::new(format!("chunk {id}"), wrong).into());
         }
-        let key = (location.pack, place.block);
-        let known = self.cache.lock().unwrap_or_else(PoisonError::into_inner).blocks.get(&key).cloned();
-        let block = match known {
-            Some(block) => block,
-            None => {
-                let info = self.repo.pack_info(location.pack)?;
-                let mut reader = BlockReader::new()?;
-                let block = Arc::new(self.repo.read_block(&info, place.block, &mut reader)?.to_vec());
-                self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert(key, block.clone());
-                block
-            }
-        };
-        let start = place.offset as usize;
-        let plain = block.get(start..start + place.len as usize);
-        let named = plain.filter(|plain| self.repo.namer.name(self.kind, plain) == *id);
-        named.map(<[u8]>::to_vec).ok_or_else(|| {
+        let block = self.block(location)?;
+        self.chunk_in(&block, id, location).map(<[u8]>::to_vec).ok_or_else(|| {
             let object = self.repo.pack_info(location.pack);
             let what = object.map_or_else(|_| "pack".into(), |info| Name::pack(info.id).to_string());
             let wrong = format!("chunk {id} in block {} is not what its name says", place.block);
             Corrupt::new(what, wrong).into()
         })
+    }
+
+    /// Returns the opened block that a chunk lies in.
+    pub(crate) fn block(&self, location: &Location) -> Result<Arc<Vec<u8>>, RepoError> {
+        let key = (location.pack, location.place.block);
+        let known = self.cache.lock().unwrap_or_else(PoisonError::into_inner).blocks.get(&key).cloned();
+        if let Some(block) = known {
+            return Ok(block);
+        }
+        let info = self.repo.pack_info(location.pack)?;
+        let mut reader = BlockReader::new()?;
+        let block = Arc::new(self.repo.read_block(&info, location.place.block, &mut reader)?.to_vec());
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert(key, block.clone());
+        Ok(block)
+    }
+
+    /// Returns the chunk's part of its opened block, if that is what its name says.
+    pub(crate) fn chunk_in<'b>(
+        &self,
+        block: &'b [u8],
+        id: &ChunkId,
+        location: &Location,
+    ) -> Option<&'b [u8]> {
+        let start = location.place.offset as usize;
+        let plain = block.get(start..start + location.place.len as usize)?;
+        (self.repo.namer.name(self.kind, plain) == *id).then_some(plain)
     }
 }
 

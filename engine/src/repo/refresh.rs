@@ -162,6 +162,9 @@ fn unknown_packs(objects: &Objects, index: &Index) -> Result<Vec<(ObjectId, u64)
         Ok(())
     };
     objects.storage.list(Family::Packs, &mut look, &mut |_| {})?;
+    // Some storages list an object twice when it comes while they list.
+    unknown.sort_unstable();
+    unknown.dedup();
     failed.map_or(Ok(unknown), |error| Err(error.into()))
 }
 
@@ -247,7 +250,9 @@ impl Repository {
         each_directory(&self.objects, packs, events, &mut |packs| {
             let segment = Segment { session, packs };
             let plain = segment.encode();
-            let id = self.objects.put_hashed(ObjectKind::Segment, Name::segment, &plain, Some(session))?;
+            let means = |opened: &[u8]| Segment::decode(opened).is_ok_and(|again| again == segment);
+            let (kind, name) = (ObjectKind::Segment, Name::segment);
+            let id = self.objects.put_hashed(kind, name, &plain, Some(session), &means)?;
             Ok(index.apply_segment(id, &segment.packs)?)
         })
     }

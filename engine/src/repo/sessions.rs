@@ -60,7 +60,8 @@ impl OpenSession {
         let client = objects.keyring.client()?;
         let id = SessionId::from_bytes(random()?);
         let session = Session { client, started, host: host.to_owned(), purpose, generation };
-        objects.put(ObjectKind::Session, &Name::session(id), &session.encode(), Some(id))?;
+        let means = |opened: &[u8]| Session::decode(opened).is_ok_and(|again| again == session);
+        objects.put(ObjectKind::Session, &Name::session(id), &session.encode(), Some(id), &means)?;
         let zero = || AtomicU64::new(0);
         Ok(Self { id, objects: objects.clone(), intents: zero(), signs_of_life: zero() })
     }
@@ -84,7 +85,8 @@ impl OpenSession {
                 own_segments: part(&all.own_segments, n),
             };
             let name = Name::intent(self.id, number);
-            self.objects.put(ObjectKind::Intent, &name, &intent.encode(), Some(self.id))?;
+            let means = |opened: &[u8]| Intent::decode(opened).is_ok_and(|again| again == intent);
+            self.objects.put(ObjectKind::Intent, &name, &intent.encode(), Some(self.id), &means)?;
         }
         Ok(())
     }
@@ -94,14 +96,16 @@ impl OpenSession {
         let number = self.signs_of_life.fetch_add(1, Ordering::Relaxed) + 1;
         let mut plain = Vec::new();
         crate::wire::Put::put_varint(&mut plain, number);
-        self.objects.put(ObjectKind::Progress, &Name::alive(self.id, number), &plain, Some(self.id))?;
+        let (name, means) = (Name::alive(self.id, number), |opened: &[u8]| opened == plain);
+        self.objects.put(ObjectKind::Progress, &name, &plain, Some(self.id), &means)?;
         Ok(())
     }
 
     /// Ends the session. [`RepoError::Fenced`] if somebody ended it first.
     pub fn end(&self, verdict: Verdict) -> Result<(), RepoError> {
         let name = Name::end(self.id);
-        match self.objects.put(ObjectKind::End, &name, &verdict.encode(), Some(self.id))? {
+        let means = |opened: &[u8]| Verdict::decode(opened).is_ok_and(|again| again == verdict);
+        match self.objects.put(ObjectKind::End, &name, &verdict.encode(), Some(self.id), &means)? {
             Put::Stored => Ok(()),
             // A storage that stored and then reported an error may have been asked twice.
             Put::Present if read_end(&self.objects, self.id)? == Some(verdict) => Ok(()),

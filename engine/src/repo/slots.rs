@@ -171,7 +171,8 @@ pub(crate) fn remove(
         plain.put(&client);
         plain.put_no_extensions();
         // Whoever makes the record decides on what it saw; the loser looks again.
-        if objects.put(ObjectKind::KeyChange, &Name::key_change(number), &plain, None)? == Put::Stored {
+        let (name, means) = (Name::key_change(number), |opened: &[u8]| opened == plain);
+        if objects.put(ObjectKind::KeyChange, &name, &plain, None, &means)? == Put::Stored {
             objects.storage.delete(&Name::slot(id))?;
             return Ok(());
         }

@@ -14,14 +14,20 @@ pub fn hash_of(stored: &[u8]) -> ObjectId {
 }
 
 impl Repository {
+    /// From now on, hands everything between the stages of a run to `flip`.
+    pub fn tamper_with(&mut self, flip: crate::tamper::Flip) {
+        self.objects.tamper = crate::tamper::Tamper(Some(flip));
+    }
+
     /// Publishes a condemned set, as a prune does.
     pub fn publish_condemned(&self, set: &Condemned) -> Result<Put, RepoError> {
-        self.objects.put(ObjectKind::Condemned, &Name::condemned(set.number), &set.encode(), None)
+        let (name, means) = (Name::condemned(set.number), |_: &[u8]| true);
+        self.objects.put(ObjectKind::Condemned, &name, &set.encode(), None, &means)
     }
 
     /// Ends a session, as its owner or a prune does.
     pub fn end_session(&self, session: SessionId, verdict: Verdict) -> Result<Put, RepoError> {
-        self.objects.put(ObjectKind::End, &Name::end(session), &verdict.encode(), None)
+        self.objects.put(ObjectKind::End, &Name::end(session), &verdict.encode(), None, &|_| true)
     }
 
     /// Signs a generation with this slot's key and publishes it; key and signature are filled in.
@@ -36,7 +42,7 @@ impl Repository {
             [b"dedup generation 1", &keyring.repo().as_bytes()[..], &generation.encode_signed()].concat();
         generation.signature = key.sign(&signed).to_bytes();
         let name = Name::generation(generation.number);
-        self.objects.put(ObjectKind::Generation, &name, &generation.encode(), None)
+        self.objects.put(ObjectKind::Generation, &name, &generation.encode(), None, &|_| true)
     }
 
     /// Opens an intent.

@@ -129,6 +129,12 @@ impl<'a> Tally<'a> {
         self.problem(path, error.to_string());
     }
 
+    /// Tells of an entry that is restored without its attributes, as they could not be read.
+    fn without_attributes(&self, path: &StoredPath, error: &RepoError) {
+        self.with(|report| report.damaged += u64::from(error.kind() == Kind::Integrity));
+        self.problem(path, format!("its attributes cannot be read: {error}"));
+    }
+
     fn problem(&self, path: &StoredPath, message: String) {
         self.with(|report| {
             report.problems_total += 1;

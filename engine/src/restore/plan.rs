@@ -215,7 +215,7 @@ impl<K: Sink> Planner<'_, K> {
 
     fn xattrs(&self, path: &StoredPath, node: &Node) -> Arc<Vec<(Vec<u8>, Vec<u8>)>> {
         load_xattrs(self.reader, &node.xattrs).map(Arc::new).unwrap_or_else(|error| {
-            self.tally.problem(path, format!("its attributes cannot be read: {error}"));
+            self.tally.without_attributes(path, &error);
             Arc::default()
         })
     }

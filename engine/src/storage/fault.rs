@@ -2,10 +2,11 @@
 //!
 //! Calls are numbered from 0 in the order in which they arrive. A fault is set for the n-th call of all,
 //! or for the n-th of its kind. Beyond that, storage can freeze as in a crash, hand out damaged bytes,
-//! and lie in its listings; the last two and [`Fault::Tear`] break the contract, which is their purpose.
+//! and lie in its listings; the last two, [`Fault::Tear`], [`Fault::Half`] and [`Fault::Reply`] break the
+//! contract, which is their purpose.
 
 use super::{Family, Name, Put, Storage, StorageError, Trouble};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io;
 use std::ops::Range;
@@ -63,8 +64,37 @@ pub enum Fault {
     FailWithin(usize, io::ErrorKind),
     /// A put keeps only this many bytes and says that all is well; other calls are undisturbed.
     Tear(usize),
+    /// A put keeps only this many bytes and fails; other calls fail without effect.
+    Half(usize, io::ErrorKind),
+    /// A read hands out other bytes than it should and says that all is well; other calls are undisturbed.
+    Reply(Reply),
     /// It waits, and then does what it should.
     Stall(Duration),
+}
+
+/// What a read hands out instead of the bytes asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// So many bytes less, down to none.
+    Short(usize),
+    /// So many bytes more.
+    Long(usize),
+    /// As many bytes, but from so many bytes further on; what is beyond the end is taken from the start.
+    Shifted(usize),
+}
+
+impl Reply {
+    fn of(self, mut bytes: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Short(by) => bytes.truncate(bytes.len().saturating_sub(by)),
+            Self::Long(by) => bytes.resize(bytes.len().saturating_add(by), 0),
+            Self::Shifted(by) => {
+                let len = bytes.len().max(1);
+                bytes.rotate_left(by % len);
+            }
+        }
+        bytes
+    }
 }
 
 /// What a listing says that is not so.
@@ -76,6 +106,10 @@ pub enum Lie {
     Twice(Name),
     /// The family is listed as it is when the lie is set.
     Stale,
+    /// The family is listed in another order, here backwards.
+    Unsorted,
+    /// Every object of the family is listed again after the last one.
+    Doubled,
 }
 
 /// A storage over another one, with a plan of what goes wrong.
@@ -96,6 +130,9 @@ struct State {
     omitted: Vec<Name>,
     twice: Vec<Name>,
     stale: BTreeMap<Family, Vec<(Name, u64)>>,
+    unsorted: BTreeSet<Family>,
+    doubled: BTreeSet<Family>,
+    torn: Vec<Name>,
 }
 
 impl FaultStorage {
@@ -134,20 +171,34 @@ impl FaultStorage {
         match lie {
             Lie::Omit(name) => self.state().omitted.push(name),
             Lie::Twice(name) => self.state().twice.push(name),
+            Lie::Unsorted => drop(self.state().unsorted.insert(family)),
+            Lie::Doubled => drop(self.state().doubled.insert(family)),
             Lie::Stale => {
-                let mut listed = Vec::new();
-                self.inner.list(
-                    family,
-                    &mut |name, len| {
-                        listed.push((name, len));
-                        Ok(())
-                    },
-                    &mut |_| {},
-                )?;
+                let listed = self.gather(family, &mut |_| {})?;
                 self.state().stale.insert(family, listed);
             }
         }
         Ok(())
+    }
+
+    /// Returns what the storage below lists.
+    fn gather(
+        &self,
+        family: Family,
+        foreign: &mut dyn FnMut(&str),
+    ) -> Result<Vec<(Name, u64)>, StorageError> {
+        let mut listed = Vec::new();
+        let mut each = |name, len| {
+            listed.push((name, len));
+            Ok(())
+        };
+        self.inner.list(family, &mut each, foreign)?;
+        Ok(listed)
+    }
+
+    /// Returns the objects of which a part was stored by [`Fault::Tear`] or [`Fault::Half`].
+    pub fn torn(&self) -> Vec<Name> {
+        self.state().torn.clone()
     }
 
     /// Forgets the plan and the calls, and counts from 0 again.
@@ -192,6 +243,20 @@ impl FaultStorage {
         Ok(state.of_all.get(&of_all).or_else(|| state.of_kind.get(&(call, of_kind))).copied())
     }
 
+    /// Makes a call that reads bytes from `start` on.
+    fn read(
+        &self,
+        call: Call,
+        name: &Name,
+        (start, len): (u64, u64),
+        act: impl FnOnce() -> Result<Vec<u8>, StorageError>,
+    ) -> Result<Vec<u8>, StorageError> {
+        let fault = self.begin(call, name, len)?;
+        let bytes = self.with(fault, call, name, act)?;
+        let bytes = self.damage(name, start, bytes);
+        Ok(if let Some(Fault::Reply(reply)) = fault { reply.of(bytes) } else { bytes })
+    }
+
     /// Makes a call that has no fault of its own kind.
     fn run<T>(
         &self,
@@ -212,7 +277,7 @@ impl FaultStorage {
         act: impl FnOnce() -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         match fault {
-            Some(Fault::FailBefore(kind) | Fault::FailWithin(_, kind)) => {
+            Some(Fault::FailBefore(kind) | Fault::FailWithin(_, kind) | Fault::Half(_, kind)) => {
                 Err(self.error(call, name, kind.into()))
             }
             Some(Fault::FailAfter(kind)) => {
@@ -223,7 +288,7 @@ impl FaultStorage {
                 std::thread::sleep(time);
                 act()
             }
-            Some(Fault::Tear(_)) | None => act(),
+            Some(Fault::Tear(_) | Fault::Reply(_)) | None => act(),
         }
     }
 
@@ -243,22 +308,26 @@ impl Storage for FaultStorage {
     fn put(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
         let fault = self.begin(Call::Put, name, bytes.len() as u64)?;
         let kept = match fault {
-            Some(Fault::Tear(keep)) => bytes.get(..keep).unwrap_or(bytes),
+            Some(Fault::Tear(keep) | Fault::Half(keep, _)) if keep < bytes.len() => &bytes[..keep],
             _ => bytes,
         };
+        if kept.len() < bytes.len() {
+            self.state().torn.push(*name);
+        }
+        if let Some(Fault::Half(..)) = fault {
+            self.inner.put(name, kept)?;
+        }
         self.with(fault, Call::Put, name, || self.inner.put(name, kept))
     }
 
     fn get(&self, name: &Name, range: Range<u64>) -> Result<Vec<u8>, StorageError> {
         let start = range.start;
         let len = range.end.saturating_sub(start);
-        let bytes = self.run(Call::Get, name, len, || self.inner.get(name, range))?;
-        Ok(self.damage(name, start, bytes))
+        self.read(Call::Get, name, (start, len), || self.inner.get(name, range))
     }
 
     fn get_all(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
-        let bytes = self.run(Call::GetAll, name, 0, || self.inner.get_all(name, max))?;
-        Ok(self.damage(name, 0, bytes))
+        self.read(Call::GetAll, name, (0, 0), || self.inner.get_all(name, max))
     }
 
     fn len(&self, name: &Name) -> Result<Option<u64>, StorageError> {
@@ -275,6 +344,7 @@ impl Storage for FaultStorage {
         let state = self.state();
         let (omitted, twice) = (state.omitted.clone(), state.twice.clone());
         let stale = state.stale.get(&family).cloned();
+        let (unsorted, doubled) = (state.unsorted.contains(&family), state.doubled.contains(&family));
         drop(state);
 
         let mut left = match fault {
@@ -295,9 +365,16 @@ impl Storage for FaultStorage {
             }
             Ok(())
         };
-        let mut list = || match &stale {
-            Some(listed) => listed.iter().try_for_each(|&(name, len)| tell(name, len)),
-            None => self.inner.list(family, &mut tell, foreign),
+        let list = || {
+            if stale.is_none() && !unsorted && !doubled {
+                return self.inner.list(family, &mut tell, foreign);
+            }
+            let mut listed = stale.map_or_else(|| self.gather(family, foreign), Ok)?;
+            if unsorted {
+                listed.reverse();
+            }
+            let again = listed.iter().filter(|_| doubled);
+            listed.iter().chain(again).try_for_each(|&(name, len)| tell(name, len))
         };
         match fault {
             // Fails at the latest at the end, however few entries there are.

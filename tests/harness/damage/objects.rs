@@ -1,162 +1,53 @@
-//! Every object of a small repository, damaged in every way we can think of.
-//!
-//! After each damage: the repository opens or says why not; `check` names the object, or everything still
-//! restores; a restore never writes a byte that is not right, and says what it leaves out. Nothing panics.
+//! Whole objects of a small repository, damaged in every way we can think of.
 
+use super::subject::{Judged, Subject, Verdict, is_told_at};
+use crate::support::budget::Budget;
 use crate::support::trees;
-use crate::support::world::{
-    NO_KDF, Run, World, backup, check, open, open_keys, restore_to_memory, snapshots,
-};
-use dedup_engine::check::CheckReport;
-use dedup_engine::crypto::slot::Unlock;
+use crate::support::world::{Run, backup, check, open, open_keys, restore_to_memory};
 use dedup_engine::error::Kind;
 use dedup_engine::id::{ObjectId, SessionId};
-use dedup_engine::listing::StoredPath;
 use dedup_engine::progress::Silent;
-use dedup_engine::repo::control::{Condemned, Generation};
-use dedup_engine::repo::{Repository, hash_of};
-use dedup_engine::storage::fault::FaultStorage;
 use dedup_engine::storage::memory::MemoryStorage;
 use dedup_engine::storage::{Family, Name, Storage};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-type Files = BTreeMap<StoredPath, Vec<u8>>;
-
-/// A repository with an object at least of every kind that there is, and what its snapshots restore to.
-struct Subject {
-    world: World,
-    expected: Vec<(ObjectId, Files)>,
+/// What happens to one object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Damage {
+    Cut(usize),
+    Prolonged(usize),
+    Zeroed,
+    ZerosInFront,
+    ZerosAtTheEnd,
+    Deleted,
+    Copied(Name),
+    Renamed(Name),
+    Swapped(Name),
 }
 
-impl Subject {
-    fn new() -> Self {
-        let world = World::new();
-        let tree = world.scratch.dir("tree");
-        trees::build_tiny(&tree, 60);
-        world.backup(Run { tree: &tree, moment: 0 }).unwrap();
-        trees::write(&tree.join("one"), b"other words", 99);
-        world.backup(Run { tree: &tree, moment: 10 }).unwrap();
-        let repo = world.open().unwrap();
-        for number in 1..=2 {
-            let unlock = Unlock::new_key_file().unwrap().0;
-            let slot = repo.add_slot(&unlock, &NO_KDF, "", true, number).unwrap();
-            repo.remove_slot(&slot).unwrap();
-            publish(&repo, number as u64);
-        }
-        repo.add_slot(&Unlock::new_key_file().unwrap().0, &NO_KDF, "spare", true, 3).unwrap();
-        let all = snapshots(&repo);
-        assert_eq!(all.len(), 2);
-        let expected = all.into_iter().map(|id| (id, restore_to_memory(&repo, id).unwrap().0)).collect();
-        drop(repo);
-        world.assert_sound(&world.open_afresh());
-        Self { world, expected }
-    }
-
-    /// Restores every snapshot and refuses any wrong byte; returns whether all of them came back whole.
-    fn restores(&self, repo: &Repository, context: &str) -> bool {
-        let mut whole = true;
-        for (id, expected) in &self.expected {
-            let Ok((files, report)) = restore_to_memory(repo, *id) else {
-                whole = false;
-                continue;
-            };
-            for (path, bytes) in &files {
-                assert!(expected.get(path) == Some(bytes), "{context}: {path:?} is restored wrong");
-            }
-            let missing = expected.len() - files.len();
-            assert!(
-                report.problems_total >= missing as u64,
-                "{context}: {missing} missing, and nobody says so"
-            );
-            whole &= missing == 0 && report.problems_total == 0;
-        }
-        whole
-    }
-
-    /// Opens a damaged copy with an index made from it, and looks at everything.
-    fn judge(&self, storage: MemoryStorage, culprits: &[Name], context: &str) -> Verdict {
-        let storage = Arc::new(storage);
-        let index = self.world.other_index("judged");
-        // What the index is made from; of anything else it knows nothing.
-        if matches!(culprits[0].family(), Family::Packs | Family::Segments | Family::Generations) {
-            let _ = std::fs::remove_dir_all(&index);
-        }
-        let repo = match open(storage, &self.world.unlock, &index, &Silent) {
-            Ok(repo) => repo,
-            Err(error) => {
-                let clear = [Kind::Integrity, Kind::TooNew, Kind::WrongKey, Kind::NoRepository];
-                assert!(clear.contains(&error.kind()), "{context}: {error:?}");
-                return Verdict::Refused;
-            }
-        };
-        let whole = self.restores(&repo, context);
-        match check(&repo) {
-            Ok(report) if culprits.iter().any(|name| is_named(&report, name)) => Verdict::Named,
-            Ok(report) => {
-                let told = &report.findings;
-                assert!(whole, "{context}: something is lost, and check tells of {told:#?}");
-                Verdict::Harmless
-            }
-            Err(error) => {
-                let named = culprits.iter().any(|name| error.to_string().contains(&name.to_string()));
-                assert!(named, "{context}: {error}");
-                Verdict::Named
-            }
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut(len) => write!(f, "cut to {len} bytes"),
+            Self::Prolonged(by) => write!(f, "{by} bytes longer"),
+            Self::Zeroed => write!(f, "zeroed"),
+            Self::ZerosInFront => write!(f, "zeros in front"),
+            Self::ZerosAtTheEnd => write!(f, "zeros at the end"),
+            Self::Deleted => write!(f, "deleted"),
+            Self::Copied(other) => write!(f, "also stored as {other}"),
+            Self::Renamed(other) => write!(f, "renamed to {other}"),
+            Self::Swapped(other) => write!(f, "swapped with {other}"),
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Verdict {
-    /// The repository does not open, and says why.
-    Refused,
-    /// The object is named.
-    Named,
-    /// Everything restores.
-    Harmless,
-}
-
-fn is_named(report: &CheckReport, name: &Name) -> bool {
-    let name = name.to_string();
-    report.findings.iter().any(|finding| finding.object == name || finding.message.contains(&name))
-}
-
-fn publish(repo: &Repository, number: u64) {
-    let set = Condemned {
-        number,
-        base: number - 1,
-        session: Some(SessionId::from_bytes([9; 16])),
-        packs: vec![ObjectId::from_bytes([9; 32])],
-        ..Default::default()
-    };
-    repo.publish_condemned(&set).unwrap();
-    let mut previous = ObjectId::from_bytes([0; 32]);
-    let before = Name::generation(number.saturating_sub(1));
-    if let Ok(stored) = repo.storage().get_all(&before, 1 << 20) {
-        previous = hash_of(&stored);
-    }
-    let generation = Generation {
-        number,
-        condemned: number,
-        previous,
-        session: SessionId::from_bytes([9; 16]),
-        packs: set.packs.clone(),
-        segments: Vec::new(),
-        snapshots: Vec::new(),
-        parity: Vec::new(),
-        retired: Vec::new(),
-        public_key: [0; 32],
-        signature: [0; 64],
-    };
-    repo.publish_generation(generation).unwrap();
 }
 
 /// Another name of the same family that no object has.
 fn other_name(name: &Name) -> Option<Name> {
     let changed = |id: ObjectId| {
         let mut bytes = *id.as_bytes();
-        bytes[31] ^= 1;
+        bytes[0] ^= 1;
         ObjectId::from_bytes(bytes)
     };
     let session = SessionId::from_bytes([0xAB; 16]);
@@ -174,135 +65,117 @@ fn other_name(name: &Name) -> Option<Name> {
     })
 }
 
-/// Returns every damage of one object: what it is called, and what is stored then.
-fn damages(storage: &MemoryStorage, name: &Name, bytes: &[u8]) -> Vec<(String, MemoryStorage, Vec<Name>)> {
-    let mut all = Vec::new();
-    let mut put = |what: String, changed: Vec<u8>| {
-        let fork = storage.fork();
-        fork.overwrite(*name, &changed);
-        all.push((what, fork, vec![*name]));
-    };
-    for len in [0, 27, 80, 81, bytes.len() / 2, bytes.len() - 1] {
-        if len < bytes.len() {
-            put(format!("cut to {len} bytes"), bytes[..len].to_vec());
-        }
-    }
-    put("one byte longer".into(), [bytes, &[0]].concat());
-    put("zeros".into(), vec![0; bytes.len()]);
-    put("zeros at the front".into(), [&[0; 16], &bytes[16..]].concat());
-    put("zeros at the end".into(), [&bytes[..bytes.len() - 16], &[0; 16]].concat());
+type Objects = Vec<(Name, Arc<[u8]>)>;
 
-    let fork = storage.fork();
-    fork.delete(name).unwrap();
-    all.push(("deleted".into(), fork, vec![*name]));
-    if let Some(twin) = other_name(name) {
-        let fork = storage.fork();
-        fork.overwrite(twin, bytes);
-        all.push(("also under another name".into(), fork, vec![twin]));
-        let fork = storage.fork();
-        fork.overwrite(twin, bytes);
-        fork.delete(name).unwrap();
-        all.push(("renamed".into(), fork, vec![twin, *name]));
-    }
-    for (other, others_bytes) in storage.objects() {
-        let same_family = other.family() == name.family() && other > *name;
-        if same_family && others_bytes[..] != *bytes {
-            let fork = storage.fork();
-            fork.overwrite(*name, &others_bytes);
-            fork.overwrite(other, bytes);
-            all.push((format!("swapped with {other}"), fork, vec![*name, other]));
+/// Returns the damages that every run of the tests tries, and those that only a full one tries all of: cuts at
+/// every length, and swaps with every object of other families.
+fn damages(objects: &Objects) -> (Vec<(Name, Damage)>, Vec<(Name, Damage)>) {
+    let (mut usual, mut rest) = (Vec::new(), Vec::new());
+    for (name, bytes) in objects {
+        let few = [0, 27, 80, 81, bytes.len() / 2, bytes.len() - 1];
+        for len in 0..bytes.len() {
+            let damages = if few.contains(&len) { &mut usual } else { &mut rest };
+            damages.push((*name, Damage::Cut(len)));
+        }
+        let zeros = [Damage::Zeroed, Damage::ZerosInFront, Damage::ZerosAtTheEnd];
+        let longer = [Damage::Prolonged(1), Damage::Prolonged(bytes.len())];
+        let names = other_name(name).map(|other| [Damage::Copied(other), Damage::Renamed(other)]);
+        let of_one =
+            zeros.into_iter().chain(longer).chain([Damage::Deleted]).chain(names.into_iter().flatten());
+        usual.extend(of_one.map(|damage| (*name, damage)));
+        for (other, theirs) in objects {
+            if other > name && theirs != bytes {
+                let damages = if other.family() == name.family() { &mut usual } else { &mut rest };
+                damages.push((*name, Damage::Swapped(*other)));
+            }
         }
     }
-    all
+    (usual, rest)
+}
+
+/// Returns the damaged storage, and the objects one of which must be named.
+fn damaged(storage: &MemoryStorage, name: Name, damage: Damage) -> (MemoryStorage, Vec<Name>) {
+    let fork = storage.fork();
+    let mut bytes = fork.get_all(&name, 1 << 30).unwrap();
+    let (len, mut culprits) = (bytes.len(), vec![name]);
+    match damage {
+        Damage::Cut(len) => bytes.truncate(len),
+        Damage::Prolonged(by) => bytes.resize(len + by, 0),
+        Damage::Zeroed => bytes.fill(0),
+        Damage::ZerosInFront => bytes[..16].fill(0),
+        Damage::ZerosAtTheEnd => bytes[len - 16..].fill(0),
+        Damage::Deleted => {}
+        Damage::Copied(other) => {
+            fork.overwrite(other, &bytes);
+            culprits = vec![other];
+        }
+        Damage::Renamed(other) => {
+            fork.overwrite(other, &bytes);
+            culprits.push(other);
+        }
+        Damage::Swapped(other) => {
+            let theirs = fork.get_all(&other, 1 << 30).unwrap();
+            fork.overwrite(other, &bytes);
+            bytes = theirs;
+            culprits.push(other);
+        }
+    }
+    fork.delete(&name).unwrap();
+    if !matches!(damage, Damage::Deleted | Damage::Renamed(_)) {
+        fork.overwrite(name, &bytes);
+    }
+    (fork, culprits)
 }
 
 #[test]
 fn whole_objects_can_be_damaged() {
     let subject = Subject::new();
     let objects = subject.world.storage.objects();
+    let (usual, rest) = damages(&objects);
+    let (first, all) = (usual.len() as u64, (usual.len() + rest.len()) as u64);
+    let budget = Budget::of("R5 damaged objects", first + 150, all);
     let mut counts: BTreeMap<(Family, Verdict), u32> = BTreeMap::new();
-    for (name, bytes) in &objects {
-        for (what, storage, culprits) in damages(&subject.world.storage, name, bytes) {
-            let context = format!("{name} {what}");
-            let verdict = subject.judge(storage, &culprits, &context);
-            *counts.entry((name.family(), verdict)).or_default() += 1;
-            // What is there and is not what it should be is always noticed.
-            let deleted = what == "deleted" || what == "renamed";
-            assert!(verdict != Verdict::Harmless || deleted, "{context} goes unnoticed");
-            let vital = matches!(name.family(), Family::Packs | Family::Snapshots | Family::Generations);
-            let newest = *name == Name::generation(2);
-            assert!(verdict != Verdict::Harmless || !vital || newest, "{context} goes unnoticed");
+    budget.each(|case, random| {
+        let (name, damage) = match (usual.get(case as usize), budget.cases() < all) {
+            (Some(damage), _) => *damage,
+            (None, true) => rest[random.below(rest.len() as u64) as usize],
+            (None, false) => rest[(case - first) as usize],
+        };
+        let context = format!("{name} {damage}");
+        let (storage, culprits) = damaged(&subject.world.storage, name, damage);
+        let Judged { verdict, report, .. } = subject.judge(storage, &culprits, &context);
+        *counts.entry((name.family(), verdict)).or_default() += 1;
+        // What is there and is not what it should be is always noticed.
+        let is_gone = matches!(damage, Damage::Deleted | Damage::Renamed(_));
+        assert!(verdict != Verdict::Harmless || is_gone, "{context} goes unnoticed");
+        let vital = matches!(name.family(), Family::Packs | Family::Snapshots | Family::Generations);
+        let newest = name == Name::generation(2);
+        assert!(verdict != Verdict::Harmless || !vital || newest, "{context} goes unnoticed");
+        let len = objects.iter().find(|(other, _)| *other == name).unwrap().1.len();
+        let edge = match damage {
+            Damage::Cut(len) => Some(len),
+            Damage::Prolonged(_) => Some(len),
+            _ => None,
+        };
+        if let Some(edge) = edge.filter(|_| name.family() == Family::Packs) {
+            assert!(is_told_at(&report, &name, edge as u64), "{context}: {:#?}", report.findings);
         }
-    }
-    println!("{counts:#?}");
-    let families: Vec<Family> = objects.iter().map(|(name, _)| name.family()).collect();
+    });
     for family in Family::ALL {
         let unused = matches!(family, Family::Log | Family::Epochs | Family::Parity | Family::Runs);
-        assert!(unused || families.contains(&family), "no object of {family} was damaged");
+        let hit = counts.keys().any(|(hit, _)| *hit == family);
+        assert!(unused || hit || budget.cases() < first, "no object of {family} was damaged");
     }
-}
-
-/// Flips every `step`-th bit of every object, one at a time.
-fn flip_bits(step: usize) {
-    let subject = Subject::new();
-    let objects = subject.world.storage.objects();
-    let storage = Arc::new(FaultStorage::new(subject.world.storage.clone()));
-    let repo = open(storage.clone(), &subject.world.unlock, &subject.world.index(), &Silent).unwrap();
-    let (mut flips, mut harmless) = (0, 0);
-    for (name, bytes) in &objects {
-        for bit in (0..bytes.len() * 8).step_by(step) {
-            let context = format!("{name}, bit {bit}");
-            storage.reset();
-            storage.corrupt(*name, (bit / 8) as u64, 1 << (bit % 8));
-            if matches!(name.family(), Family::Config | Family::Keys) {
-                match open_keys(storage.clone(), &subject.world.unlock) {
-                    // The other slots open as they did.
-                    Ok(_) => assert!(*name != Name::config(), "{context} goes unnoticed"),
-                    Err(error) => {
-                        let clear = [Kind::Integrity, Kind::TooNew, Kind::WrongKey, Kind::Refused];
-                        assert!(clear.contains(&error.kind()), "{context}: {error:?}");
-                    }
-                }
-            }
-            match check(&repo) {
-                Ok(report) => assert!(!report.is_sound() && is_named(&report, name), "{context}: {report:?}"),
-                Err(error) => assert!(error.to_string().contains(&name.to_string()), "{context}: {error}"),
-            }
-            harmless += u32::from(subject.restores(&repo, &context));
-            flips += 1;
-        }
-    }
-    println!("{flips} bits flipped, each named by check; after {harmless} everything restored all the same");
-    assert!(flips > 1000);
-}
-
-/// The step is odd, so that every bit of a byte has its turn.
-#[test]
-fn bits_can_flip() {
-    flip_bits(11);
-}
-
-#[test]
-#[ignore = "minutes: every single bit"]
-fn every_bit_can_flip() {
-    flip_bits(1);
-}
-
-/// The index is made from the damaged repository, so that nothing sound is remembered.
-#[test]
-fn bits_can_flip_before_the_index_is_made() {
-    let subject = Subject::new();
-    for (name, bytes) in subject.world.storage.objects() {
-        for bit in (5..bytes.len() * 8).step_by(2203) {
-            let mut changed = bytes.to_vec();
-            changed[bit / 8] ^= 1 << (bit % 8);
-            let storage = subject.world.storage.fork();
-            storage.overwrite(name, &changed);
-            let context = format!("{name}, bit {bit}");
-            let verdict = subject.judge(storage, &[name], &context);
-            assert_ne!(verdict, Verdict::Harmless, "{context} goes unnoticed");
-        }
-    }
+    let of = |verdict| counts.iter().filter(|(key, _)| key.1 == verdict).map(|(_, count)| count).sum::<u32>();
+    budget.tell(&format!(
+        "{} damages of {} objects ({} bytes, {all} possible): {} located, {} refused at opening, {} harmless",
+        budget.cases(),
+        objects.len(),
+        subject.len(),
+        of(Verdict::Located),
+        of(Verdict::Refused),
+        of(Verdict::Harmless),
+    ));
 }
 
 /// Two parts of the check found it, and both told.

@@ -1,3 +1,5 @@
-//! Calls that fail.
+//! Calls that fail, storages that lie, memory that flips. `make faults` runs the full budget.
 
 mod calls;
+mod flaky;
+mod memory;

@@ -20,10 +20,12 @@ use super::claims::Claims;
 use super::{RepoError, Repository};
 use crate::compress::{Level, Stream};
 use crate::crypto::keyring::ChunkKind;
+use crate::error::Corrupt;
 use crate::format::{MAX_CHUNK, MAX_CHUNKS_PER_PACK};
 use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::index::PackNo;
 use crate::pack::Chunk;
+use crate::tamper::Stage;
 use crossbeam::channel::{Sender, bounded};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -237,6 +239,14 @@ impl<'s> Store<'s> {
         self.failure.happened()
     }
 
+    /// Refuses the name of a chunk that was taken a while ago and is known to nobody any more.
+    pub fn assert_known(&self, id: &ChunkId) -> Result<(), RepoError> {
+        if self.claims.holds(id)? || self.repo.index()?.lookup(id)?.is_some() {
+            return Ok(());
+        }
+        Err(Corrupt::new(format!("chunk {id}"), "its name changed after it was taken: faulty memory").into())
+    }
+
     /// Returns whether the chunk is durable or on its way, and notes the pack that is relied on.
     ///
     /// Claims are asked first: a claim ends only after the index knows the chunk, so between the two
@@ -263,6 +273,7 @@ impl ChunkSink<'_> {
         if plain.is_empty() || plain.len() > MAX_CHUNK as usize {
             return Err(RepoError::Internal(format!("a chunk of {} bytes", plain.len())));
         }
+        let plain = &*self.store.repo.objects.tamper.passed(Stage::Chunk, plain);
         let id = self.store.repo.namer.name(self.kind, plain);
         if self.store.knows(&id, &mut self.last_pack)? || !self.store.claims.claim(id)? {
             return Ok((id, false));

@@ -11,6 +11,7 @@ use crate::pack::PackKind;
 use crate::pack::builder::{CodedBlock, PackBuilder};
 use crate::repo::RepoError;
 use crate::storage::Name;
+use crate::tamper::Stage;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -21,6 +22,17 @@ const PACKS_PER_SEGMENT: usize = 64;
 const SEGMENT_EVERY: Duration = Duration::from_secs(60);
 /// How often a run shows that it goes on; the format asks for ten minutes at most.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(5 * 60);
+
+/// A durable pack on its way into a segment, and the hash of what is to be told of it.
+pub(super) type Durable = (SegmentPack, blake3::Hash);
+
+/// Returns a hash of all that a segment tells of a pack.
+fn fingerprint(pack: &SegmentPack) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(pack.id.as_bytes()).update(&pack.header).update(&pack.stored_len.to_le_bytes());
+    hasher.update(&pack.directory.encode()).finalize()
+}
+
 pub(super) fn code(
     store: &Store<'_>,
     blocks: &Receiver<RawBlock>,
@@ -28,10 +40,13 @@ pub(super) fn code(
 ) -> Result<(), RepoError> {
     let internal = |error: std::io::Error| RepoError::Internal(format!("compressing: {error}"));
     let mut compressor = Compressor::new(store.options.level).map_err(internal)?;
-    for block in blocks {
+    let tamper = &store.repo.objects.tamper;
+    for mut block in blocks {
         if block.chunks.is_empty() {
             break;
         }
+        tamper.pass(Stage::Block, &mut block.plain);
+        block.chunks.iter_mut().for_each(|chunk| tamper.pass(Stage::Names, chunk.id.as_mut_bytes()));
         let coded =
             CodedBlock::code(block.plain, block.chunks, &mut compressor, &block.stream).map_err(internal)?;
         if out.send((block.kind, coded)).is_err() {
@@ -48,7 +63,8 @@ pub(super) fn pack(
 ) -> Result<(), RepoError> {
     let target = store.repo.budget.pack_target(store.repo.config().settings.pack_target);
     let mut open = PackKind::ALL.map(|kind| PackBuilder::new(kind, target));
-    for (kind, block) in blocks {
+    for (kind, mut block) in blocks {
+        store.repo.objects.tamper.pass(Stage::Coded, block.coded_mut());
         if store.options.dry_run {
             store.bytes_stored.fetch_add(block.sealed_len(), Relaxed);
             continue;
@@ -74,31 +90,33 @@ pub(super) fn pack(
 pub(super) fn seal_and_store(
     store: &Store<'_>,
     packs: &Receiver<PackBuilder>,
-    out: &Sender<SegmentPack>,
+    out: &Sender<Durable>,
 ) -> Result<(), RepoError> {
     let objects = &store.repo.objects;
     for builder in packs {
         if store.failure.happened() {
             break;
         }
-        let pack = builder.finish(&objects.keyring, &store.repo.namer, store.options.session)?;
-        objects.storage.put(&Name::pack(pack.id), &pack.bytes)?;
-        store.bytes_stored.fetch_add(pack.bytes.len() as u64, Relaxed);
-        let header = pack.header();
-        let stored_len = pack.bytes.len() as u64;
-        if out
-            .send(SegmentPack { id: pack.id, kind: pack.kind, header, stored_len, directory: pack.directory })
-            .is_err()
-        {
+        let mut pack = builder.seal(&objects.keyring, store.options.session)?;
+        objects.tamper.pass(Stage::Sealed, &mut pack.bytes);
+        pack.verify(&objects.keyring, &store.repo.namer)?;
+        let (header, stored_len) = (pack.header(), pack.bytes.len() as u64);
+        let told =
+            SegmentPack { id: pack.id, kind: pack.kind, header, stored_len, directory: pack.directory };
+        let fingerprint = fingerprint(&told);
+        objects.tamper.pass(Stage::Verified, &mut pack.bytes);
+        objects.put_unchanged(&Name::pack(pack.id), &pack.bytes, pack.id)?;
+        store.bytes_stored.fetch_add(stored_len, Relaxed);
+        if out.send((told, fingerprint)).is_err() {
             break;
         }
     }
     Ok(())
 }
 
-pub(super) fn register(store: &Store<'_>, packs: &Receiver<SegmentPack>) -> Result<Stored, RepoError> {
+pub(super) fn register(store: &Store<'_>, packs: &Receiver<Durable>) -> Result<Stored, RepoError> {
     let mut stored = Stored::default();
-    let mut pending: Vec<SegmentPack> = Vec::new();
+    let mut pending: Vec<Durable> = Vec::new();
     let mut chunks = 0;
     let most_chunks = store.repo.budget.chunks_per_segment();
     let mut written_at = (store.options.elapsed)();
@@ -107,8 +125,8 @@ pub(super) fn register(store: &Store<'_>, packs: &Receiver<SegmentPack>) -> Resu
         let wait = SEGMENT_EVERY.saturating_sub((store.options.elapsed)().saturating_sub(written_at));
         let ended = match packs.recv_timeout(wait.max(Duration::from_millis(10))) {
             Ok(pack) => {
-                chunks += pack.directory.chunks().len();
-                stored.packs.push(pack.id);
+                chunks += pack.0.directory.chunks().len();
+                stored.packs.push(pack.0.id);
                 pending.push(pack);
                 false
             }
@@ -135,20 +153,32 @@ pub(super) fn register(store: &Store<'_>, packs: &Receiver<SegmentPack>) -> Resu
 
 /// Writes the segment of durable packs, then tells the index, then ends the claims: in this order
 /// nothing vouches for a chunk that is not stored, and no chunk is unknown in between.
-fn write_segment(store: &Store<'_>, packs: Vec<SegmentPack>) -> Result<ObjectId, RepoError> {
-    let repo = store.repo;
-    let segment = Segment { session: store.options.session, packs };
+fn write_segment(store: &Store<'_>, packs: Vec<Durable>) -> Result<ObjectId, RepoError> {
+    let (repo, session) = (store.repo, store.options.session);
+    let tamper = &repo.objects.tamper;
+    let (packs, fingerprints): (Vec<SegmentPack>, Vec<blake3::Hash>) = packs.into_iter().unzip();
+    let mut segment = Segment { session, packs };
+    tamper_names(&mut segment, |name| tamper.pass(Stage::Registered, name));
     let plain = segment.encode();
-    // Whatever is stored must be readable again.
-    if Segment::decode(&plain)? != segment {
-        return Err(Corrupt::new("segment", "it changed while it was encoded: faulty memory").into());
-    }
-    let session = Some(store.options.session);
-    let id = repo.objects.put_hashed(ObjectKind::Segment, Name::segment, &plain, session)?;
+    // Each pack as it was when it was verified: whatever happened to its directory since.
+    let means = |opened: &[u8]| {
+        let same = |again: Segment| again.packs.iter().map(fingerprint).eq(fingerprints.iter().copied());
+        Segment::decode(opened).is_ok_and(same)
+    };
+    let id = repo.objects.put_hashed(ObjectKind::Segment, Name::segment, &plain, Some(session), &means)?;
+    tamper_names(&mut segment, |name| tamper.pass(Stage::Indexed, name));
     repo.index()?.apply_segment(id, &segment.packs)?;
     for chunk in segment.packs.iter().flat_map(|pack| pack.directory.chunks()) {
-        store.claims.release(&chunk.id)?;
+        if !store.claims.release(&chunk.id)? {
+            let wrong = format!("chunk {} was never taken: faulty memory", chunk.id);
+            return Err(Corrupt::new("segment", wrong).into());
+        }
         store.registered.fetch_add(1, Relaxed);
     }
     Ok(id)
+}
+
+fn tamper_names(segment: &mut Segment, pass: impl Fn(&mut [u8])) {
+    let packs = segment.packs.iter_mut();
+    packs.flat_map(|pack| pack.directory.chunks_mut()).for_each(|chunk| pass(chunk.id.as_mut_bytes()));
 }

@@ -136,3 +136,43 @@ fn calls_are_recorded_in_order() {
     );
     assert_eq!((storage.count(), storage.count_of(Call::Put), storage.count_of(Call::Len)), (4, 1, 0));
 }
+
+#[test]
+fn a_half_upload_keeps_a_part_and_fails() {
+    let (inner, storage) = over_memory();
+    storage.on_call(0, Fault::Half(2, io::ErrorKind::TimedOut));
+    storage.on_call(1, Fault::Half(9, io::ErrorKind::TimedOut));
+    assert_eq!(storage.put(&A, b"abcd").unwrap_err().kind(), Kind::Io);
+    assert_eq!(storage.put(&B, b"abcd").unwrap_err().kind(), Kind::Io);
+    assert_eq!(
+        (inner.get_all(&A, 9).unwrap(), inner.get_all(&B, 9).unwrap()),
+        (b"ab".to_vec(), b"abcd".to_vec())
+    );
+    assert_eq!(storage.torn(), [A]);
+}
+
+#[test]
+fn replies_are_short_long_and_shifted() {
+    let (_, storage) = over_memory();
+    storage.put(&A, b"abcdef").unwrap();
+    storage.on_nth(Call::Get, 0, Fault::Reply(Reply::Short(1)));
+    storage.on_nth(Call::Get, 1, Fault::Reply(Reply::Long(2)));
+    storage.on_nth(Call::GetAll, 0, Fault::Reply(Reply::Shifted(2)));
+    storage.on_nth(Call::GetAll, 1, Fault::Reply(Reply::Short(9)));
+    assert_eq!(storage.get(&A, 1..4).unwrap(), b"bc");
+    assert_eq!(storage.get(&A, 1..4).unwrap(), b"bcd\0\0");
+    assert_eq!(storage.get(&A, 1..4).unwrap(), b"bcd");
+    assert_eq!(storage.get_all(&A, 9).unwrap(), b"cdefab");
+    assert_eq!(storage.get_all(&A, 9).unwrap(), b"");
+}
+
+#[test]
+fn listings_are_unsorted_and_doubled() {
+    let (_, storage) = over_memory();
+    storage.put(&A, b"a").unwrap();
+    storage.put(&B, b"b").unwrap();
+    storage.lie(Family::Generations, Lie::Doubled).unwrap();
+    assert_eq!(listed(&storage), Ok(vec![A, B, A, B]));
+    storage.lie(Family::Generations, Lie::Unsorted).unwrap();
+    assert_eq!(listed(&storage), Ok(vec![B, A, B, A]));
+}
