@@ -8,7 +8,7 @@ use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -222,20 +222,62 @@ fn checked(bytes: &[u8], source: &str) -> Result<Zeroizing<String>, Failure> {
 }
 
 /// Makes a new key file that only this user can read; one that is there already is left alone.
+///
+/// It may become the only thing that opens a repository. So it has its name only when it is whole, and survives
+/// a power cut once this returns.
 pub fn create_key_file(path: &Path) -> Result<Unlock, Failure> {
-    use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let failed = |error| Failure::io(format!("cannot create the key file {}", path.display()), &error);
     let (unlock, mut text) = Unlock::new_key_file()?;
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    let written = file.write_all(text.trim_end().as_bytes()).and_then(|()| file.write_all(b"\n"));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let beside = path.with_file_name(name);
+    let write = || {
+        // Left by a run that was killed and had this number; it opens nothing.
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(text.trim_end().as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        give_name(&beside, path)?;
+        sync_parent(path)
+    };
+    let written = write();
     text.zeroize();
-    if let Err(error) = written.and_then(|()| file.sync_all()) {
+    written.map_err(|error| {
         // Half a key file opens nothing; failing to remove it changes nothing.
-        let _ = std::fs::remove_file(path);
-        return Err(failed(error));
-    }
+        let _ = std::fs::remove_file(&beside);
+        failed(error)
+    })?;
     Ok(unlock)
+}
+
+/// Renames a file, but not over one that is there.
+fn give_name(beside: &Path, path: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags};
+    use rustix::io::Errno;
+    match rustix::fs::renameat_with(CWD, beside, CWD, path, RenameFlags::NOREPLACE) {
+        // Old kernels and some file systems know no such flag; a link is never made over a name that is taken.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            std::fs::hard_link(beside, path)?;
+            std::fs::remove_file(beside)
+        }
+        result => Ok(result?),
+    }
+}
+
+/// Makes the names in a file's directory durable.
+fn sync_parent(path: &Path) -> std::io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(parent) {
+        Ok(parent) => parent.sync_all(),
+        // One can make files in a directory that one may not read; then there is nothing to sync it by.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -47,8 +47,9 @@ pub fn run(ctx: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     let place = place(ctx, args)?;
     let (unlock, new_key_file) = unlock(ctx)?;
     let settings = settings(args)?;
-    let repo = create(ctx, &place, &unlock, &settings).inspect_err(|_| {
-        if let Some(file) = &new_key_file {
+    let repo = create(ctx, &place, &unlock, &settings).inspect_err(|failure| {
+        // After any other failure there may be a repository that only this file opens.
+        if let Some(file) = new_key_file.as_ref().filter(|_| failure.exit == Exit::Refused) {
             // It opens nothing; that it stays if it cannot be removed does no harm.
             let _ = std::fs::remove_file(file);
         }

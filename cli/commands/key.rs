@@ -137,17 +137,16 @@ fn list(ctx: &Context, slots: &[SlotInfo]) -> Result<(), Failure> {
     Ok(table.lines().iter().try_for_each(|line| ctx.output.line(line))?)
 }
 
-/// Gets the new secret and hands it on; a key file that was made for it goes again if that fails.
+/// Gets the new secret and hands it on.
+///
+/// A key file that was made for it stays whatever comes of that: a run that fails may have stored the slot, and
+/// even removed the old one, so that nothing else opens the repository. The next try takes the file up.
 fn with_new(
     new: &NewArgs,
     store: impl FnOnce(&Unlock) -> Result<ObjectId, Failure>,
 ) -> Result<ObjectId, Failure> {
     if let Some(path) = new.new_key_file.as_ref().filter(|path| !path.exists()) {
-        let unlock = create_key_file(path)?;
-        return store(&unlock).inspect_err(|_| {
-            // It opens nothing; that it stays if it cannot be removed does no harm.
-            let _ = std::fs::remove_file(path);
-        });
+        return store(&create_key_file(path)?);
     }
     store(&new.way()?.new_secret("New passphrase: ")?)
 }

@@ -188,3 +188,22 @@ fn a_read_only_repository_can_be_read_and_restored() {
     place.run(["backup", "src"]).ok();
     place.assert_restores();
 }
+
+/// The new slot was stored, removing the old one failed, and the command removed its new key file: whoever then
+/// lost the old slot was locked out for ever.
+#[test]
+fn a_key_change_that_fails_keeps_the_new_key_file() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let place = Place::new();
+    let slot = fs::read_dir(place.path("repo/keys")).unwrap().next().unwrap().unwrap().path();
+    let slot = fs::File::open(slot).unwrap();
+    let flags = ioctl_getflags(&slot).unwrap_or(IFlags::empty());
+    if !is_root() || ioctl_setflags(&slot, flags | IFlags::IMMUTABLE).is_err() {
+        return skip("no file can be made immutable here");
+    }
+    let change = place.run(["key", "change", "--new-key-file", "new"]);
+    ioctl_setflags(&slot, flags).unwrap();
+    assert_ne!(change.code, 0, "{}", change.out);
+    place.run(["--key-file", "new", "key", "list"]).ok();
+    place.run(["key", "list"]).ok();
+}
