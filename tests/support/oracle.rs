@@ -137,7 +137,7 @@ impl Oracle {
 #[track_caller]
 fn assert_restores(repo: &Repository, committed: &Committed, case: &str) {
     let Committed { snapshot, base, tree } = committed;
-    let scratch = Scratch::new();
+    let scratch = Scratch::for_trees();
     let target = scratch.path("restored");
     let report = restore_to(repo, *snapshot, base, &target)
         .unwrap_or_else(|error| panic!("{case}: snapshot {}: {error}", snapshot.short()));
