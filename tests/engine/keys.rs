@@ -1,26 +1,12 @@
-//! Keys that are added, changed and removed, cut off and refused: no step may lock everybody out.
+//! Keys that are added, changed and removed, stored in part and refused: no step may lock everybody out.
+//! Cut off anywhere: `harness/crash/work.rs`.
 
 use crate::support::world::{NO_KDF, World, open_keys};
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
-use dedup_engine::repo::Repository;
 use dedup_engine::storage::fault::{Call, Fault, FaultStorage};
 use dedup_engine::storage::{Family, Name};
 use std::sync::Arc;
-
-type Work = fn(&mut Repository, &Unlock) -> bool;
-
-fn add(repo: &mut Repository, new: &Unlock) -> bool {
-    repo.add_slot(new, &NO_KDF, "laptop", true, 5).is_ok()
-}
-
-fn change(repo: &mut Repository, new: &Unlock) -> bool {
-    repo.change_slot(new, &NO_KDF, 6).is_ok()
-}
-
-fn remove(repo: &mut Repository, new: &Unlock) -> bool {
-    repo.add_slot(new, &NO_KDF, "old laptop", true, 5).is_ok_and(|slot| repo.remove_slot(&slot).is_ok())
-}
 
 fn opens(world: &World, unlock: &Unlock) -> bool {
     match open_keys(world.storage.clone(), unlock) {
@@ -39,37 +25,6 @@ fn opening_reads_the_configuration_once() {
     open_keys(counting.clone(), &world.unlock).unwrap();
     let reads = counting.calls().into_iter().filter(|call| call.name == Name::config().to_string());
     assert_eq!(reads.count(), 1);
-}
-
-#[test]
-fn key_work_can_be_cut_anywhere() {
-    let (world, new) = (World::new(), Unlock::new_key_file().unwrap().0);
-    for (what, work) in [("add", add as Work), ("change", change), ("remove", remove)] {
-        let undisturbed = world.fork();
-        let counting = Arc::new(FaultStorage::new(undisturbed.storage.clone()));
-        let mut repo = open_keys(counting.clone(), &world.unlock).unwrap();
-        let opened = counting.count();
-        assert!(work(&mut repo, &new), "{what}");
-        assert!(counting.count() > opened, "{what}");
-        for cut in opened..=counting.count() {
-            let world = world.fork();
-            let storage = Arc::new(FaultStorage::new(world.storage.clone()));
-            let mut repo = open_keys(storage.clone(), &world.unlock).unwrap();
-            storage.freeze_after(cut);
-            let done = work(&mut repo, &new);
-            let (old_opens, new_opens) = (opens(&world, &world.unlock), opens(&world, &new));
-            let said = (done, what);
-            assert!(old_opens || new_opens, "cut {cut} of {what} locks everybody out");
-            assert!(old_opens || what == "change", "cut {cut} of {said:?}: the first key is gone");
-            assert!(!done || new_opens == (what != "remove"), "cut {cut} of {said:?}");
-            assert!(!done || old_opens == (what != "change"), "cut {cut} of {said:?}");
-            // The same work can be done after all, by whichever key opens.
-            let key = if old_opens { &world.unlock } else { &new };
-            let third = Unlock::new_key_file().unwrap().0;
-            let mut repo = open_keys(world.storage.clone(), key).unwrap();
-            assert!(work(&mut repo, &third), "no way forward after cut {cut} of {what}");
-        }
-    }
 }
 
 /// A storage that keeps half of the new slot and says that all is well must not make `key change` delete

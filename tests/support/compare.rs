@@ -96,11 +96,6 @@ impl Tree {
         Self(entries)
     }
 
-    /// Returns whether any entry has extended attributes, which not every file system in memory keeps.
-    pub fn has_attributes(&self) -> bool {
-        self.0.values().any(|entry| !entry.xattrs.is_empty())
-    }
-
     /// Returns what differs, one line each; nothing if the trees are the same.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut lines = Vec::new();

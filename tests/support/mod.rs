@@ -33,6 +33,17 @@ impl Scratch {
         Self::below(if memory.is_dir() { memory } else { Path::new("/var/tmp") })
     }
 
+    /// Makes an empty one for trees that are restored again and again: in memory if attributes can be kept there.
+    pub fn for_trees() -> Self {
+        let scratch = Self::in_memory();
+        let probe = rustix::fs::setxattr(&scratch.path, "user.probe", b"", rustix::fs::XattrFlags::empty());
+        if probe.is_ok() {
+            let _ = rustix::fs::removexattr(&scratch.path, "user.probe");
+            return scratch;
+        }
+        Self::new()
+    }
+
     fn below(place: &Path) -> Self {
         let directory = tempfile::tempdir_in(place).unwrap();
         let path = fs::canonicalize(directory.path()).unwrap();

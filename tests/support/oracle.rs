@@ -138,7 +138,7 @@ impl Oracle {
 fn assert_restores(repo: &Repository, committed: &Committed, case: &str) {
     let Committed { snapshot, base, tree } = committed;
     // A restore ends with a sync of the whole file system, which may be long where others write.
-    let scratch = if tree.has_attributes() { Scratch::new() } else { Scratch::in_memory() };
+    let scratch = Scratch::for_trees();
     let target = scratch.path("restored");
     let report = restore_to(repo, *snapshot, base, &target)
         .unwrap_or_else(|error| panic!("{case}: snapshot {}: {error}", snapshot.short()));

@@ -42,3 +42,29 @@ impl Random {
         text
     }
 }
+
+/// Spreads numbers over `0..all`: a few that follow each other lie far apart, and `all` of them are all there are.
+pub fn spread(number: u64, all: u64) -> u64 {
+    let divisor = |a: u64, b: u64| {
+        let (mut a, mut b) = (a, b);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    // Steps by the golden ratio leave the smallest gaps (Steinhaus' three distances).
+    let first = (all as f64 * 0.618_034) as u64;
+    let step = (first.max(1)..).find(|step| divisor(*step, all) == 1).unwrap_or(1);
+    (u128::from(number) * u128::from(step) % u128::from(all)) as u64
+}
+
+#[test]
+fn spread_numbers_are_all_there_are() {
+    for all in [1, 2, 3, 10, 97, 1084] {
+        let numbers: std::collections::BTreeSet<u64> = (5..5 + all).map(|n| spread(n, all)).collect();
+        assert_eq!(numbers.len() as u64, all);
+    }
+    let mut few: Vec<u64> = (0..10).map(|n| spread(n, 1000)).collect();
+    few.sort_unstable();
+    assert!(few.windows(2).all(|two| two[1] - two[0] > 40), "{few:?}");
+}

@@ -5,9 +5,11 @@
 //! restores byte for byte, the interrupted one is absent or complete, and the next backup, check and restore
 //! succeed without anybody's help.
 
+use crate::support::budget::Budget;
 use crate::support::compare::Tree;
 use crate::support::oracle::{Disturbed, Found, Oracle};
-use crate::support::world::{Run, World, backup, open, open_keys};
+use crate::support::random::Random;
+use crate::support::world::{Run, World, backup, create, open, open_keys};
 use crate::support::{Scratch, copy_dir, trees};
 use dedup_engine::error::Kind;
 use dedup_engine::progress::Silent;
@@ -17,8 +19,8 @@ use std::sync::Arc;
 
 /// Cuts `backup` of the tree after every storage call, with the index that `world` has.
 ///
-/// The restart has an index that was lost, or the one that the dead run left behind.
-fn cut_backup_everywhere(world: &World, tree: PathBuf, oracle: &Oracle) {
+/// The restart has an index that was lost, or the one that the dead run left behind. Returns how many cuts there were.
+fn cut_backup_everywhere(world: &World, tree: PathBuf, oracle: &Oracle) -> u64 {
     let run = Run { tree: &tree, moment: 10 };
     let now = Arc::new(Tree::read(&tree));
     let undisturbed = copy_of(world);
@@ -40,10 +42,11 @@ fn cut_backup_everywhere(world: &World, tree: PathBuf, oracle: &Oracle) {
         let found = Found { storage: world.storage.clone(), index: &index };
         oracle.judge(found, &disturbed, Run { moment: 20, ..run }, &format!("cut {cut}"));
     }
+    calls
 }
 
 /// Returns a copy of a world, its index too.
-fn copy_of(world: &World) -> World {
+pub fn copy_of(world: &World) -> World {
     let copy = world.fork();
     if world.index().exists() {
         copy_dir(&world.index(), &copy.index());
@@ -51,37 +54,37 @@ fn copy_of(world: &World) -> World {
     copy
 }
 
-#[test]
-fn the_first_backup_can_be_cut_anywhere() {
-    let scratch = Scratch::new();
-    trees::build_small(&scratch.dir("tree"), 7);
+fn the_first_backup(random: &mut Random) -> u64 {
+    let scratch = Scratch::for_trees();
+    trees::build_small(&scratch.dir("tree"), random.next());
     let world = World::new();
-    cut_backup_everywhere(&world, scratch.path("tree"), &Oracle::new(world.unlock.clone()));
+    cut_backup_everywhere(&world, scratch.path("tree"), &Oracle::new(world.unlock.clone()))
 }
 
-#[test]
-fn the_second_backup_can_be_cut_anywhere() {
-    let scratch = Scratch::new();
-    let tree = scratch.dir("tree");
-    trees::build_small(&tree, 8);
+fn the_second_backup(random: &mut Random) -> u64 {
+    let scratch = Scratch::for_trees();
+    let (tree, seed) = (scratch.dir("tree"), random.next());
+    trees::build_small(&tree, seed);
     let world = World::new();
     let first = world.backup(Run { tree: &tree, moment: 0 }).unwrap().snapshot.unwrap();
     let mut oracle = Oracle::new(world.unlock.clone());
     oracle.commit(first, &tree, Arc::new(Tree::read(&tree)));
-    trees::change(&tree, 8);
-    cut_backup_everywhere(&world, tree, &oracle);
+    trees::change(&tree, seed);
+    cut_backup_everywhere(&world, tree, &oracle)
 }
 
-#[test]
-fn init_can_be_cut_anywhere() {
+fn init(random: &mut Random) -> u64 {
+    let scratch = Scratch::for_trees();
+    let tree = scratch.dir("tree");
+    trees::build_tiny(&tree, random.next());
     let undisturbed = World::without_repository();
     let counting = Arc::new(FaultStorage::new(undisturbed.storage.clone()));
-    crate::support::world::create(counting.clone(), &undisturbed.unlock).unwrap();
+    create(counting.clone(), &undisturbed.unlock).unwrap();
     for cut in 0..counting.count() {
         let world = World::without_repository();
         let storage = Arc::new(FaultStorage::new(world.storage.clone()));
         storage.freeze_after(cut);
-        let made = crate::support::world::create(storage.clone(), &world.unlock).is_ok();
+        let made = create(storage.clone(), &world.unlock).is_ok();
         match open_keys(world.storage.clone(), &world.unlock) {
             Ok(_) => {}
             Err(error) => {
@@ -90,13 +93,32 @@ fn init_can_be_cut_anywhere() {
             }
         }
         // Whatever came of it, there is one repository now, and it works.
-        let scratch = Scratch::new();
-        let tree = scratch.dir("tree");
-        trees::build_tiny(&tree, 1);
         let run = Run { tree: &tree, moment: 0 };
-        let repo = world.open().unwrap();
-        let snapshot = backup(&repo, run).unwrap().snapshot.unwrap();
-        world.assert_restores(&repo, snapshot, run, &Tree::read(&tree));
-        world.assert_sound(&repo);
+        let found = Found { storage: world.storage.clone(), index: &world.index() };
+        Oracle::new(world.unlock.clone()).judge(found, &Disturbed::default(), run, &format!("cut {cut}"));
     }
+    counting.count()
+}
+
+/// Runs a work with storage frozen after every call, for as many seeds as the budget has.
+pub fn freeze(figure: &'static str, full: u64, work: fn(&mut Random) -> u64) {
+    let budget = Budget::of(figure, 1, full);
+    let mut cuts = 0;
+    budget.each(|_, random| cuts += work(random));
+    budget.tell(&format!("{cuts} cuts, 0 lost, 0 manual unlocks"));
+}
+
+#[test]
+fn the_first_backup_can_be_cut_anywhere() {
+    freeze("R1 storage freezes in the first backup", 16, the_first_backup);
+}
+
+#[test]
+fn the_second_backup_can_be_cut_anywhere() {
+    freeze("R1 storage freezes in the second backup", 16, the_second_backup);
+}
+
+#[test]
+fn init_can_be_cut_anywhere() {
+    freeze("R1 storage freezes in init", 16, init);
 }

@@ -1,0 +1,315 @@
+//! The real program, killed at every system call that changes a file system: repository, index and all.
+//!
+//! A case is one kill point. As many cases as there are calls cover each call once, twice as many each call
+//! twice: killed as it is entered, and as it is left with a write cut short. The same seed is the same point,
+//! as far as the threads of the program arrive in the same order.
+
+use super::program::{
+    Outputs, Station, assert_resumed, backup, build_tree, change_tree, init, restore, wait, words,
+};
+use super::tracer::{self, Death, WRAPPER};
+use crate::cli::support::skip;
+use crate::support::Scratch;
+use crate::support::budget::Budget;
+use crate::support::compare::{Holds, Tree};
+use crate::support::oracle::{Disturbed, Oracle};
+use crate::support::random::{Random, spread};
+use dedup_engine::id::ObjectId;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Work {
+    Init,
+    FirstBackup,
+    SecondBackup,
+    Restore,
+    Check,
+    KeyAdd,
+    KeyChange,
+    KeyRemove,
+}
+
+const WORKS: [Work; 8] = [
+    Work::Init,
+    Work::FirstBackup,
+    Work::SecondBackup,
+    Work::Restore,
+    Work::Check,
+    Work::KeyAdd,
+    Work::KeyChange,
+    Work::KeyRemove,
+];
+
+/// Repositories at rest, from which every case starts, and what is known of them.
+struct Course {
+    scratch: Scratch,
+    empty: Station,
+    made: Station,
+    /// With a second slot, `key2`.
+    keyed: Station,
+    slot: String,
+    /// With a snapshot of `tree`, which has changed since.
+    one: Station,
+    /// With another one of it.
+    two: Station,
+    committed: Vec<(ObjectId, Arc<Tree>)>,
+    first: Arc<Tree>,
+}
+
+impl Course {
+    fn new(seed: u64) -> Self {
+        let scratch = Scratch::for_trees();
+        build_tree(&scratch.dir("first"), seed);
+        let tree = scratch.dir("tree");
+        build_tree(&tree, seed + 1);
+        let station = |name: &str| Station::new(scratch.path(name));
+        let empty = station("empty");
+        let next = |of: &Station, name: &str| {
+            let next = station(name);
+            crate::support::copy_dir(&of.path(""), &next.path(""));
+            next
+        };
+        let made = next(&empty, "made");
+        made.run("key", &init()).ok("init");
+        let keyed = next(&made, "keyed");
+        keyed.run("key", &key_add(&keyed)).ok("key add");
+        let list = keyed.run("key", &words(&["key", "list", "--json"])).ok("key list").out;
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let other = list["keys"].as_array().unwrap().iter().find(|key| key["in_use"] == false).unwrap();
+        let slot = other["id"].as_str().unwrap().to_owned();
+
+        let mut committed = Vec::new();
+        let mut commit = |station: &Station| {
+            let id = station.run("key", &backup(&tree)).ok("backup").snapshot().unwrap();
+            committed.push((id, Arc::new(Tree::read(&tree))));
+        };
+        let one = next(&made, "one");
+        commit(&one);
+        change_tree(&tree, seed);
+        let two = next(&one, "two");
+        commit(&two);
+        let first = Arc::new(Tree::read(&scratch.path("first")));
+        Self { empty, made, keyed, slot, one, two, committed, first, scratch }
+    }
+
+    fn start(&self, work: Work) -> &Station {
+        match work {
+            Work::Init => &self.empty,
+            Work::FirstBackup | Work::KeyAdd | Work::KeyChange => &self.made,
+            Work::KeyRemove => &self.keyed,
+            Work::SecondBackup => &self.one,
+            Work::Restore | Work::Check => &self.two,
+        }
+    }
+
+    fn args(&self, work: Work, at: &Station) -> Vec<String> {
+        let new_key = at.path("key2").display().to_string();
+        match work {
+            Work::Init => init(),
+            Work::FirstBackup => backup(&self.first_tree()),
+            Work::SecondBackup => backup(&self.tree()),
+            Work::Restore => restore(self.committed[1].0, &self.tree(), &at.path("out")),
+            Work::Check => words(&["check", "--read-data"]),
+            Work::KeyAdd => key_add(at),
+            Work::KeyChange => words(&["key", "change", "--new-key-file", &new_key]),
+            Work::KeyRemove => words(&["key", "remove", &self.slot]),
+        }
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.scratch.path("tree")
+    }
+
+    fn first_tree(&self) -> PathBuf {
+        self.scratch.path("first")
+    }
+
+    /// Returns how many snapshots are committed before the work.
+    fn before(work: Work) -> usize {
+        match work {
+            Work::SecondBackup => 1,
+            Work::Restore | Work::Check => 2,
+            _ => 0,
+        }
+    }
+
+    /// Judges what a work left behind that may have died.
+    fn judge(&self, work: Work, at: &Station, said: &super::program::Said, random: &mut Random, case: &str) {
+        let is_done = said.code == Some(0);
+        match work {
+            Work::Init => {
+                if !is_done {
+                    at.init_goes_on(case);
+                }
+            }
+            Work::Restore => {
+                assert_whole_or_temporary(&at.path("out"), &self.committed[1].1, case);
+                at.run("key", &self.args(work, at)).ok(&format!("{case}: restore again"));
+                assert_resumed(&self.committed[1].1, &at.path("out"), &format!("{case}: restore again"));
+            }
+            Work::KeyAdd | Work::KeyChange | Work::KeyRemove => self.judge_keys(work, at, is_done, case),
+            Work::FirstBackup | Work::SecondBackup | Work::Check => {}
+        }
+        let (tree, now) = match work {
+            Work::FirstBackup => (self.first_tree(), Some(self.first.clone())),
+            Work::SecondBackup => (self.tree(), Some(self.committed[1].1.clone())),
+            // Small, where nothing is to be said of snapshots.
+            _ => (self.tree(), None),
+        };
+        let key = if at.open_by("key").is_ok() { "key" } else { "key2" };
+        let mut oracle = Oracle::new(at.key(key).unwrap());
+        let committed = &self.committed[..Self::before(work)];
+        committed.iter().for_each(|(id, expected)| oracle.commit(*id, &self.tree(), expected.clone()));
+        let told = now.as_ref().and_then(|_| said.snapshot());
+        if random.below(10) == 0 {
+            at.judge_by_program(committed, &tree, key, &format!("{case}, by the program"));
+        } else {
+            at.judge(&oracle, &Disturbed { tree: now, told }, &tree, random.below(4) != 0, case);
+        }
+    }
+
+    /// No work on keys locks anybody out who had a key before and has one afterwards, and it can be done again.
+    fn judge_keys(&self, work: Work, at: &Station, is_done: bool, case: &str) {
+        let (old, new) = (at.open_by("key"), at.open_by("key2"));
+        match work {
+            Work::KeyChange => {
+                assert!(old.is_ok() || new.is_ok(), "{case}: locked out: {old:?}, {new:?}");
+                assert!(!is_done || (old.is_err() && new.is_ok()), "{case}: done: {old:?}, {new:?}");
+            }
+            _ => {
+                assert!(old.is_ok(), "{case}: {old:?}");
+                assert!(!is_done || new.is_ok() == (work == Work::KeyAdd), "{case}: done: {new:?}");
+            }
+        }
+        let is_effective = match work {
+            Work::KeyChange => old.is_err(),
+            Work::KeyRemove => new.is_err(),
+            _ => new.is_ok(),
+        };
+        if !is_effective {
+            at.run("key", &self.args(work, at)).ok(&format!("{case}: again"));
+        }
+    }
+}
+
+fn key_add(at: &Station) -> Vec<String> {
+    words(&["key", "add", "--new-key-file", &at.path("key2").display().to_string()])
+}
+
+/// Whatever has its final name is whole.
+#[track_caller]
+pub fn assert_whole_or_temporary(target: &Path, expected: &Tree, case: &str) {
+    if !target.exists() {
+        return;
+    }
+    for (path, entry) in Tree::read(target).0 {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with(".dedup-") && name.ends_with(".tmp") {
+            continue;
+        }
+        let whole =
+            expected.0.get(&path).unwrap_or_else(|| panic!("{case}: {path:?} is not of the snapshot"));
+        // A directory is filled and gets its metadata last.
+        let is_same = entry.holds == whole.holds || matches!(entry.holds, Holds::Directory);
+        assert!(is_same, "{case}: {path:?} is {:?}, not {:?}", entry.holds, whole.holds);
+    }
+}
+
+/// Counts by kind, for the figure.
+fn tally(counts: &BTreeMap<Work, u64>) -> String {
+    let each = counts.iter().map(|(work, count)| format!("{work:?} {count}"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn the_program_can_be_killed_at_every_system_call() {
+    if !cfg!(target_arch = "x86_64") {
+        return skip("kill points: the tracer reads the registers of x86-64 only");
+    }
+    let budget = Budget::of("R1 kill points of the program", 32, 2600);
+    let course = Course::new(1);
+    let mut calls = Vec::new();
+    for work in WORKS {
+        let copy = Scratch::in_memory();
+        let at = course.start(work).copy(&copy);
+        let trace = tracer::run(at.command(&WRAPPER, "key", &course.args(work, &at)), Death::Never);
+        trace.said.ok(&format!("{work:?}"));
+        assert!(trace.calls > 5, "{work:?}: {} calls prove nothing", trace.calls);
+        calls.push((work, trace.calls));
+    }
+    let all: u64 = calls.iter().map(|(_, calls)| calls).sum();
+    let (mut killed, mut torn, mut whole) = (BTreeMap::new(), 0, 0);
+    budget.each(|number, random| {
+        let seed = budget.seed().wrapping_add(number);
+        let point = spread(seed, all);
+        let mut call = point;
+        let work = calls.iter().find(|(_, calls)| {
+            let is_here = call < *calls;
+            call -= if is_here { 0 } else { *calls };
+            is_here
+        });
+        let work = work.unwrap().0;
+        let is_torn = (seed / all + point) % 2 == 1;
+        let death = match is_torn {
+            true => Death::Within(call, random.below(256) as u8),
+            false => Death::Before(call),
+        };
+        let case = format!("{work:?}, {death:?} of all {all} calls");
+        let copy = Scratch::in_memory();
+        let at = course.start(work).copy(&copy);
+        let trace = tracer::run(at.command(&WRAPPER, "key", &course.args(work, &at)), death);
+        if trace.is_killed && trace.said.code.is_none() {
+            *killed.entry(work).or_insert(0) += 1;
+            torn += u64::from(is_torn);
+        } else {
+            // The threads made fewer calls this time.
+            assert_eq!(trace.said.code, Some(0), "{case}: {}", trace.said.err);
+            whole += 1;
+        }
+        course.judge(work, &at, &trace.said, random, &case);
+    });
+    let kills: u64 = killed.values().sum();
+    budget.tell(&format!(
+        "{kills} kills ({torn} of them within a call) at {all} calls: {}; {whole} runs came to their end; \
+         0 lost, 0 manual unlocks",
+        tally(&killed)
+    ));
+}
+
+#[test]
+fn the_program_can_be_killed_at_any_time() {
+    let budget = Budget::of("R1 kills at random times", 6, 400);
+    let course = Course::new(2);
+    let works = [Work::FirstBackup, Work::SecondBackup, Work::Restore];
+    let times: Vec<Duration> = works
+        .into_iter()
+        .map(|work| {
+            let copy = Scratch::in_memory();
+            let at = course.start(work).copy(&copy);
+            let begun = Instant::now();
+            at.run("key", &course.args(work, &at)).ok("undisturbed");
+            begun.elapsed()
+        })
+        .collect();
+    let mut kills = 0;
+    budget.each(|number, random| {
+        let which = (budget.seed().wrapping_add(number) % works.len() as u64) as usize;
+        let work = works[which];
+        let after = times[which].mul_f64(random.below(1000) as f64 / 1000.0);
+        let copy = Scratch::in_memory();
+        let at = course.start(work).copy(&copy);
+        let mut command = at.command(&[], "key", &course.args(work, &at));
+        let outputs = Outputs::of(&mut command);
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        let said = outputs.read(wait(child));
+        kills += u64::from(said.code.is_none());
+        course.judge(work, &at, &said, random, &format!("{work:?} killed after {after:?}"));
+    });
+    budget.tell(&format!("{kills} kills, 0 lost, 0 manual unlocks"));
+}
