@@ -2,4 +2,7 @@
 
 mod calls;
 mod flaky;
+mod full_disk;
 mod memory;
+mod program;
+mod traced;
