@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what building (and testing) needs and is missing, on Debian and its kin. Does nothing where nothing is missing.
 set -euo pipefail
-declare -A of=([clang++]=clang [setfacl]=acl [setfattr]=attr [setcap]=libcap2-bin [tar]=tar)
+declare -A of=([clang++]=clang [setfacl]=acl [setfattr]=attr [setcap]=libcap2-bin [tar]=tar [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs)
 need=(clang++)
-[ "${1:-build}" = test ] && need+=(setfacl setfattr setcap tar)
+[ "${1:-build}" = test ] && need+=(setfacl setfattr setcap tar mkfs.xfs mkfs.btrfs)
 missing=()
 for tool in "${need[@]}"; do
   PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || missing+=("${of[$tool]}")

@@ -36,6 +36,11 @@ impl Budget {
         self.cases
     }
 
+    /// Returns the seed, for parts whose cases are not apart.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Runs the cases, each with numbers of its own: case `n` of seed `s` is case 0 of seed `s + n`, and a case
     /// that fails says that seed.
     pub fn each(&self, mut case: impl FnMut(u64, &mut Random)) {
