@@ -4,4 +4,6 @@
 mod crash;
 mod damage;
 mod faults;
+mod hostile;
 mod index;
+mod source;

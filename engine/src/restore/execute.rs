@@ -1,6 +1,7 @@
 //! Executing windows: compare what is there, fetch blocks in the order of the packs, verify, write, finish.
 
-use super::plan::{FileTask, Piece, Planned, Window, fatal, full, places};
+use super::places::places;
+use super::plan::{FileTask, Piece, Planned, Window, fatal, full};
 use super::sink::{Sink, SinkError};
 use super::{RestoreError, RestoreRequest, Tally};
 use crate::crypto::keyring::ChunkKind;

@@ -12,6 +12,7 @@
 //! One entry that fails does not end a restore: it is in the report. A full disk does.
 
 mod execute;
+mod places;
 mod plan;
 pub mod sink;
 

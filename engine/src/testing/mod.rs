@@ -5,6 +5,7 @@
 //! `fuzz/` feeds these functions; `tests/format/corpus.rs` replays what was found on the stable toolchain.
 
 pub mod bench;
+pub mod forge;
 mod seeds;
 
 pub use seeds::seeds;
