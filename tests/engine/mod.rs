@@ -3,6 +3,8 @@
 mod concurrency;
 mod keys;
 mod model;
+mod rubbish;
 mod secrecy;
 mod sessions;
+mod unchanged;
 mod vanishing;

@@ -5,3 +5,5 @@ mod crash;
 mod damage;
 mod faults;
 mod index;
+#[cfg(feature = "planted")]
+mod planted;

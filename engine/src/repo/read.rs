@@ -10,6 +10,7 @@ use crate::id::ChunkId;
 use crate::index::{Location, PackInfo, PackNo};
 use crate::map::LoadChunk;
 use crate::pack::reader::{BlockReader, PackKey};
+use crate::planted::{Bug, planted};
 use crate::storage::Name;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,7 +89,8 @@ impl<'r> ChunkReader<'r> {
         };
         let start = place.offset as usize;
         let plain = block.get(start..start + place.len as usize);
-        let named = plain.filter(|plain| self.repo.namer.name(self.kind, plain) == *id);
+        let named = plain
+            .filter(|plain| planted(Bug::SkipChunkName) || self.repo.namer.name(self.kind, plain) == *id);
         named.map(<[u8]>::to_vec).ok_or_else(|| {
             let object = self.repo.pack_info(location.pack);
             let what = object.map_or_else(|_| "pack".into(), |info| Name::pack(info.id).to_string());

@@ -10,6 +10,7 @@ use crate::id::ObjectId;
 use crate::index::{Segment, SegmentPack};
 use crate::pack::PackKind;
 use crate::pack::builder::{CodedBlock, PackBuilder};
+use crate::planted::{Bug, planted};
 use crate::repo::RepoError;
 use crate::storage::Name;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
@@ -150,7 +151,10 @@ fn write_segment(store: &Store<'_>, packs: Vec<SegmentPack>) -> Result<ObjectId,
         return Err(Corrupt::new("segment", "it changed while it was encoded: faulty memory").into());
     }
     let session = Some(store.options.session);
-    let id = repo.objects.put_hashed(ObjectKind::Segment, Name::segment, &plain, session)?;
+    let (id, sealed) = repo.objects.seal_hashed(ObjectKind::Segment, &plain, session)?;
+    if !planted(Bug::ForgetSegment) {
+        repo.objects.storage.put(&Name::segment(id), &sealed)?;
+    }
     repo.index()?.apply_segment(id, &segment.packs)?;
     for chunk in segment.packs.iter().flat_map(|pack| pack.directory.chunks()) {
         store.claims.release(&chunk.id);
