@@ -116,6 +116,13 @@ fn crates_depend_downwards() {
         !dependencies.contains("testing"),
         "the program is never built with the engine's faults and fuzz bodies"
     );
+    for file in ["Cargo.toml", "engine/Cargo.toml", "modules/Cargo.toml"] {
+        let text = read_to_string(root().join(file)).unwrap();
+        let code = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+        assert!(!code.contains("\ndefault ="), "{file}: a feature that is on by itself");
+        let asked = code.matches("\"planted\"").count();
+        assert_eq!(asked, 0, "{file}: planted bugs are only ever asked for on the command line");
+    }
 }
 
 /// What a person reads is the program's business; a library that prints cannot be used by another one. A

@@ -4,6 +4,7 @@
 //! project's design, CCS 2025); blocks and padded packs hide the lengths.
 
 use crate::error::Corrupt;
+use crate::planted::{Bug, planted};
 use crate::wire::{Put, Reader};
 use std::io::{self, Read};
 use zeroize::Zeroizing;
@@ -153,6 +154,9 @@ impl Chunker {
                 return Ok(total);
             }
             let len = self.cut(&buffer[start..end]);
+            if planted(Bug::DropLastChunk) && total > 0 && start + len == end {
+                return Ok(total);
+            }
             each(&buffer[start..start + len])?;
             start += len;
             total += len as u64;

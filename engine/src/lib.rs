@@ -6,7 +6,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | words | [`error`] [`id`] [`mod@format`] [`wire`] [`progress`] [`tamper`] |
+//! | words | [`error`] [`id`] [`planted`] [`mod@format`] [`wire`] [`progress`] [`tamper`] |
 //! | bytes in, bytes out | [`compress`] [`chunker`] [`crypto`] |
 //! | storage | [`storage`] |
 //! | structures | [`pack`] [`map`] [`listing`] [`snapshot`] |
@@ -29,6 +29,7 @@ pub mod index;
 pub mod listing;
 pub mod map;
 pub mod pack;
+pub mod planted;
 pub mod progress;
 pub mod repo;
 pub mod restore;

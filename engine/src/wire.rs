@@ -5,6 +5,7 @@
 
 use crate::error::Corrupt;
 use crate::format::{MAX_EXTENSION, MAX_EXTENSIONS};
+use crate::planted::{Bug, planted};
 
 /// Reads a structure from a slice; every method checks the length first.
 #[derive(Clone, Debug)]
@@ -120,7 +121,7 @@ impl<'a> Reader<'a> {
     /// Reads the count of a list whose items take at least `item_len` bytes each.
     pub fn count(&mut self, max: usize, item_len: usize, name: &str) -> Result<usize, Corrupt> {
         let count = self.at_most(max as u64, name)? as usize;
-        if count.saturating_mul(item_len) > self.left() {
+        if count.saturating_mul(item_len) > self.left() && !planted(Bug::TrustClaimedLength) {
             return Err(self.corrupt(format!("{count} {name} do not fit the {} bytes left", self.left())));
         }
         Ok(count)

@@ -1,5 +1,6 @@
 //! Runs `dedup` in a home directory of its own, and compares directory trees.
 
+use crate::support::planted::VARIABLE;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -60,6 +61,9 @@ impl Place {
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(arguments).current_dir(self.dir.path()).env_clear();
+        if let Some(bug) = std::env::var_os(VARIABLE) {
+            command.env(VARIABLE, bug);
+        }
         command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin").env("TZ", "UTC");
         if self.path("repo/config").exists() && self.path("key").exists() {
             command.env("DEDUP_REPO", self.path("repo")).env("DEDUP_KEY_FILE", self.path("key"));

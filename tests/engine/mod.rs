@@ -6,6 +6,8 @@ mod keys;
 mod links;
 mod model;
 mod reading;
+mod rubbish;
 mod secrecy;
 mod sessions;
+mod unchanged;
 mod vanishing;

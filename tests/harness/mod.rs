@@ -6,4 +6,6 @@ mod damage;
 mod faults;
 mod hostile;
 mod index;
+#[cfg(feature = "planted")]
+mod planted;
 mod source;

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod hooked;
 pub mod memory_sink;
 pub mod oracle;
+pub mod planted;
 pub mod random;
 pub mod trees;
 pub mod world;
@@ -45,6 +46,7 @@ impl Scratch {
     }
 
     fn below(place: &Path) -> Self {
+        planted::plant();
         let directory = tempfile::tempdir_in(place).unwrap();
         let path = fs::canonicalize(directory.path()).unwrap();
         Self { directory, path }

@@ -3,6 +3,7 @@
 use super::compare::Parent;
 use crate::crypto::header::ObjectKind;
 use crate::id::ObjectId;
+use crate::planted::{Bug, planted};
 use crate::repo::control::Verdict;
 use crate::repo::sessions::{Dependencies, Endangered, OpenSession, read_generation};
 use crate::repo::write::Stored;
@@ -39,7 +40,7 @@ pub(super) fn is_endangered(dependencies: &Dependencies, endangered: &Endangered
 /// length: a segment names them, so the index offers them, but they were lost.
 pub(super) fn lost(repo: &Repository, dependencies: &Dependencies) -> Result<BTreeSet<ObjectId>, RepoError> {
     let mut lost = BTreeSet::new();
-    for id in &dependencies.packs {
+    for id in dependencies.packs.iter().filter(|_| !planted(Bug::SkipLostPacks)) {
         let known = repo.index()?.pack_number(id)?.map(|number| repo.pack_info(number)).transpose()?;
         if repo.storage().len(&Name::pack(*id))? != known.map(|pack| pack.stored_len) {
             lost.insert(*id);
@@ -71,8 +72,13 @@ pub(super) fn try_commit(
     snapshot::decode(&plain)?;
     let objects = &repo.objects;
     let means = |opened: &[u8]| snapshot::decode(opened).is_ok_and(|again| again == *snapshot);
-    let (kind, name) = (ObjectKind::Snapshot, Name::snapshot);
-    let id = objects.put_hashed(kind, name, &plain, Some(session.id), &means)?;
+    let name = |id| {
+        if planted(Bug::EndBeforeSnapshot) {
+            let _ = session.end(Verdict::Committed(id));
+        }
+        Name::snapshot(id)
+    };
+    let id = objects.put_hashed(ObjectKind::Snapshot, name, &plain, Some(session.id), &means)?;
     match session.end(Verdict::Committed(id)) {
         Ok(()) => {}
         Err(RepoError::Fenced) => return Ok(None),

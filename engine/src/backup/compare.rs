@@ -6,6 +6,7 @@ use super::{BackupError, BackupRequest, Parent as Wanted};
 use crate::id::ObjectId;
 use crate::listing::{Body, MAX_NODE_VALUE, Node, Time, decode_node};
 use crate::map::{Cursor, Root};
+use crate::planted::{Bug, planted};
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::Totals;
@@ -146,7 +147,7 @@ fn is_same(node: &Node, stat: &Stat, parent_time: Time) -> bool {
         && trusted
         && !node.suspect
         && node.mtime == stat.mtime
-        && node.ctime == stat.ctime
+        && (node.ctime == stat.ctime || planted(Bug::IgnoreCtime))
         && (node.mode, node.uid, node.gid) == (stat.mode, stat.uid, stat.gid)
         && node.atime == stat.atime
         && node.btime == stat.btime

@@ -9,6 +9,7 @@ use crate::id::{ChunkId, LinkGroup};
 use crate::index::PackNo;
 use crate::listing::{Body, ContentReader, Node, StoredPath};
 use crate::map::LoadChunk;
+use crate::planted::{Bug, planted};
 use crate::progress::Events;
 use crate::repo::read::ChunkReader;
 use crate::repo::write::{Failure, Store, lock};
@@ -223,8 +224,8 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
         };
         let is_new = matches!(known, Known::New);
         if let Known::Same(node, value) = known
-            && self.is_rightly_linked(&path, &stat, &node)?
-            && self.is_stored(&node, reader)?
+            && (self.is_rightly_linked(&path, &stat, &node)? || planted(Bug::ForgetLinkGroup))
+            && (planted(Bug::TrustParent) || self.is_stored(&node, reader)?)
         {
             if let Some(group) = node.link {
                 self.links.note(&stat, group)?;

@@ -5,6 +5,7 @@ use super::roots::{Bundle, Root};
 use super::seal::ObjectKey;
 use super::{CryptoError, Secret, derive, random};
 use crate::id::{ChunkId, ClientId, RepoId, SessionId};
+use crate::planted::{Bug, planted};
 use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
@@ -128,6 +129,7 @@ impl Keyring {
             .update(session.as_ref().map_or(&[0; 16][..], |session| session.as_bytes()))
             .update(&count.to_le_bytes())
             .finalize();
+        let salt = if planted(Bug::ReuseSalt) { blake3::hash(&[]) } else { salt };
         let header = Header::new(kind, SaltKind::Roots, EPOCH, salt.as_bytes());
         Ok(ObjectKey::create(&self.kind_key(kind, EPOCH)?, self.repo, header))
     }

@@ -8,6 +8,7 @@ use super::{CryptoError, Secret};
 use crate::error::Corrupt;
 use crate::format::TAG_LEN;
 use crate::id::RepoId;
+use crate::planted::{Bug, planted};
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 use zeroize::Zeroizing;
@@ -131,6 +132,7 @@ impl ObjectKey {
     }
 
     fn associated(&self, nonce: &[u8; 12], extra: &[u8]) -> Vec<u8> {
+        let extra = if planted(Bug::IgnoreAssociatedData) { &[] } else { extra };
         [self.repo.as_bytes(), &self.header.bytes()[..], nonce, extra].concat()
     }
 }

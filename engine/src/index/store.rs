@@ -27,6 +27,7 @@ use super::numbers::{Numbers, PackNo};
 use super::options::{CHUNKS, FAMILIES, META, Memory, PACKS, TABLES};
 use crate::error::Corrupt;
 use crate::id::{ObjectId, RepoId};
+use crate::planted::{Bug, planted};
 use crate::wire::{Put, Reader};
 use rocksdb::{ColumnFamily, DB, FlushOptions, IteratorMode, Options, WriteBatch, WriteOptions};
 use std::fs;
@@ -180,7 +181,7 @@ impl Store {
             self.numbers.make_alive([number]);
         }
         self.numbers.close_below(reserved);
-        if (count, digest_stored) != (self.numbers.alive_count(), found) {
+        if (count, digest_stored) != (self.numbers.alive_count(), found) && !planted(Bug::SkipIndexDigest) {
             return Err(self.damaged("its packs are not the ones it counted"));
         }
         let ingested = self.record(CHUNKS, &SENTINEL, |reader| reader.u64())?.unwrap_or(0);

@@ -41,6 +41,7 @@ use crate::format::MAX_SMALL_BODY;
 use crate::id::{ObjectId, RepoId};
 use crate::index::Index;
 use crate::map::LeafTarget;
+use crate::planted::{Bug, planted};
 use crate::progress::Events;
 use crate::storage::{Name, Put, Storage};
 use crate::tamper::Tamper;
@@ -201,8 +202,14 @@ impl Repository {
         let bundle = self.objects.keyring.bundle();
         let storage = &*self.objects.storage;
         let label = label.unwrap_or_default();
+        if planted(Bug::RemoveSlotFirst) {
+            storage.delete(&Name::slot(self.slot))?;
+        }
         let new = slots::store(storage, self.id(), bundle, unlock, kdf, &label, now_unix_secs)?;
         let old = std::mem::replace(&mut self.slot, new);
+        if planted(Bug::RemoveSlotFirst) {
+            return Ok(new);
+        }
         if Bundle::is_full(bundle.contents()) {
             let client = self.objects.keyring.client()?;
             slots::remove(&self.objects, old, new, *client.as_bytes())?;

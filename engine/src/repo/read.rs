@@ -10,6 +10,7 @@ use crate::id::ChunkId;
 use crate::index::{Location, PackInfo, PackNo};
 use crate::map::LoadChunk;
 use crate::pack::reader::{BlockReader, PackKey};
+use crate::planted::{Bug, planted};
 use crate::storage::Name;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,7 +112,7 @@ impl<'r> ChunkReader<'r> {
     ) -> Option<&'b [u8]> {
         let start = location.place.offset as usize;
         let plain = block.get(start..start + location.place.len as usize)?;
-        (self.repo.namer.name(self.kind, plain) == *id).then_some(plain)
+        (planted(Bug::SkipChunkName) || self.repo.namer.name(self.kind, plain) == *id).then_some(plain)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::crypto::random;
 use crate::error::Corrupt;
 use crate::id::{ObjectId, SessionId};
 use crate::listing::Time;
+use crate::planted::{Bug, planted};
 use crate::storage::{Family, Name, Part, Put};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,6 +110,7 @@ impl OpenSession {
             Put::Stored => Ok(()),
             // A storage that stored and then reported an error may have been asked twice.
             Put::Present if read_end(&self.objects, self.id)? == Some(verdict) => Ok(()),
+            Put::Present if planted(Bug::IgnoreFence) => Ok(()),
             Put::Present => Err(RepoError::Fenced),
         }
     }

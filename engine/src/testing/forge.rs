@@ -1,7 +1,7 @@
 //! A client that holds the keys and lies: sound seals and names around whatever it likes. For tests of those
 //! who must read it all the same.
 
-use crate::compress::{Codec, Compressor, Level};
+use crate::compress::{Codec, Compressor, Level, Stream};
 use crate::crypto::capsule;
 use crate::crypto::header::ObjectKind;
 use crate::crypto::keyring::ChunkKind;
@@ -161,7 +161,8 @@ impl<'r> Forge<'r> {
                 let named = part.iter().map(|(_, id, plain)| Chunk { id: *id, len: plain.len() as u32 });
                 let plain: Vec<u8> = part.iter().flat_map(|(_, _, plain)| plain.iter().copied()).collect();
                 let mut compressor = Compressor::new(Level::Zstd(1)).map_err(internal)?;
-                let block = CodedBlock::code(plain, named.collect(), &mut compressor).map_err(internal)?;
+                let block = CodedBlock::code(plain, named.collect(), &mut compressor, &Stream::default())
+                    .map_err(internal)?;
                 if !pack.takes(&block) {
                     self.store(std::mem::replace(&mut pack, PackBuilder::new(kind, 1 << 20)))?;
                 }
@@ -190,7 +191,13 @@ impl<'r> Forge<'r> {
         lie(&mut packs);
         let segment = Segment { session: self.session.id, packs };
         let session = Some(self.session.id);
-        self.repo.objects.put_hashed(ObjectKind::Segment, Name::segment, &segment.encode(), session)?;
+        self.repo.objects.put_hashed(
+            ObjectKind::Segment,
+            Name::segment,
+            &segment.encode(),
+            session,
+            &|_| true,
+        )?;
         Ok(())
     }
 
@@ -236,7 +243,7 @@ impl<'r> Forge<'r> {
     pub fn commit_body(self, body: &[u8]) -> Result<ObjectId, RepoError> {
         let objects = &self.repo.objects;
         let session = Some(self.session.id);
-        let id = objects.put_hashed(ObjectKind::Snapshot, Name::snapshot, body, session)?;
+        let id = objects.put_hashed(ObjectKind::Snapshot, Name::snapshot, body, session, &|_| true)?;
         self.session.publish(&Dependencies::default())?;
         self.session.end(Verdict::Committed(id))?;
         Ok(id)
@@ -295,7 +302,7 @@ pub fn capsule_of(codec: Codec, plain_len: u32, coded: &[u8]) -> Vec<u8> {
 /// Returns a Zstandard frame of so many zeros: about 1/16,000 of them.
 pub fn frame_of_zeros(len: usize) -> Result<Vec<u8>, RepoError> {
     let mut compressor = Compressor::new(Level::Zstd(3)).map_err(internal)?;
-    Ok(compressor.code(&vec![0; len]).map_err(internal)?.1.to_vec())
+    Ok(compressor.code(&vec![0; len], &Stream::default()).map_err(internal)?.1.to_vec())
 }
 
 fn built(error: BuildError<RepoError>) -> RepoError {

@@ -10,6 +10,7 @@
 use super::lock;
 use super::meta::proc_path;
 use super::temporary::is_temporary;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::restore::sink::SinkError;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -254,6 +255,10 @@ impl Place {
 
 /// Opens a directory below another one: for reading, or where that is not allowed to pass through it.
 fn open_below(at: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<(OwnedFd, bool)> {
+    if planted(Bug::FollowLinks) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        return openat(at, path, flags, Mode::empty()).map(|fd| (fd, true));
+    }
     match retry(|| openat2(at, path, OFlags::RDONLY | DIRECTORY, Mode::empty(), BELOW)) {
         Err(Errno::ACCESS) => {
             retry(|| openat2(at, path, OFlags::PATH | DIRECTORY, Mode::empty(), BELOW)).map(|fd| (fd, false))

@@ -12,6 +12,7 @@ use super::read::open_regular;
 use super::temporary::TemporaryNames;
 use dedup_engine::backup::source::EntryKind;
 use dedup_engine::listing::{Body, StoredPath};
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::restore::sink::{Item, Prepared, Sink, SinkError};
 use rustix::fd::OwnedFd;
 use rustix::fs::{
@@ -289,6 +290,9 @@ impl Sink for FilesSink {
         let fd = openat(&*parent, &temporary, flags, Mode::RUSR | Mode::WUSR)
             .map_err(errno_error("create the file"))?;
         let file = NewFile { fd, parent, temporary, size, end: Cell::new(0) };
+        if planted(Bug::PublishAtOnce) {
+            self.publish(&self.spot(entry.path)?, &file.temporary)?;
+        }
         if !self.options.sparse && size > 0 {
             match fallocate(&file.fd, FallocateFlags::empty(), 0, size) {
                 Ok(()) => file.end.set(size),
@@ -328,7 +332,9 @@ impl Sink for FilesSink {
             errno_error("set the length of the file")(errno)
         })?;
         let applied = self.rules.apply(Inode::open(&file.fd).bare(!spot.parent.default_acl), &now, entry);
-        self.publish(&spot, &file.temporary)?;
+        if !planted(Bug::PublishAtOnce) {
+            self.publish(&spot, &file.temporary)?;
+        }
         if entry.node.link.is_some() {
             self.made.add(&now);
         }

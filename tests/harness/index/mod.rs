@@ -1,3 +1,6 @@
 //! A local index that is not what it should be.
 
+mod damage;
 mod folder;
+mod history;
+mod places;

@@ -9,6 +9,7 @@ use crate::id::ObjectId;
 use crate::index::{Segment, SegmentPack};
 use crate::pack::PackKind;
 use crate::pack::builder::{CodedBlock, PackBuilder};
+use crate::planted::{Bug, planted};
 use crate::repo::RepoError;
 use crate::storage::Name;
 use crate::tamper::Stage;
@@ -166,6 +167,9 @@ fn write_segment(store: &Store<'_>, packs: Vec<Durable>) -> Result<ObjectId, Rep
         Segment::decode(opened).is_ok_and(same)
     };
     let id = repo.objects.put_hashed(ObjectKind::Segment, Name::segment, &plain, Some(session), &means)?;
+    if planted(Bug::ForgetSegment) {
+        repo.objects.storage.delete(&Name::segment(id))?;
+    }
     tamper_names(&mut segment, |name| tamper.pass(Stage::Indexed, name));
     repo.index()?.apply_segment(id, &segment.packs)?;
     for chunk in segment.packs.iter().flat_map(|pack| pack.directory.chunks()) {

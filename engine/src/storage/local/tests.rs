@@ -311,6 +311,21 @@ fn a_link_that_nfs_repeats_is_told_stored() {
     assert_eq!(entries(&storage.1.path().join("tmp")), 0);
 }
 
+/// Between the look whether the name is free and the moment when it is given, somebody else is quicker.
+#[test]
+fn whoever_is_overtaken_is_told_so() {
+    for links in [false, true] {
+        let disk = RiggedDisk::with(|script| {
+            script.links = links;
+            script.overtakes = true;
+        });
+        let storage = over(&disk);
+        assert_eq!(storage.put(&Name::config(), b"mine").unwrap(), Put::Present);
+        assert_eq!(storage.get_all(&Name::config(), 9).unwrap(), b"", "it is theirs");
+        assert_eq!(entries(&storage.1.path().join("tmp")), 0);
+    }
+}
+
 #[test]
 fn only_old_unfinished_writes_are_cleaned() {
     let folder = scratch();

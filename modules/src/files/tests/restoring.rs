@@ -4,6 +4,7 @@ use super::copy::{read_tree, write_to, write_tree};
 use super::*;
 use crate::files::{FilesSink, OwnerChoice, SinkOptions, XattrChoice};
 use dedup_engine::listing::StoredPath;
+use dedup_engine::restore::sink::{Prepared, Sink};
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
@@ -192,4 +193,33 @@ fn hard_links_beyond_reach_are_not_made() {
     symlink("two", scratch.path("t/one")).unwrap();
     assert_eq!(write_to(&kept[2..], &sink).changed, [""; 0]);
     assert_eq!(fs::metadata(scratch.path("t/two")).unwrap().nlink(), 1);
+}
+
+/// Whoever looks meanwhile, or after a crash, sees what was there before or all of the new file.
+#[test]
+fn a_name_never_shows_a_part_of_a_file() {
+    let scratch = Scratch::new();
+    scratch.file("base/new", b"the whole content");
+    scratch.file("base/old", b"the whole content, longer");
+    let kept = read_tree(&scratch.path("base"));
+    scratch.file("t/old", b"before");
+    let sink = FilesSink::new(&scratch.path("t"), SinkOptions::default()).unwrap();
+    let seen = |name: &str| fs::read(scratch.path(&format!("t/{name}"))).ok();
+    for (kept, name, before) in [(&kept[1], "new", None), (&kept[2], "old", Some(b"before".to_vec()))] {
+        for complete in [false, true] {
+            assert!(matches!(sink.prepare(&kept.item()).unwrap(), Prepared::Write));
+            let file = sink.create(&kept.item(), kept.node.size()).unwrap();
+            sink.write_at(&file, &kept.data[0].1[..5], 0).unwrap();
+            assert_eq!(seen(name), before, "{name}: half of it shows");
+            if complete {
+                sink.write_at(&file, &kept.data[0].1[5..], 5).unwrap();
+                sink.finish(file, &kept.item()).unwrap();
+                assert_eq!(seen(name).as_ref(), Some(&kept.data[0].1));
+            } else {
+                sink.abandon(file, &kept.item());
+                assert_eq!(seen(name), before, "{name}: given up");
+            }
+        }
+    }
+    assert_eq!(fs::read_dir(scratch.path("t")).unwrap().count(), 2, "something is left over");
 }

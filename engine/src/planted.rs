@@ -1,0 +1,157 @@
+//! Bugs put in on purpose, to see whether the tests would find them: `make planted`.
+//!
+//! A place where one stands asks [`planted`]. Without the feature of that name the answer is the constant
+//! `false`: nothing of it is in the program that people get, and nothing can switch it on. With the feature,
+//! `plant` makes at most one of them active in this process.
+
+macro_rules! bugs {
+    ($($(#[doc = $story:literal])+ $bug:ident = $name:literal,)+) => {
+        /// What can be wrong; each is a mistake that some backup program once made, or that is easily made here.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Bug {
+            $($(#[doc = $story])+ $bug,)+
+        }
+
+        #[cfg(feature = "planted")]
+        impl Bug {
+            /// Every bug.
+            pub const ALL: &[Self] = &[$(Self::$bug,)+];
+
+            /// Returns its name, as people read it.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$bug => $name,)+
+                }
+            }
+
+            /// Returns the bug of that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|bug| bug.name() == name)
+            }
+        }
+    };
+}
+
+bugs! {
+    /// The name of a new object is not synced: a power cut takes it away again.
+    SkipFolderSync = "skip-directory-fsync",
+    /// The bytes of a new object are not synced before it gets its name: a power cut leaves an empty one.
+    SkipFileSync = "skip-file-fsync",
+    /// A sync that failed is tried again; the second says that all is well, since the lost pages count as clean.
+    RetrySync = "retry-fsync",
+    /// What a write did not take is not written.
+    IgnoreShortWrite = "ignore-short-write",
+    /// Two writers of one name are both told that theirs was stored.
+    TwoWinners = "two-winners-of-one-name",
+    /// A folder of the repository that is not there is an empty listing.
+    TrustEmptyListing = "trust-empty-listing",
+    /// The bytes of an object are not compared with its name.
+    SkipObjectName = "skip-object-name-check",
+    /// The bytes of a chunk are not compared with its name, neither by a restore nor for a listing.
+    SkipChunkName = "skip-chunk-name-check",
+    /// A pack is stored without being opened, decompressed and compared first.
+    SkipReopening = "skip-decompress-and-compare",
+    /// A seal is not bound to the name under which the object stands.
+    IgnoreAssociatedData = "accept-wrong-associated-data",
+    /// A new object gets the salt of the one before, so that key and nonce are used twice.
+    ReuseSalt = "reuse-salt-and-nonce",
+    /// A list is as long as it claims, however few bytes follow.
+    TrustClaimedLength = "allocate-by-claimed-length",
+    /// Keys of a map node need not rise.
+    AcceptUnsortedNode = "accept-unsorted-map-node",
+    /// The last chunk of a longer stream is forgotten.
+    DropLastChunk = "lose-last-partial-block",
+    /// A file that changed while it was read is taken for whole.
+    KeepTornRead = "half-read-file-as-whole",
+    /// A file whose length and time of modification are the same is unchanged, whatever was done to its inode.
+    IgnoreCtime = "unchanged-ignores-ctime",
+    /// A file that could not be read is left out without a word.
+    DropProblem = "commit-though-files-failed",
+    /// The error of a stage of the pipeline is not passed on.
+    IgnoreStageError = "ignore-stage-error",
+    /// The index tells of a chunk before a durable segment names its pack, and no segment is ever written.
+    ForgetSegment = "index-vouches-without-segment",
+    /// A session ends as committed before its snapshot is stored.
+    EndBeforeSnapshot = "end-before-snapshot",
+    /// An unchanged file is taken over from the parent without asking whether its chunks are still stored.
+    TrustParent = "trust-parent-blindly",
+    /// Packs that a snapshot relies on are not looked at before it is stored.
+    SkipLostPacks = "rely-on-packs-unseen",
+    /// Segments that vanished from the storage go on vouching for their packs.
+    TrustStaleIndex = "trust-stale-index",
+    /// An index is believed though its packs are not the ones that it counted.
+    SkipIndexDigest = "believe-torn-index",
+    /// A run does not look at condemned sets again once it has published what it needs.
+    SkipSecondLook = "skip-second-look",
+    /// A session that a prune has fenced commits all the same.
+    IgnoreFence = "ignore-fence",
+    /// Packs of an interrupted run are never put into a segment.
+    AdoptNothing = "forget-packs-of-dead-runs",
+    /// Names with the same hard-link group are one file, though the group was named for another path.
+    ForgetLinkGroup = "trust-hard-link-group",
+    /// A new key slot is not read back before the old one goes.
+    SkipSlotReadBack = "trust-stored-key-slot",
+    /// The old key slot goes before the new one is stored.
+    RemoveSlotFirst = "remove-old-key-first",
+    /// A restored file stands under its name before it is complete.
+    PublishAtOnce = "restore-under-final-name",
+    /// A restore follows symbolic links in its target.
+    FollowLinks = "follow-symlink-on-restore",
+}
+
+#[cfg(feature = "planted")]
+static ACTIVE: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(u8::MAX);
+
+/// Makes a bug active in this process, in the place of any other.
+#[cfg(feature = "planted")]
+pub fn plant(bug: Bug) {
+    ACTIVE.store(bug as u8, std::sync::atomic::Ordering::SeqCst);
+}
+
+/// Returns whether a bug is active; never without the feature.
+#[cfg(not(feature = "planted"))]
+pub const fn planted(_: Bug) -> bool {
+    false
+}
+
+/// Returns whether a bug is active.
+#[cfg(feature = "planted")]
+pub fn planted(bug: Bug) -> bool {
+    #[cfg(test)]
+    tests::plant_what_was_asked_for();
+    ACTIVE.load(std::sync::atomic::Ordering::Relaxed) == bug as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without the feature the compiler itself knows that no bug is there.
+    #[cfg(not(feature = "planted"))]
+    const _: () = assert!(!planted(Bug::SkipFolderSync));
+
+    /// Takes the bug from the environment: tests of this crate have no program that could do so.
+    #[cfg(feature = "planted")]
+    pub(super) fn plant_what_was_asked_for() {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| {
+            if let Ok(name) = std::env::var("DEDUP_PLANTED") {
+                plant(Bug::from_name(&name).expect("DEDUP_PLANTED names a bug"));
+            }
+        });
+    }
+
+    #[test]
+    #[cfg(feature = "planted")]
+    fn names_lead_back_to_their_bugs() {
+        for bug in Bug::ALL {
+            assert_eq!(Bug::from_name(bug.name()), Some(*bug));
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "planted"))]
+    fn without_the_feature_there_is_no_bug() {
+        assert!(!planted(Bug::SkipFolderSync));
+    }
+}

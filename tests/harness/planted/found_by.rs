@@ -1,0 +1,103 @@
+//! Which tests are there for which bug.
+
+use dedup_engine::planted::Bug;
+use std::path::PathBuf;
+
+/// A test program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Tests within the engine.
+    Engine,
+    /// Tests within the modules.
+    Modules,
+    /// This binary.
+    Whole,
+}
+
+impl Part {
+    /// Every program.
+    pub const ALL: [Self; 3] = [Self::Engine, Self::Modules, Self::Whole];
+
+    /// Returns what cargo calls it.
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::Engine => "dedup_engine",
+            Self::Modules => "dedup_modules",
+            Self::Whole => "all",
+        }
+    }
+
+    /// Returns the folder that cargo runs it in.
+    pub fn folder(self) -> PathBuf {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        match self {
+            Self::Engine => root.join("engine"),
+            Self::Modules => root.join("modules"),
+            Self::Whole => root,
+        }
+    }
+}
+
+type Row = (Bug, Part, &'static [&'static str]);
+
+/// The bugs, and the tests of which at least one must fail.
+pub const FOUND_BY: &[Row] = {
+    use Bug::*;
+    use Part::*;
+    &[
+        // A model of what a disk may have kept when the power went.
+        (SkipFolderSync, Engine, &["storage::local::crash"]),
+        (SkipFileSync, Engine, &["storage::local::crash"]),
+        // File calls that fail, one after another.
+        (RetrySync, Engine, &["storage::local::tests"]),
+        (IgnoreShortWrite, Engine, &["storage::local::tests"]),
+        (TwoWinners, Engine, &["storage::local::tests"]),
+        (TrustEmptyListing, Engine, &["storage::local::tests"]),
+        // Objects that are cut, exchanged, and stored by a client that lies.
+        (SkipObjectName, Whole, &["harness::damage"]),
+        (SkipChunkName, Whole, &["engine::rubbish"]),
+        (IgnoreAssociatedData, Whole, &["harness::damage"]),
+        // Memory that flips, seals that repeat, lengths that lie.
+        (SkipReopening, Engine, &["pack::"]),
+        (ReuseSalt, Whole, &["engine::secrecy"]),
+        (TrustClaimedLength, Engine, &["wire::tests"]),
+        (AcceptUnsortedNode, Engine, &["map::"]),
+        // Sources.
+        (DropLastChunk, Whole, &["engine::concurrency"]),
+        (KeepTornRead, Whole, &["engine::vanishing"]),
+        (IgnoreCtime, Whole, &["engine::unchanged"]),
+        (DropProblem, Whole, &["cli::failures"]),
+        (ForgetLinkGroup, Whole, &["engine::model"]),
+        // Runs that are cut after every storage call, and calls that fail.
+        (IgnoreStageError, Whole, &["harness::faults"]),
+        (ForgetSegment, Whole, &["harness::crash"]),
+        (EndBeforeSnapshot, Whole, &["harness::crash"]),
+        (AdoptNothing, Whole, &["harness::crash"]),
+        (SkipLostPacks, Whole, &["format::golden"]),
+        (TrustParent, Whole, &["engine::sessions"]),
+        // The local index.
+        (TrustStaleIndex, Whole, &["harness::index::folder::lost"]),
+        (SkipIndexDigest, Engine, &["index::tests::crash"]),
+        // A prune beside a backup.
+        (SkipSecondLook, Whole, &["engine::sessions"]),
+        (IgnoreFence, Whole, &["engine::sessions"]),
+        // Keys.
+        (SkipSlotReadBack, Whole, &["engine::keys"]),
+        (RemoveSlotFirst, Whole, &["engine::keys"]),
+        // Restores.
+        (PublishAtOnce, Modules, &["files::tests::restoring"]),
+        (FollowLinks, Modules, &["files::tests::hostile"]),
+    ]
+};
+
+/// Returns every filter once, by program.
+pub fn by_part() -> Vec<(Part, Vec<&'static str>)> {
+    let all = |part| {
+        let rows = FOUND_BY.iter().filter(move |(_, of, _)| *of == part);
+        let mut filters: Vec<_> = rows.flat_map(|(_, _, filters)| filters.iter().copied()).collect();
+        filters.sort_unstable();
+        filters.dedup();
+        (part, filters)
+    };
+    Part::ALL.map(all).to_vec()
+}
