@@ -353,7 +353,7 @@ fn a_source_that_cannot_be_read_is_named() {
             return;
         }
         assert_eq!(trace.code, 3, "{case}: {}", trace.err);
-        assert_eq!(trace.problems(), [file.clone()], "{case}: {}", trace.out);
+        assert_eq!(trace.problems(), std::slice::from_ref(&file), "{case}: {}", trace.out);
         bench.judge_backup(&trace, &copy, &case);
     });
     budget.tell(&format!("{} cases: exit status 3, the file named, all others restore", budget.cases()));
