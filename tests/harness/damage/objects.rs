@@ -66,10 +66,11 @@ fn other_name(name: &Name) -> Option<Name> {
 }
 
 type Objects = Vec<(Name, Arc<[u8]>)>;
+type Damages = Vec<(Name, Damage)>;
 
 /// Returns the damages that every run of the tests tries, and those that only a full one tries all of: cuts at
 /// every length, and swaps with every object of other families.
-fn damages(objects: &Objects) -> (Vec<(Name, Damage)>, Vec<(Name, Damage)>) {
+fn damages(objects: &Objects) -> (Damages, Damages) {
     let (mut usual, mut rest) = (Vec::new(), Vec::new());
     for (name, bytes) in objects {
         let few = [0, 27, 80, 81, bytes.len() / 2, bytes.len() - 1];
