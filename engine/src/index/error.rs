@@ -79,7 +79,9 @@ impl IndexError {
     /// Returns what kind of failure it was.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Damaged { .. } | Self::OtherHistory { .. } => Kind::Integrity,
+            // Nothing of the repository is damaged: whoever backs up must not be told so.
+            Self::Damaged { .. } => Kind::Io,
+            Self::OtherHistory { .. } => Kind::Integrity,
             Self::GenerationGap { .. } | Self::Unsorted { .. } => Kind::Refused,
             Self::NoSpace { .. } => Kind::NoSpace,
             Self::Exhausted { .. } | Self::Database { .. } => Kind::Io,
