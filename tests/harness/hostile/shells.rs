@@ -8,7 +8,7 @@ use dedup_engine::storage::{Family, Name};
 use dedup_engine::wire::Put;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Returns one Zstandard frame of zeros, in run-length blocks of 128 KiB (RFC 8878, 3.1.1): 4 bytes for each. With
 /// the length that it is to claim in its header, or with none and the largest window there is.
@@ -99,9 +99,16 @@ impl Drop for SmallTarget {
     }
 }
 
+/// Room for addresses: whoever allocates by a claim of 4 GiB dies of it, even if nothing is ever written there.
+const ADDRESSES: &str = "--as=3221225472";
+
 /// Runs a command to its end; returns its highest resident memory in bytes, as the system counts it.
-pub fn measured(mut command: Command) -> (Outcome, u64) {
-    let child = command.spawn().unwrap();
+pub fn measured(command: &Command) -> (Outcome, u64) {
+    let mut limited = Command::new("prlimit");
+    limited.arg(ADDRESSES).arg(command.get_program()).args(command.get_args()).env_clear();
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = limited.spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     let outcome = finish_with(child, || {
