@@ -53,6 +53,8 @@ mod tests;
 
 pub use cache::{CachedPage, PageKey};
 pub use chunks::Location;
+#[cfg(feature = "testing")]
+pub(crate) use chunks::joined;
 pub use error::IndexError;
 pub use freshness::{Generation, GenerationMark, Reconciled};
 pub use numbers::PackNo;
