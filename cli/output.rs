@@ -218,6 +218,23 @@ mod tests {
         assert_eq!(object, json!({ "path": "ä" }));
     }
 
+    proptest::proptest! {
+        /// Any name there can be, written as one line of JSON and read again.
+        #[test]
+        fn paths_come_back_from_json(path in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40)) {
+            let mut object = json!({});
+            put_path(&mut object, "path", &path);
+            let line = object.to_string();
+            proptest::prop_assert!(!line.contains('\n'));
+            let read: Value = serde_json::from_str(&line).unwrap();
+            let back = match read["path_hex"].as_str() {
+                Some(hex) => hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect(),
+                None => read["path"].as_str().unwrap().as_bytes().to_vec(),
+            };
+            proptest::prop_assert_eq!(back, path);
+        }
+    }
+
     #[test]
     fn names_are_escaped_for_a_terminal_only() {
         let mut output = Output { json: false, quiet: false, verbose: 0, stream: false, to_terminal: true };

@@ -1,11 +1,11 @@
-//! What every fuzz target does: hand bytes to one parser of the engine and let its assertions speak.
+//! What every fuzz target does: hand bytes to one parser or part of the engine and let its assertions speak.
 
 use dedup_engine::testing::TARGETS;
 
-/// Runs the parser of this name; what must hold is said in `dedup_engine::testing`.
+/// Runs the target of this name; what must hold is said in `dedup_engine::testing`.
 pub fn run(name: &str, bytes: &[u8]) {
     match TARGETS.iter().find(|(known, _)| *known == name) {
-        Some((_, parser)) => parser(bytes),
-        None => panic!("the engine has no parser {name}"),
+        Some((_, target)) => target(bytes),
+        None => panic!("the engine has no target {name}"),
     }
 }

@@ -115,6 +115,24 @@ impl Store {
     }
 }
 
+/// Joins copies as a merge of the database does, where the packs in `dead` have ended; for the fuzz target.
+#[cfg(feature = "testing")]
+pub(crate) fn joined(values: &[Vec<(u32, Place)>], dead: &[u32]) -> Option<Vec<(u32, Place)>> {
+    let numbers = super::numbers::Numbers::new(0);
+    let packs = values.iter().flatten().map(|(pack, _)| PackNo(*pack));
+    numbers.make_alive(packs);
+    numbers.make_dead(dead.iter().map(|pack| PackNo(*pack)));
+    let encoded: Vec<Vec<u8>> = values
+        .iter()
+        .map(|copies| {
+            copies.iter().flat_map(|(pack, place)| encode(Location { pack: PackNo(*pack), place: *place }))
+        })
+        .map(Iterator::collect)
+        .collect();
+    let joined = merge_entries(&numbers.look(), encoded.iter().map(|value| &value[..]))?;
+    Some(copies(&joined)?.map(|copy| (copy.pack.0, copy.place)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::numbers::Numbers;

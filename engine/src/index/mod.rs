@@ -57,6 +57,8 @@ mod wide;
 
 pub use cache::{CachedPage, PageKey};
 pub use chunks::Location;
+#[cfg(feature = "testing")]
+pub(crate) use chunks::joined;
 pub use error::IndexError;
 pub use freshness::{Generation, GenerationMark, Reconciled};
 pub use numbers::PackNo;

@@ -1,12 +1,18 @@
-//! What must hold for any bytes at all, parser by parser: the bodies of the fuzz targets.
+//! What must hold for any bytes at all, parser by parser and part by part: the bodies of the fuzz targets.
 //!
-//! Whatever the bytes, a parser neither panics nor allocates more than they could hold. What it accepts has one
-//! encoding: written again it is the same, but for extensions that this version does not know and skips.
+//! Three kinds. A *parser* gets the bytes as they are: whatever the bytes, it neither panics nor allocates more than
+//! they could hold, and what it accepts has one encoding: written again it is the same, but for extensions that
+//! this version does not know and skips. What is `written` is any structure, drawn from the bytes, that must be
+//! read as it was. What a part `does` to data drawn from the bytes is held against the plainest way to do the same.
+//!
 //! `fuzz/` feeds these functions; `tests/format/corpus.rs` replays what was found on the stable toolchain.
 
 pub mod bench;
+mod draw;
 pub mod forge;
+mod machines;
 mod seeds;
+mod written;
 
 pub use seeds::seeds;
 
@@ -29,11 +35,11 @@ use crate::storage::Name;
 use crate::wire::{Put, Reader};
 use std::fmt::Debug;
 
-/// One parser: its name, which is that of the fuzz target and of its corpus, and what must hold.
+/// One fuzz target: its name, which is that of its corpus too, and what must hold.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every parser of stored bytes.
-pub const TARGETS: [Target; 22] = [
+/// Every fuzz target: all parsers of stored bytes, then structures and parts.
+pub const TARGETS: [Target; 36] = [
     ("blob", blob),
     ("bundle", bundle),
     ("capsule", capsule),
@@ -56,6 +62,20 @@ pub const TARGETS: [Target; 22] = [
     ("stored_path", stored_path),
     ("wire", wire),
     ("xattrs", xattrs),
+    ("does_chunker", machines::does_chunker),
+    ("does_compress", machines::does_compress),
+    ("does_content", machines::does_content),
+    ("does_index_join", machines::does_index_join),
+    ("does_map", machines::does_map),
+    ("does_pack", machines::does_pack),
+    ("written_control", written::written_control),
+    ("written_name", written::written_name),
+    ("written_node", written::written_node),
+    ("written_path", written::written_path),
+    ("written_segment", written::written_segment),
+    ("written_slot", written::written_slot),
+    ("written_snapshot", written::written_snapshot),
+    ("written_wire", written::written_wire),
 ];
 
 /// Largest plaintext that is decompressed here.

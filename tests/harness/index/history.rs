@@ -128,14 +128,21 @@ impl Case<'_> {
         }
     }
 
-    /// Works until that succeeds, without any help in between. A run may fail when it meets damage, if it says
-    /// that it was the index. Returns how many did.
+    /// Works until that succeeds twice in a row, without any help in between. A run may fail when it meets
+    /// damage, if it says that it was the index; a table that the first runs did not need may show its damage
+    /// only then. Returns how many did.
     pub fn heals(&self, what: &str) -> u64 {
-        let mut told = Vec::new();
-        while let Err(error) = self.work(&self.world.index()) {
-            assert!(error.contains("local index"), "{what}: {error}");
-            told.push(error);
-            assert!(told.len() < 3, "{what}: it does not heal: {told:#?}");
+        let (mut told, mut succeeded) = (Vec::new(), 0);
+        while succeeded < 2 {
+            match self.work(&self.world.index()) {
+                Ok(()) => succeeded += 1,
+                Err(error) => {
+                    assert!(error.contains("local index"), "{what}: {error}");
+                    succeeded = 0;
+                    told.push(error);
+                    assert!(told.len() < 3, "{what}: it does not heal: {told:#?}");
+                }
+            }
         }
         told.len() as u64
     }
