@@ -5,25 +5,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
 
-/// Reads a size: digits and one of `B K M G T` (powers of 1024; `KiB` and so on are the same).
-///
-/// A bare number is refused: bytes, kilobytes and megabytes are all usual elsewhere.
-pub fn size(text: &str) -> Result<u64, String> {
-    let (number, unit) = split(text)?;
-    let shift = match unit.to_ascii_lowercase().as_str() {
-        "" => return Err(format!("{text:?} has no unit; write {text}B, {text}K, {text}M or {text}G")),
-        "b" => 0,
-        "k" | "kib" => 10,
-        "m" | "mib" => 20,
-        "g" | "gib" => 30,
-        "t" | "tib" => 40,
-        "kb" | "mb" | "gb" | "tb" => {
-            return Err(format!("{unit:?} could be powers of 1000 or of 1024; write {}", &unit[..1]));
-        }
-        _ => return Err(format!("{unit:?} is no unit of size; there are B, K, M, G and T")),
-    };
-    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
-}
+pub use dedup_modules::units::size;
 
 /// Reads a span of time: digits and one of `s m h d w mo y`; months and years are those of the calendar.
 pub fn span(text: &str) -> Result<Span, String> {
@@ -96,42 +78,6 @@ fn split(text: &str) -> Result<(u64, &str), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_powers_of_1024() {
-        let cases = [
-            ("0B", 0),
-            ("7b", 7),
-            ("1K", 1024),
-            ("3k", 3072),
-            ("256M", 256 << 20),
-            ("2G", 2 << 30),
-            ("1TiB", 1 << 40),
-        ];
-        for (text, bytes) in cases {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-    }
-
-    #[test]
-    fn doubtful_sizes_are_refused() {
-        for text in [
-            "",
-            "100",
-            "M",
-            "-1M",
-            "1.5G",
-            "1MB",
-            "1X",
-            "99999999999999999999B",
-            "16777216T",
-            "0x10B",
-            "1 G G",
-        ] {
-            assert!(size(text).is_err(), "{text}");
-        }
-        assert!(size("100").unwrap_err().contains("100M"));
-    }
 
     #[test]
     fn spans_have_the_units_of_the_manual() {

@@ -46,9 +46,9 @@ fn shipped(dir: &str) -> Vec<PathBuf> {
     rust_files(dir).into_iter().filter(|path| !is_test_file(path)).collect()
 }
 
-/// Returns the engine's rooms, lowest first, as the table at the head of its `lib.rs` has them.
-fn floors() -> Vec<String> {
-    let text = read_to_string(root().join("engine/src/lib.rs")).unwrap();
+/// Returns a crate's rooms, lowest first, as the table at the head of its `lib.rs` has them.
+fn floors(krate: &str) -> Vec<String> {
+    let text = read_to_string(root().join(krate).join("src/lib.rs")).unwrap();
     let rows = text.lines().filter(|line| line.starts_with("//! |") && line.contains("[`"));
     let rooms = rows.flat_map(|row| row.split("[`").skip(1).filter_map(|rest| rest.split('`').next()));
     rooms.map(|room| room.trim_start_matches("mod@").to_owned()).collect()
@@ -56,13 +56,30 @@ fn floors() -> Vec<String> {
 
 /// A circle of modules cannot be understood, tested or moved in parts, and it begins with one harmless `use`.
 #[test]
-fn the_engines_rooms_use_only_those_before_them() {
-    let floors = floors();
-    let height: BTreeMap<&str, usize> = floors.iter().enumerate().map(|(n, room)| (&room[..], n)).collect();
-    assert!(height.len() == floors.len() && height.len() > 15, "the table in lib.rs: {floors:?}");
-    let src = root().join("engine/src");
+fn rooms_use_only_those_before_them() {
+    for (krate, least) in [("engine", 16), ("modules", 6)] {
+        let floors = floors(krate);
+        let height: BTreeMap<&str, usize> =
+            floors.iter().enumerate().map(|(n, room)| (&room[..], n)).collect();
+        assert!(
+            height.len() == floors.len() && height.len() >= least,
+            "{krate}, table in lib.rs: {floors:?}"
+        );
+        let wrong = uses_of_later_rooms(&format!("{krate}/src"), &height);
+        assert!(
+            wrong.is_empty(),
+            "A room uses a later one of the table in {krate}/src/lib.rs. Rooms that use each other are one room that \
+             nobody can take apart: move what both need to the lower of them.\n{}",
+            wrong.join("\n")
+        );
+    }
+}
+
+/// Returns every use of a room that stands later in the table of its crate, or not in it.
+fn uses_of_later_rooms(dir: &str, height: &BTreeMap<&str, usize>) -> Vec<String> {
+    let src = root().join(dir);
     let mut wrong = Vec::new();
-    for path in shipped("engine/src") {
+    for path in shipped(dir) {
         let below = path.strip_prefix(&src).unwrap();
         let room = below.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
         // Of the crate itself, and of the bodies of the fuzz targets, which look at every room.
@@ -84,12 +101,7 @@ fn the_engines_rooms_use_only_those_before_them() {
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "A room of the engine uses a later one of the table in engine/src/lib.rs. Rooms that use each other are one \
-         room that nobody can take apart: move what both need to the lower of them.\n{}",
-        wrong.join("\n")
-    );
+    wrong
 }
 
 /// The engine must be usable without modules and modules without the program; the other way is a circle.
@@ -184,5 +196,8 @@ fn the_rules_see_the_code() {
     assert!(engine.len() > 60 && shipped("modules/src").len() > 10, "{} files", engine.len());
     let uses = engine.iter().flat_map(|path| code(path)).filter(|(_, line)| line.contains("crate::"));
     assert!(uses.count() > 200);
-    assert!(floors().iter().any(|room| room == "format"), "{:?}", floors());
+    let uses = shipped("modules/src").into_iter().flat_map(|path| code(&path));
+    assert!(uses.filter(|(_, line)| line.contains("crate::")).count() > 20);
+    assert!(floors("engine").iter().any(|room| room == "format"), "{:?}", floors("engine"));
+    assert!(floors("modules").iter().any(|room| room == "manifest"), "{:?}", floors("modules"));
 }

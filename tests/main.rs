@@ -5,6 +5,7 @@
 //! - [`engine`]: the engine as a whole: raced, watched, and beside a naive model.
 //! - [`harness`]: runs that die, objects that rot, calls that fail, indexes that lie.
 //! - [`format`]: stored repositories, sound and broken, and what fuzzing found.
+//! - [`modules`]: manifests of real applications, and the order of modules beside a naive model.
 //! - [`model`]: the protocol of sessions and prunes, explored exhaustively.
 
 mod cli;
@@ -13,6 +14,7 @@ mod format;
 mod harness;
 mod layers;
 mod model;
+mod modules;
 mod support;
 
 use std::collections::BTreeSet;
@@ -44,7 +46,7 @@ fn every_file_belongs_to_the_test_binary() {
     while let Some((file, folder)) = waiting.pop() {
         let text = std::fs::read_to_string(&file).unwrap();
         for line in text.lines() {
-            let words = line.trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+            let words = line.trim_start_matches("pub ").trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
             let Some(name) = words.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) else {
                 continue;
             };

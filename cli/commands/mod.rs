@@ -10,6 +10,7 @@ mod init;
 mod key;
 mod ls;
 mod man;
+mod module;
 mod restore;
 mod snapshots;
 mod stats;
@@ -39,6 +40,7 @@ pub enum Command {
     Stats(stats::StatsArgs),
     Check(check::CheckArgs),
     Key(key::KeyArgs),
+    Module(module::ModuleArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -63,6 +65,7 @@ impl Command {
             Self::Stats(args) => stats::run(ctx, args),
             Self::Check(args) => check::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
+            Self::Module(args) => module::run(ctx, args),
             Self::Completions(args) => completions::run(ctx, args),
             Self::Man(args) => man::run(ctx, args),
         }

@@ -199,6 +199,17 @@ fn documents_are_as_documented() {
     keys["keys"].as_array().unwrap().iter().for_each(|key| hold(key, "keys", &fields));
     let added = place.run(["key", "add", "--new-key-file", "key2", "--json"]).ok().quiet();
     document(&added, "key", &["change", "id"]);
+
+    fs::write(place.path("m.toml"), "schema = 1\n[module]\nid = 5\n").unwrap();
+    let check =
+        document(&place.run(["module", "check", "m.toml", "--json"]).ends(2), "module_check", &["files"]);
+    hold(
+        &check["files"][0],
+        "module_check",
+        &["path", "kind", "id", "problems", "problems_not_shown", "note"],
+    );
+    let fields = ["line", "column", "key", "message", "help"];
+    hold(&check["files"][0]["problems"][0], "module_check", &fields);
 }
 
 #[test]

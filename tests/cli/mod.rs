@@ -5,5 +5,6 @@ mod commands;
 mod exit_codes;
 mod failures;
 mod json;
+mod module;
 mod signals;
 pub mod support;

@@ -1,10 +1,15 @@
 //! The fuzz corpus, replayed on the stable toolchain: seeds, and whatever once broke a parser.
 
 use crate::rust_files;
-use dedup_engine::testing::TARGETS;
+use dedup_engine::testing::Target;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Every parser, of the engine and of the modules.
+fn targets() -> impl Iterator<Item = Target> {
+    dedup_engine::testing::TARGETS.into_iter().chain(dedup_modules::testing::TARGETS)
+}
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
@@ -35,7 +40,7 @@ fn mutants(seed: &[u8], n: usize) -> [Vec<u8>; 5] {
 
 #[test]
 fn every_parser_stands_what_fuzzing_found_and_what_lies_near() {
-    for (target, parser) in TARGETS {
+    for (target, parser) in targets() {
         let seeds = files(&corpus(target));
         assert!(!seeds.is_empty(), "{target} has no seeds");
         for seed in seeds {
@@ -61,13 +66,15 @@ fn seeds_are_what_the_parsers_accept() {
     any("snapshot", &|bytes| dedup_engine::snapshot::decode(bytes).is_ok());
     any("segment", &|bytes| dedup_engine::index::Segment::decode(bytes).is_ok());
     any("slot", &|bytes| dedup_engine::crypto::slot::Slot::parse(bytes.to_vec()).is_ok());
+    any("manifest", &|bytes| dedup_modules::manifest::Manifest::parse("seed", bytes).is_ok());
+    any("job", &|bytes| dedup_modules::manifest::job::Job::parse("seed", bytes).is_ok());
     any("generation", &|bytes| dedup_engine::repo::control::Generation::decode(bytes).is_ok());
 }
 
 /// A parser without a target is never fuzzed, a corpus without a parser never replayed.
 #[test]
 fn parsers_targets_and_corpora_are_the_same() {
-    let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let names: BTreeSet<String> = targets().map(|(name, _)| name.to_owned()).collect();
     let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
     let targets: BTreeSet<String> = rust_files("fuzz/fuzz_targets").into_iter().map(stem).collect();
     assert_eq!(targets, names);

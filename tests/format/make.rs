@@ -157,9 +157,10 @@ fn make_golden_repositories() {
     let newest = place.newest();
     let other = Place::with_snapshot();
     let names = super::golden::names();
-    for old in
-        fs::read_dir(data_dir()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
-    {
+    let folders = fs::read_dir(data_dir()).unwrap().map(|entry| entry.unwrap().path());
+    let is_golden =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"repo-"));
+    for old in folders.filter(is_golden) {
         fs::remove_dir_all(old).unwrap();
     }
     fs::write(data_dir().join("golden.key"), fs::read(place.path("key")).unwrap()).unwrap();

@@ -71,7 +71,7 @@ impl Excludes {
     }
 
     /// Returns whether the entry at `path` (slashes between components, none in front) is left out.
-    pub(super) fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
+    pub fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
         self.patterns.matched(Path::new(OsStr::from_bytes(path)), is_directory).is_ignore()
     }
 }

@@ -1,0 +1,112 @@
+//! What fuzzing and the replay of its corpus do with any bytes: hand them to a parser and hold it to what it promises.
+
+use crate::id::ModuleId;
+use crate::manifest::items::{Extent, section_of};
+use crate::manifest::job::{Job, Modules};
+use crate::manifest::problem::MAX_PROBLEMS;
+use crate::manifest::services::{Operation, start_order};
+use crate::manifest::{Manifest, Problems, looks_like_job};
+use crate::selection::{Candidate, Ready, Request, select};
+use crate::units;
+use crate::version::{Condition, Requirement, Version};
+use jiff::civil::datetime;
+
+/// One parser: its name, which is that of the fuzz target and of its corpus, and what must hold.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every parser of what people write.
+pub const TARGETS: [Target; 3] = [("job", job), ("manifest", manifest), ("version", version)];
+
+/// Holds a refusal to its form: at least one problem, in order, each at a place of the text.
+fn refusal(bytes: &[u8], problems: &Problems) {
+    assert!((1..=MAX_PROBLEMS).contains(&problems.list.len()));
+    assert!(problems.more == 0 || problems.list.len() == MAX_PROBLEMS);
+    assert!(problems.list.windows(2).all(|pair| pair[0].place <= pair[1].place), "out of order");
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text.split('\n').collect();
+    for problem in &problems.list {
+        let line = usize::try_from(problem.place.line).unwrap_or(usize::MAX);
+        let length = lines.get(line.wrapping_sub(1)).map(|line| line.chars().count());
+        let column = usize::try_from(problem.place.column).unwrap_or(usize::MAX);
+        assert!(
+            length.is_some_and(|length| (1..=length + 1).contains(&column)),
+            "no such place: {problem:?}"
+        );
+        assert!(!problem.message.is_empty());
+    }
+    assert!(problems.to_string().lines().count() >= problems.list.len());
+}
+
+fn manifest(bytes: &[u8]) {
+    let _ = looks_like_job(bytes);
+    let manifest = match Manifest::parse("fuzz.toml", bytes) {
+        Ok(manifest) => manifest,
+        Err(problems) => return refusal(bytes, &problems),
+    };
+    let id = manifest.module.id.as_str();
+    assert_eq!(ModuleId::parse(id).map(|id| id.to_string()), Ok(id.to_owned()));
+    // What is accepted is complete: its own values of variables are enough, every path is absolute and stays below.
+    let items = manifest.items(&manifest.paths);
+    for item in items.iter().flatten() {
+        let shown = item.path.to_string_lossy();
+        assert!(shown.starts_with('/') && shown.len() > 1, "{shown}");
+        assert!(!shown.split('/').any(|part| part == ".."), "{shown}");
+        let own = items.as_ref().ok().and_then(|items| section_of(items, &item.path));
+        assert!(own.is_some() || item.extent == Extent::Pattern, "{shown} belongs nowhere");
+    }
+    let started = start_order([&manifest], Operation::Backup);
+    assert!(started.len() <= manifest.services.len());
+    let candidate = Candidate::of(&manifest, Ready::Ready);
+    let selection = select(&[candidate], &Request::backup(Modules::All));
+    assert!(selection.is_ok_and(|selection| selection.chosen.len() + selection.left_out.len() == 1));
+}
+
+fn job(bytes: &[u8]) {
+    let job = match Job::parse("fuzz.toml", bytes) {
+        Ok(job) => job,
+        Err(problems) => return refusal(bytes, &problems),
+    };
+    if let Some(schedule) = &job.schedule {
+        for at in [
+            datetime(2026, 11, 21, 4, 30, 7, 0),
+            datetime(1969, 12, 31, 23, 59, 59, 0),
+            datetime(9999, 1, 1, 0, 0, 0, 0),
+        ] {
+            let names = schedule.names_at(&job.id, at);
+            assert!(names.dated.is_some() || names.rolling.is_some());
+            assert_eq!(names, schedule.names_at(&job.id, at));
+        }
+    }
+}
+
+/// Lines: versions, conditions, requirements, sizes, times.
+fn version(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let lines: Vec<&str> = text.lines().take(8).collect();
+    let versions: Vec<Version> = lines.iter().filter_map(|line| Version::parse(line).ok()).collect();
+    for one in &versions {
+        assert_eq!(Version::parse(one.as_str()).as_ref(), Ok(one));
+        for other in &versions {
+            assert_eq!(one.cmp(other), other.cmp(one).reverse());
+            for third in &versions {
+                assert!(!(one <= other && other <= third) || one <= third, "{one} {other} {third}");
+            }
+        }
+    }
+    for line in lines {
+        if let Ok(condition) = Condition::parse(line) {
+            assert_eq!(Condition::parse(&condition.to_string()).as_ref(), Ok(&condition));
+            assert!(versions.iter().filter(|version| condition.holds_for(version)).count() <= versions.len());
+        }
+        for requirement in [Requirement::parse(line), Requirement::parse_freepbx(line)].into_iter().flatten()
+        {
+            assert_eq!(Requirement::parse(&requirement.to_string()).as_ref(), Ok(&requirement));
+        }
+        if let Ok(bytes) = units::size(line) {
+            assert_eq!(units::size(&units::show_size(bytes)), Ok(bytes));
+        }
+        if let Ok(span) = units::duration(line) {
+            assert_eq!(units::duration(&units::show_duration(span)), Ok(span));
+        }
+    }
+}
