@@ -32,6 +32,16 @@ impl Kind {
         }
     }
 
+    /// Returns where blocks are that must not be torn, or it does not mount: checksummed superblocks that are
+    /// written in place. A disk that tears them loses the file system, whatever program wrote to it.
+    pub fn whole_blocks(self) -> &'static [u64] {
+        match self {
+            Self::Ext4 => &[0],
+            Self::Xfs => &[],
+            Self::Btrfs => &[64 << 10, 64 << 20],
+        }
+    }
+
     /// Returns bytes of the smallest image that it likes; all but a few MiB are a hole.
     fn image_bytes(self) -> u64 {
         match self {
@@ -179,11 +189,18 @@ impl Image {
         }
     }
 
-    /// Writes some of the sectors of what was to be written.
-    pub fn write_torn(&mut self, at: u64, bytes: &[u8], mut keep: impl FnMut() -> bool) {
+    /// Writes some of the sectors of what was to be written; blocks that begin at `whole` are kept or lost whole.
+    pub fn write_torn(&mut self, at: u64, bytes: &[u8], whole: &[u64], mut keep: impl FnMut() -> bool) {
+        let mut kept_whole = BTreeMap::new();
         for (number, sector) in bytes.chunks(SECTOR).enumerate() {
-            if keep() {
-                self.write(at + (number * SECTOR) as u64, sector);
+            let place = at + (number * SECTOR) as u64;
+            let block = place - place % BLOCK as u64;
+            let is_kept = match whole.contains(&block) {
+                true => *kept_whole.entry(block).or_insert_with(&mut keep),
+                false => keep(),
+            };
+            if is_kept {
+                self.write(place, sector);
             }
         }
     }

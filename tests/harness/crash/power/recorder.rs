@@ -36,6 +36,7 @@ pub struct Recording {
     /// What it held at first.
     pub before: Image,
     pub events: Vec<Event>,
+    whole_blocks: &'static [u64],
     now: Image,
 }
 
@@ -63,8 +64,12 @@ impl Recorder {
     pub fn start(kind: Kind) -> Result<Self, String> {
         let place = Scratch::in_memory();
         let before = Image::made(kind);
-        let shared =
-            Shared(Arc::new(Mutex::new(Recording { now: before.clone(), before, events: Vec::new() })));
+        let shared = Shared(Arc::new(Mutex::new(Recording {
+            now: before.clone(),
+            before,
+            events: Vec::new(),
+            whole_blocks: kind.whole_blocks(),
+        })));
         let device = place.dir("device");
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("crash-test".into())];
@@ -212,7 +217,7 @@ impl Recording {
                         image.write(*at, bytes);
                     }
                 }
-                Loss::Torn(keep) => image.write_torn(*at, bytes, &mut *keep),
+                Loss::Torn(keep) => image.write_torn(*at, bytes, self.whole_blocks, &mut *keep),
             }
         }
         image
