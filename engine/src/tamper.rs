@@ -33,11 +33,11 @@ pub enum Stage {
 }
 
 /// What happens to memory between the stages: nothing.
-#[cfg(not(feature = "testing"))]
+#[cfg(not(any(test, feature = "testing")))]
 #[derive(Clone, Default)]
 pub(crate) struct Tamper;
 
-#[cfg(not(feature = "testing"))]
+#[cfg(not(any(test, feature = "testing")))]
 impl Tamper {
     #[inline(always)]
     pub fn pass(&self, _: Stage, _: &mut [u8]) {}
@@ -49,15 +49,15 @@ impl Tamper {
 }
 
 /// Is given everything that is handed on.
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub type Flip = std::sync::Arc<dyn Fn(Stage, &mut [u8]) + Send + Sync>;
 
 /// What happens to memory between the stages: what a test wants, if anything.
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 #[derive(Clone, Default)]
 pub(crate) struct Tamper(pub Option<Flip>);
 
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 impl Tamper {
     pub fn pass(&self, stage: Stage, bytes: &mut [u8]) {
         if let Some(flip) = &self.0 {

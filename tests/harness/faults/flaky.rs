@@ -295,7 +295,7 @@ impl Events for StopAfter {
 /// hangs delays the run and nothing else, and a run that was asked to stop ends with the call it is in.
 #[test]
 fn a_stall_delays_and_a_stop_needs_no_more_than_the_call_it_waits_for() {
-    const STALL: Duration = Duration::from_millis(300);
+    const STALL: Duration = Duration::from_millis(150);
     let scratch = Scratch::in_memory();
     let tree = scratch.dir("tree");
     trees::build_tiny(&tree, 7);
