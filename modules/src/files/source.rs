@@ -1,14 +1,14 @@
 //! The source: roots, options, and what is asked of single entries.
 
 use super::dirs::Dir;
-use super::meta::{ALWAYS, link_target, xattrs_at};
+use super::meta::{ALWAYS, link_target, stat_of, xattrs_at, xattrs_by_path};
 use super::options::FilesOptions;
 use super::owners::Owners;
 use super::read::ReadFile;
 use super::walk::Walk;
 use dedup_engine::backup::source::{Details, EntryKind, OpenFile, Source, Stat, Stop, Visit};
 use dedup_engine::listing::StoredPath;
-use rustix::fs::StatxFlags;
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, openat, statx};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -99,15 +99,32 @@ impl Source for FilesSource {
 
     fn details(&self, handle: &FileHandle, stat: &Stat) -> io::Result<Details> {
         let directory = handle.directory.fd()?;
+        let names = self.owners.names(stat.uid, stat.gid);
+        if handle.name.is_empty() {
+            let xattrs = xattrs_at(&directory, &handle.name, stat.kind)?;
+            return Ok(Details { xattrs, target: Vec::new(), names });
+        }
+        // By one handle: the name may be another inode's by now, even of another kind.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = openat(&directory, &*handle.name, flags, Mode::empty())?;
+        let now = statx(&found, c"", AtFlags::EMPTY_PATH, self.asked)?;
+        if stat_of(&now, self.asked).map(|now| (now.dev, now.ino, now.kind))
+            != Some((stat.dev, stat.ino, stat.kind))
+        {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it was replaced meanwhile"));
+        }
         let target = match stat.kind {
-            EntryKind::Symlink => link_target(&directory, &handle.name)?,
+            EntryKind::Symlink => link_target(&found, b"")?,
             _ => Vec::new(),
         };
-        Ok(Details {
-            xattrs: xattrs_at(&directory, &handle.name, stat.kind)?,
-            target,
-            names: self.owners.names(stat.uid, stat.gid),
-        })
+        let xattrs = match xattrs_by_path(&found) {
+            // Without `/proc`, which the handle goes by, the name itself is asked.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                xattrs_at(&directory, &handle.name, stat.kind)?
+            }
+            result => result?,
+        };
+        Ok(Details { xattrs, target, names })
     }
 
     fn open(&self, handle: &FileHandle) -> io::Result<Box<dyn OpenFile>> {

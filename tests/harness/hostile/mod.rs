@@ -5,7 +5,7 @@ mod bombs;
 mod cases;
 mod folders;
 mod forged;
-pub(super) mod hall;
+pub(crate) mod hall;
 mod names;
 mod planted;
 mod racing;

@@ -37,6 +37,8 @@ pub struct Editor {
     history: BTreeMap<PathBuf, Vec<State>>,
     /// Paths that were edited since the last [`Editor::forget`].
     edited: BTreeSet<PathBuf>,
+    /// Paths whose file went to another path, where it was edited as well while it was open under the first.
+    exchanged: BTreeSet<PathBuf>,
     pub edits: u64,
     version: u64,
     /// Whether states hold metadata.
@@ -49,9 +51,10 @@ const EDITS: u64 = 18;
 impl Editor {
     /// Builds a tree in an empty directory.
     pub fn new(root: &Path, seed: u64, exact: bool) -> Self {
-        let (history, edited) = (BTreeMap::new(), BTreeSet::new());
+        let (history, edited, exchanged) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let random = Random::new(seed);
-        let mut editor = Self { root: root.to_owned(), random, history, edited, edits: 0, version: 0, exact };
+        let mut editor =
+            Self { root: root.to_owned(), random, history, edited, exchanged, edits: 0, version: 0, exact };
         for name in ["d0", "d1", "d2"] {
             fs::create_dir_all(root.join(name)).unwrap();
         }
@@ -89,6 +92,7 @@ impl Editor {
             self.note(&path);
         }
         self.edited.clear();
+        self.exchanged.clear();
     }
 
     /// Returns bytes that no version before had.
@@ -189,6 +193,7 @@ impl Editor {
                 if fs::symlink_metadata(&to).is_ok() && to != at {
                     renameat_with(CWD, &at, CWD, &to, RenameFlags::EXCHANGE).unwrap();
                     self.note(&other);
+                    self.exchanged.extend([other, path.to_owned()]);
                 }
             }
             15 => {
@@ -228,7 +233,8 @@ impl Editor {
 
     /// Returns whether a state is one that the path had.
     pub fn had(&self, path: &Path, state: &State) -> bool {
-        self.history.get(path).is_some_and(|states| states.contains(state))
+        let moved = self.exchanged.contains(path);
+        self.history.iter().any(|(other, states)| (moved || other == path) && states.contains(state))
     }
 
     /// Returns whether anything was done to a path since the history began.
