@@ -46,7 +46,10 @@ fn every_file_belongs_to_the_test_binary() {
     while let Some((file, folder)) = waiting.pop() {
         let text = std::fs::read_to_string(&file).unwrap();
         for line in text.lines() {
-            let words = line.trim_start_matches("pub ").trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+            let words = line
+                .trim_start_matches("pub ")
+                .trim_start_matches("pub(crate) ")
+                .trim_start_matches("pub(super) ");
             let Some(name) = words.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) else {
                 continue;
             };
