@@ -136,7 +136,7 @@ fn read_entry(path: &Path, metadata: &fs::Metadata) -> Entry {
     } else if metadata.blocks() == 0 && metadata.len() > 1 << 20 {
         Holds::Zeros(metadata.len())
     } else {
-        Holds::File(fs::read(path).unwrap(), metadata.blocks() * 512 < metadata.len())
+        Holds::File(fs::read(path).unwrap(), is_sparse(path, metadata))
     };
     Entry {
         holds,
@@ -145,6 +145,17 @@ fn read_entry(path: &Path, metadata: &fs::Metadata) -> Entry {
         mtime: (metadata.mtime(), metadata.mtime_nsec()),
         xattrs: read_xattrs(path),
         first_name: None,
+    }
+}
+
+/// Returns whether a file has fewer blocks than bytes. A file system that allocates late counts none for a moment,
+/// so it is asked again once it has written them.
+fn is_sparse(path: &Path, metadata: &fs::Metadata) -> bool {
+    let is_short = |metadata: &fs::Metadata| metadata.blocks() * 512 < metadata.len();
+    is_short(metadata) && {
+        let file = fs::File::open(path).unwrap();
+        file.sync_all().unwrap();
+        is_short(&file.metadata().unwrap())
     }
 }
 
