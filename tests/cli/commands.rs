@@ -51,7 +51,7 @@ fn every_command_works_and_says_no_more_than_asked() {
     let text = place.path("src/text");
     let file = format!("{second}:{}", text.display());
 
-    let lines: [(&[&str], &str); 16] = [
+    let lines: [(&[&str], &str); 17] = [
         (&["snapshots"], &second[..8]),
         (&["ls", "latest"], "/src/sub/deeper/file\n"),
         (&["ls", "-l", "latest"], " -> ../text\n"),
@@ -62,6 +62,7 @@ fn every_command_works_and_says_no_more_than_asked() {
         (&["check"], "no damage was found\n"),
         (&["check", "--read-data"], "no damage was found\n"),
         (&["key", "list"], "key file"),
+        (&["module", "schema"], "draft-07/schema"),
         (&["completions", "bash"], "complete -F"),
         (&["completions", "fish"], "complete -c dedup"),
         (&["man"], ".TH dedup 1"),

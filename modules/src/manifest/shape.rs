@@ -1,4 +1,4 @@
-//! What may stand in a file, as data: gathered by running the readers without a file ([`super::reader`]), told to
+//! What may stand in a file, as data: gathered by running the readers without a file (`reader.rs`), told to
 //! people in messages, and written as a JSON schema for editors.
 
 use serde_json::{Map, Value, json};
