@@ -30,7 +30,7 @@ pub struct ModuleArgs {
 enum ModuleCommand {
     /// Say everything that is wrong with manifests and job files, with line and column
     ///
-    /// A file with a table [job] is a job file, any other one a manifest. Nothing is run and nothing is changed. The exit
+    /// A file with a table `job` is a job file, any other one a manifest. Nothing is run and nothing is changed. The exit
     /// status is 2 if anything is wrong.
     #[command(after_help = "Examples:
   dedup module check wordpress.toml
