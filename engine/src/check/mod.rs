@@ -11,6 +11,7 @@
 mod control;
 mod data;
 mod hits;
+mod parents;
 mod structure;
 
 use crate::error::Kind;

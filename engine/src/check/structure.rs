@@ -1,11 +1,12 @@
 //! Names, segments, listings: everything but the data itself.
 
+use super::parents::Parents;
 use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, is_damage};
 use crate::crypto::header::ObjectKind;
 use crate::id::{ChunkId, ObjectId};
 use crate::index::{PackNo, Segment};
 use crate::listing::{Body, ContentReader, MAX_NODE_VALUE, Node, Part, StoredPath, Xattrs, decode_node};
-use crate::map::{Change, Diff, LoadChunk, Root, load_value};
+use crate::map::{Change, Diff, LoadChunk, Root, Value, load_value};
 use crate::progress::{Event, Events};
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
@@ -201,6 +202,31 @@ struct Walk<'a> {
     broken: Broken,
 }
 
+/// Looks whether a change between two listings leaves every entry in a directory. Returns what is new, if anything is.
+pub(super) fn follow<L: LoadChunk>(
+    parents: &mut Parents<'_, L>,
+    change: &Change<'_>,
+    load: &mut dyn FnMut(Value<'_>) -> Result<Node, L::Error>,
+) -> Result<Option<(StoredPath, Node)>, L::Error> {
+    let (key, old, new) = match *change {
+        Change::Added { key, new } => (key, None, Some(new)),
+        Change::Removed { key, old } => (key, Some(old), None),
+        Change::Changed { key, old, new } => (key, Some(old), Some(new)),
+    };
+    let path = StoredPath::from_key(key)?;
+    let new = new.map(&mut *load).transpose()?;
+    let is_directory = new.as_ref().is_some_and(Node::is_directory);
+    if new.is_some() {
+        parents.came(&path, is_directory)?;
+    }
+    if let Some(old) = old.filter(|_| !is_directory)
+        && load(old)?.is_directory()
+    {
+        parents.went(&path)?;
+    }
+    Ok(new.map(|node| (path, node)))
+}
+
 /// Most lists that are remembered: 48 bytes each.
 pub(super) const MOST_LISTS: usize = 1 << 18;
 
@@ -214,18 +240,18 @@ impl Walk<'_> {
         report: &mut CheckReport,
         events: &dyn Events,
     ) -> Result<(), RepoError> {
-        let mut diff = Diff::new((self.reader, known), (self.reader, root), self.repo.leaf_target());
+        let target = self.repo.leaf_target();
+        let mut diff = Diff::new((self.reader, known), (self.reader, root), target);
+        let mut parents = Parents::new(self.reader, root, target);
         let mut entries = 0;
         while let Some(change) = diff.next()? {
-            let (key, value) = match change {
-                Change::Added { key, new } | Change::Changed { key, new, .. } => (key, new),
-                Change::Removed { .. } => continue,
-            };
             if !is_listing {
                 continue;
             }
-            let path = StoredPath::from_key(key)?;
-            let node = decode_node(&load_value(self.reader, value, MAX_NODE_VALUE)?)?;
+            let load = &mut |value: Value<'_>| -> Result<Node, RepoError> {
+                Ok(decode_node(&load_value(self.reader, value, MAX_NODE_VALUE)?)?)
+            };
+            let Some((path, node)) = follow(&mut parents, &change, load)? else { continue };
             if let Err(error) = self.node(&node) {
                 let finding = Finding {
                     severity: Severity::Damage,

@@ -61,6 +61,9 @@ impl Hall {
         for (home, user) in [("home-0", 0), ("home-65534", NOBODY)] {
             chown(hall.scratch.dir(home), Some(user), Some(user)).unwrap();
         }
+        // Where it was built, perhaps below root's home, an ordinary user may not look.
+        let (built, program) = (env!("CARGO_BIN_EXE_dedup"), hall.scratch.path("dedup"));
+        fs::hard_link(built, &program).or_else(|_| fs::copy(built, &program).map(drop)).unwrap();
         let mut init = hall.program(0, &["init"]);
         init.arg("--key-file").arg(hall.scratch.path("key")).arg(hall.storage.path("repo"));
         let outcome = finish(init.spawn().unwrap());
@@ -117,7 +120,7 @@ impl Hall {
 
     /// Returns the program, to be run by a user.
     pub fn program(&self, user: u32, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_dedup"));
+        let mut command = Command::new(self.scratch.path("dedup"));
         command.args(arguments).env_clear().env("HOME", self.scratch.path(format!("home-{user}")));
         command.env("PATH", "/usr/bin:/bin").env("TZ", "UTC").current_dir(self.scratch.path(""));
         if self.storage.path("repo/config").exists() {

@@ -123,14 +123,14 @@ fn race(hall: &Hall, ids: [ObjectId; 2], number: u64, random: &mut Random) -> (u
             }
             met
         });
-        {
-            let child = hall.start_restore(ids[usize::from(user)], ground, &["--threads", "2"]);
-            let Outcome { code, err, told: paths, .. } = finish(child);
-            assert!(code == 0 || code == 3, "race {number}, {trick:?}: exit status {code}:\n{err}");
-            told += paths.len() as u64;
-        }
+        let child = hall.start_restore(ids[usize::from(user)], ground, &["--threads", "2"]);
+        let outcome = finish(child);
+        // Before anything is asserted: a test that fails must end as well.
         stop.store(true, Ordering::Relaxed);
         met = adversary.join().unwrap();
+        let Outcome { code, err, told: paths, .. } = outcome;
+        assert!(code == 0 || code == 3, "race {number}, {trick:?}: exit status {code}:\n{err}");
+        told += paths.len() as u64;
     });
     let after = ground.outside();
     let lines = before.0.differences(&after.0);
