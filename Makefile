@@ -6,9 +6,9 @@ MINUTES ?= 10
 # The parts of the harness, each with its full budget: make crash [CASES=5000] [SEED=1]; see tests/README.md.
 HARNESS := crash damage faults hostile index source
 
-.PHONY: $(HARNESS) planted demo test lint bench fuzz measure setup setup-test
+.PHONY: $(HARNESS) planted demo test lint bench fuzz measure setup setup-demo setup-test
 
-demo: setup
+demo: setup setup-demo
 	$(CARGO) build --release
 	@benches/demo.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/dedup"
 
@@ -48,6 +48,9 @@ fuzz: setup
 
 setup:
 	@benches/setup.sh build
+
+setup-demo:
+	@benches/setup.sh demo
 
 setup-test:
 	@benches/setup.sh test

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs what building (and testing) needs and is missing, on Debian and its kin. Does nothing where nothing is missing.
+# Installs what building (and testing, or the demo) needs and is missing, on Debian and its kin. Does nothing where nothing is missing.
 set -euo pipefail
 declare -A of=(
-  [clang++]=clang [setfacl]=acl [setfattr]=attr [setcap]=libcap2-bin [tar]=tar [strace]=strace
+  [clang++]=clang [setfacl]=acl [setfattr]=attr [getfattr]=attr [setcap]=libcap2-bin [tar]=tar [strace]=strace
   [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs
 )
 need=(clang++)
+[ "${1:-build}" = demo ] && need+=(getfattr)
 [ "${1:-build}" = test ] && need+=(setfacl setfattr setcap tar strace mkfs.ext4 mkfs.xfs mkfs.btrfs)
 missing=()
 for tool in "${need[@]}"; do
