@@ -1,7 +1,7 @@
 //! Memory that lies: where bytes are handed from one stage of a run to the next, a test may flip a bit.
 //!
 //! Every stage is a place where bytes have waited since somebody last vouched for them. Without the feature
-//! `testing` a [`Tamper`] is nothing and does nothing.
+//! `testing` a `Tamper` is nothing and does nothing.
 
 use std::borrow::Cow;
 

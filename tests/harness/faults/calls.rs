@@ -9,7 +9,7 @@ use crate::support::{Scratch, trees};
 use dedup_engine::error::Kind;
 use dedup_engine::progress::Silent;
 use dedup_engine::storage::Storage;
-use dedup_engine::storage::fault::{Fault, FaultStorage};
+use dedup_engine::storage::fault::{Call, Fault, FaultStorage};
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -103,14 +103,11 @@ fn objects_that_were_stored_in_part_are_named_and_never_restored() {
     for put in 0..20 {
         let world = changed.world.fork();
         let storage = Arc::new(FaultStorage::new(world.storage.clone()));
-        storage.on_nth(dedup_engine::storage::fault::Call::Put, put, Fault::Tear(90));
+        storage.on_nth(Call::Put, put, Fault::Tear(90));
         let repo = open(storage.clone(), &world.unlock, &world.index(), &Silent).unwrap();
         let told = backup(&repo, run);
         drop(repo);
-        let puts = storage
-            .calls()
-            .into_iter()
-            .filter(|record| record.call == dedup_engine::storage::fault::Call::Put);
+        let puts = storage.calls().into_iter().filter(|record| record.call == Call::Put);
         let Some(torn) = puts.map(|record| record.name).nth(put as usize) else { break };
         torn_objects += 1;
         let repo = world.open_afresh();
@@ -153,10 +150,28 @@ fn a_full_disk_is_called_a_full_disk() {
     let storage = Arc::new(FaultStorage::new(world.storage.clone() as Arc<dyn Storage>));
     for put in 0..200 {
         let full = Fault::FailBefore(ErrorKind::StorageFull);
-        storage.on_nth(dedup_engine::storage::fault::Call::Put, put, full);
+        storage.on_nth(Call::Put, put, full);
     }
     let repo = open(storage, &world.unlock, &world.index(), &Silent).unwrap();
     let error = backup(&repo, Run { tree: &tree, moment: 10 }).unwrap_err();
     assert_eq!(error.kind(), Kind::NoSpace, "{error}");
     assert!(error.hint().is_some());
+}
+
+/// Whichever object finds no room: the reason is told, not what came of it.
+#[test]
+fn one_object_without_room_is_called_a_full_disk() {
+    let changed = Changed::new();
+    let mut failed = 0;
+    for put in 0..12 {
+        let world = changed.world.fork();
+        let storage = Arc::new(FaultStorage::new(world.storage.clone() as Arc<dyn Storage>));
+        storage.on_nth(Call::Put, put, Fault::FailBefore(ErrorKind::StorageFull));
+        let repo = open(storage, &world.unlock, &world.index(), &Silent).unwrap();
+        if let Err(error) = backup(&repo, Run { tree: &changed.tree.path(""), moment: 10 }) {
+            assert_eq!(error.kind(), Kind::NoSpace, "put {put}: {error}");
+            failed += 1;
+        }
+    }
+    assert!(failed >= 5, "only {failed} runs failed");
 }

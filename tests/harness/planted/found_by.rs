@@ -69,7 +69,7 @@ pub const FOUND_BY: &[Row] = {
         (DropProblem, Whole, &["cli::failures::files_that"]),
         (ForgetLinkGroup, Whole, &["engine::model::names_of"]),
         // Runs that are cut after every storage call, and calls that fail.
-        (IgnoreStageError, Whole, &["harness::faults::calls::a_call"]),
+        (IgnoreStageError, Whole, &["harness::faults::calls::one_object"]),
         (ForgetSegment, Whole, &["harness::crash::calls::the_first"]),
         (EndBeforeSnapshot, Whole, &["harness::crash::calls::the_first"]),
         (AdoptNothing, Whole, &["harness::crash::calls::the_first"]),
