@@ -7,20 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 fn account_of(module: &str, state: State) -> Account {
-    Account {
-        module: module.into(),
-        version: String::new(),
-        state,
-        reason: String::new(),
-        sources: Vec::new(),
-        manifest: dedup_engine::map::Blob::EMPTY,
-        listings: Vec::new(),
-        problems: dedup_engine::map::Root::EMPTY,
-        items: Vec::new(),
-        dumps: Vec::new(),
-        dependencies: Vec::new(),
-        totals: Totals::default(),
-    }
+    Account { state, ..Account::new(module) }
 }
 
 /// A snapshot whose id begins with `first` and whose time is `day` days after 1970.

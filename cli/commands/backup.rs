@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::human::{self, stored_time};
 use crate::select::{Filter, Selection};
 use crate::{problems, sizes};
-use dedup_engine::backup::{self, BackupReport, BackupRequest, Parent};
+use dedup_engine::backup::{self, BackupReport, BackupRequest, Parent, RunRequest};
 use dedup_engine::compress::Level;
 use dedup_engine::error::Kind;
 use dedup_engine::listing::StoredPath;
@@ -107,7 +107,7 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
     let mut tags = args.tag.clone();
     tags.sort();
     tags.dedup();
-    let request = BackupRequest {
+    let run = RunRequest {
         time: stored_time(time.timestamp()),
         utc_offset_minutes: i16::try_from(time.offset().seconds() / 60).unwrap_or(0),
         host: args.host.clone().unwrap_or_else(this_host),
@@ -115,13 +115,16 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
         program: concat!("dedup ", env!("CARGO_PKG_VERSION")).into(),
         tags,
         comment: args.comment.clone(),
-        module: "files".into(),
-        sources: roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect(),
-        parent: parent(ctx, args, &repo)?,
         level: args.compression,
         threads: ctx.threads(),
         dry_run: args.dry_run,
         elapsed: &|| ctx.elapsed(),
+    };
+    let request = BackupRequest {
+        run,
+        module: "files".into(),
+        sources: roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect(),
+        parent: parent(ctx, args, &repo)?,
     };
     let report = {
         let _operation = ctx.operation();

@@ -11,7 +11,7 @@ use crate::tar_stream::TarStream;
 use dedup_engine::browse::{self, BrowseError, Contents};
 use dedup_engine::error::Kind;
 use dedup_engine::listing::{Body, Node, StoredPath};
-use dedup_engine::map::Root;
+use dedup_engine::map::{Class, Root};
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::Outcome;
 use std::ffi::OsString;
@@ -52,7 +52,9 @@ pub fn run(ctx: &Context, args: &DumpArgs) -> Result<Exit, Failure> {
     let mut out = Pipe { inner: ctx.output.listing(), broken: false };
     let result = match &node {
         None if base != StoredPath::root() => return Err(not_there(&base, &chosen)),
-        Some(node) if !args.tar && matches!(node.body, Body::File { .. }) => file(&repo, node, &mut out),
+        Some(node) if !args.tar && matches!(node.body, Body::File { .. }) => {
+            file(&repo, root.class, node, &mut out)
+        }
         Some(node) if !args.tar && !node.is_directory() => {
             return Err(Failure::refused("it is neither a file nor a directory")
                 .hint("--tar writes it as an entry of a tar stream"));
@@ -69,8 +71,8 @@ pub fn run(ctx: &Context, args: &DumpArgs) -> Result<Exit, Failure> {
     result
 }
 
-fn file(repo: &Repository, node: &Node, out: &mut impl Write) -> Result<Exit, Failure> {
-    Contents::new(repo).write(node, out)?;
+fn file(repo: &Repository, class: Class, node: &Node, out: &mut impl Write) -> Result<Exit, Failure> {
+    Contents::new(repo, class)?.write(node, out)?;
     out.flush()?;
     Ok(if node.suspect { Exit::Partial } else { Exit::Complete })
 }
@@ -78,7 +80,7 @@ fn file(repo: &Repository, node: &Node, out: &mut impl Write) -> Result<Exit, Fa
 fn tar(repo: &Repository, root: &Root, base: &StoredPath, out: &mut impl Write) -> Result<Exit, Failure> {
     let strip = base.parent().unwrap_or_default();
     let mut tar = TarStream::new(out);
-    let contents = Contents::new(repo);
+    let contents = Contents::new(repo, root.class)?;
     let mut exit = Exit::Complete;
     let mut error = None;
     browse::walk(repo, root, base, &mut |path, node| {

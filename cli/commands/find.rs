@@ -9,6 +9,7 @@ use crate::human;
 use crate::select::{Filter, prefix};
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
+use dedup_engine::snapshot::Section;
 use ignore::gitignore::Gitignore;
 use jiff::Zoned;
 use serde_json::json;
@@ -62,7 +63,9 @@ pub fn run(ctx: &Context, args: &FindArgs) -> Result<Exit, Failure> {
             let host = crate::escape::name(snapshot.host.as_bytes());
             format!("snapshot {} of {host}, {}\n", id.short(), human::local_time(snapshot.time))
         });
-        for (account, root) in accounts.filter_map(|account| Some((account, account.listing()?))) {
+        for (account, root) in
+            accounts.filter_map(|account| Some((account, &account.listing(Section::Data)?.root)))
+        {
             let mut each = |path: StoredPath, node: Node| {
                 if !matches(&wanted, &path, &node) {
                     return ControlFlow::Continue(());

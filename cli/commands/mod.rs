@@ -23,7 +23,7 @@ use dedup_engine::id::ObjectId;
 use dedup_engine::listing::{Body, Node};
 use dedup_engine::map::Root;
 use dedup_engine::repo::Repository;
-use dedup_engine::snapshot::Snapshot;
+use dedup_engine::snapshot::{Section, Snapshot};
 use jiff::Zoned;
 
 /// What to do.
@@ -108,7 +108,7 @@ fn choose(ctx: &Context, repo: &Repository, wanted: &Wanted, filter: &Filter) ->
 /// Returns the listing that a path of the snapshot is looked up in.
 fn listing<'a>(snapshot: &'a Snapshot, module: Option<&str>) -> Result<&'a Root, Failure> {
     let account = select::account(snapshot, module)?;
-    account.listing().ok_or_else(|| {
+    account.listing(Section::Data).map(|listing| &listing.root).ok_or_else(|| {
         Failure::new(
             dedup_engine::error::Kind::Missing,
             format!("module {} of the snapshot has no files", account.module),

@@ -1,15 +1,14 @@
 //! Looking into snapshots without restoring them: list, find, compare, read one file.
 
-use crate::crypto::keyring::ChunkKind;
 use crate::error::{Corrupt, Kind};
 use crate::format::{MAX_BODY, MAX_CHUNK};
 use crate::listing::{
     Body, ContentReader, MAX_NODE_VALUE, Node, StoredPath, Walk, XattrSet, decode_node, load_xattrs, subtree,
 };
-use crate::map::{Change as MapChange, Cursor, Diff, Root, Value, load_value};
+use crate::map::{Change as MapChange, Class, Cursor, Diff, Root, Value, load_value};
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
-use crate::snapshot::{Account, Outcome};
+use crate::snapshot::{Listing, Outcome};
 use crate::wire::Reader;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -70,6 +69,12 @@ pub enum Change {
     },
 }
 
+/// Makes a reader of maps, if the key in use opens that class.
+fn maps(repo: &Repository, class: Class) -> Result<ChunkReader<'_>, BrowseError> {
+    repo.assert_opens(class)?;
+    Ok(ChunkReader::of_maps(repo, class))
+}
+
 /// Hands out `base` itself and everything below it, in order.
 pub fn walk(
     repo: &Repository,
@@ -77,7 +82,7 @@ pub fn walk(
     base: &StoredPath,
     each: &mut Each<'_>,
 ) -> Result<(), BrowseError> {
-    let reader = ChunkReader::of_listings(repo);
+    let reader = maps(repo, root.class)?;
     let mut walk = Walk::new(&reader, *root, repo.leaf_target(), base)?;
     while let Some((path, node)) = walk.next()? {
         if each(path, node).is_break() {
@@ -102,7 +107,7 @@ pub fn children(
     dir: &StoredPath,
     each: &mut Each<'_>,
 ) -> Result<(), BrowseError> {
-    let reader = ChunkReader::of_listings(repo);
+    let reader = maps(repo, root.class)?;
     let mut cursor = Cursor::new(&reader, *root, repo.leaf_target());
     let (start, end) = subtree(dir);
     cursor.range(start, end.clone())?;
@@ -124,7 +129,7 @@ pub fn children(
 
 /// Returns the entry at a path, if there is one.
 pub fn find_entry(repo: &Repository, root: &Root, path: &StoredPath) -> Result<Option<Node>, BrowseError> {
-    let reader = ChunkReader::of_listings(repo);
+    let reader = maps(repo, root.class)?;
     let mut cursor = Cursor::new(&reader, *root, repo.leaf_target());
     cursor.range(path.as_key(), None)?;
     Ok(next(&mut cursor)?.filter(|(found, _)| found == path).map(|(_, node)| node))
@@ -138,10 +143,10 @@ pub struct Contents<'r> {
 }
 
 impl<'r> Contents<'r> {
-    /// Makes a reader.
-    pub fn new(repo: &'r Repository) -> Self {
-        let data = ChunkReader::new(repo, ChunkKind::Data, repo.budget.listing_bytes());
-        Self { listing: ChunkReader::of_listings(repo), data }
+    /// Makes a reader for entries of listings of a class.
+    pub fn new(repo: &'r Repository, class: Class) -> Result<Self, BrowseError> {
+        let data = ChunkReader::new(repo, class.contents(), repo.budget.listing_bytes());
+        Ok(Self { listing: maps(repo, class)?, data })
     }
 
     /// Returns the extended attributes of an entry.
@@ -197,7 +202,11 @@ pub fn diff(
     new: &Root,
     each: &mut dyn FnMut(StoredPath, Change) -> ControlFlow<()>,
 ) -> Result<(), BrowseError> {
-    let reader = ChunkReader::of_listings(repo);
+    if old.class != new.class {
+        let wrong = "secrets cannot be compared with what is none: other keys name what they consist of";
+        return Err(RepoError::Refused(wrong.into()).into());
+    }
+    let reader = maps(repo, old.class)?;
     let mut diff = Diff::new((&reader, *old), (&reader, *new), repo.leaf_target());
     while let Some(change) = diff.next()? {
         let (key, change) = match change {
@@ -218,14 +227,14 @@ fn load_node(reader: &ChunkReader<'_>, value: Value<'_>) -> Result<Node, BrowseE
     Ok(decode_node(&load_value(reader, value, MAX_NODE_VALUE)?)?)
 }
 
-/// Hands out every entry of an account that had a problem: listing key, outcome, text.
+/// Hands out every entry of a listing that had a problem: listing key, outcome, text.
 pub fn problems(
     repo: &Repository,
-    account: &Account,
+    listing: &Listing,
     each: &mut dyn FnMut(&[u8], Outcome, String),
 ) -> Result<(), BrowseError> {
-    let reader = ChunkReader::of_listings(repo);
-    let mut cursor = Cursor::new(&reader, account.problems, repo.leaf_target());
+    let reader = maps(repo, listing.problems.class)?;
+    let mut cursor = Cursor::new(&reader, listing.problems, repo.leaf_target());
     while let Some(key) = cursor.next()?.map(|entry| entry.key.to_vec()) {
         let value = cursor.load(MAX_BODY.into())?.unwrap_or_default();
         let mut value = Reader::new("problem", &value);

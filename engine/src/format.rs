@@ -7,7 +7,7 @@ pub const PACK_END: [u8; 8] = [0x64, 0x64, 0x70, 0x1A, 0x65, 0x6E, 0x64, 0x0A];
 /// Format version that this build reads and writes.
 pub const VERSION: u16 = 1;
 /// Number of the draft of that version; 0 when it is final.
-pub const DRAFT: u8 = 1;
+pub const DRAFT: u8 = 2;
 /// Cipher code of ChaCha20-Poly1305 (RFC 8439).
 pub const CIPHER_CHACHA20_POLY1305: u8 = 1;
 

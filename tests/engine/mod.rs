@@ -5,6 +5,8 @@ mod dry_run;
 mod keys;
 mod links;
 mod model;
+mod parts;
+mod parts_failing;
 mod reading;
 mod rubbish;
 mod secrecy;

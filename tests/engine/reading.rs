@@ -4,6 +4,7 @@ use crate::support::world::{Run, World, backup, open};
 use dedup_engine::browse::{Contents, walk};
 use dedup_engine::listing::{Body, StoredPath};
 use dedup_engine::progress::Silent;
+use dedup_engine::snapshot::Section;
 use dedup_engine::storage::fault::{Call, FaultStorage};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,8 +24,8 @@ fn files_that_are_stored_together_are_read_together() {
     let counting = Arc::new(FaultStorage::new(world.storage.clone()));
     let repo = open(counting.clone(), &world.unlock, &world.index(), &Silent).unwrap();
     let (_, snapshot) = repo.snapshots().unwrap().pop().unwrap();
-    let root = snapshot.accounts[0].listing().unwrap();
-    let contents = Contents::new(&repo);
+    let root = &snapshot.accounts[0].listing(Section::Data).unwrap().root;
+    let contents = Contents::new(&repo, root.class).unwrap();
     let before = counting.count_of(Call::Get);
     let (mut bytes, mut files) = (Vec::new(), 0);
     walk(&repo, root, &StoredPath::root(), &mut |_, node| {

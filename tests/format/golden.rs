@@ -43,7 +43,7 @@ const fn golden(name: &'static str, check: i32, names: &'static str, restore: i3
 
 /// Every folder `repo-*` of `tests/data`.
 const GOLDEN: [Golden; 23] = [
-    golden("repo-1-draft1", 0, "", 0, Back::All),
+    golden("repo-1-draft2", 0, "", 0, Back::All),
     golden("repo-config-flipped", 6, "config", 6, Back::None),
     golden("repo-config-missing", 10, "no repository", 10, Back::None),
     golden("repo-config-newer", 2, "format version 2", 2, Back::None),

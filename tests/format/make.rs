@@ -145,7 +145,7 @@ fn damage(name: &str, repo: &Path, newest: &str, other: &Place) {
         "repo-snapshot-flipped" => flip(&snapshot),
         "repo-snapshot-missing" => fs::remove_file(&snapshot).unwrap(),
         "repo-tmp-left" => fs::write(repo.join("tmp/half-a-pack"), noise(9, 500)).unwrap(),
-        _ => assert_eq!(name, "repo-1-draft1"),
+        _ => assert_eq!(name, "repo-1-draft2"),
     }
 }
 
@@ -183,7 +183,7 @@ fn make_golden_repositories() {
 #[ignore = "writes fuzz/corpus anew; see the head of this file"]
 fn make_fuzz_seeds() {
     const MOST: usize = 8;
-    let place = place_of("repo-1-draft1");
+    let place = place_of("repo-1-draft2");
     let unlock = Unlock::read_key_file(&fs::read_to_string(place.path("key")).unwrap()).unwrap();
     let storage = Arc::new(LocalStorage::open(place.path("repo")).unwrap());
     let repo = Repository::open(storage, &unlock, 256 << 20).unwrap();

@@ -5,6 +5,7 @@ pub mod compare;
 pub mod hooked;
 pub mod memory_sink;
 pub mod oracle;
+pub mod parts;
 pub mod planted;
 pub mod random;
 pub mod trees;

@@ -4,7 +4,7 @@ use super::compare::Tree;
 use super::memory_sink::MemorySink;
 use super::{Scratch, TestEvents};
 use dedup_engine::backup::source::Source;
-use dedup_engine::backup::{self, BackupError, BackupReport, BackupRequest, Parent};
+use dedup_engine::backup::{self, BackupError, BackupReport, BackupRequest, Parent, RunRequest};
 use dedup_engine::check::{self, CheckError, CheckOptions, CheckReport, ReadData};
 use dedup_engine::chunker::ChunkSizes;
 use dedup_engine::compress::Level;
@@ -14,6 +14,7 @@ use dedup_engine::listing::{StoredPath, Time};
 use dedup_engine::progress::{Events, Silent};
 use dedup_engine::repo::{Budget, RepoError, Repository, Settings};
 use dedup_engine::restore::{self, RestoreError, RestoreReport, RestoreRequest};
+use dedup_engine::snapshot::Section;
 use dedup_engine::storage::Storage;
 use dedup_engine::storage::memory::MemoryStorage;
 use dedup_modules::files::{FilesOptions, FilesSink, FilesSource, SinkOptions};
@@ -205,6 +206,23 @@ pub fn dry_run(repo: &Repository, run: Run<'_>) -> Result<BackupReport, BackupEr
     run_backup(repo, run, &files(run.tree), Parent::Auto, true, &Silent)
 }
 
+/// Returns the request of a run of host `test` at a moment.
+pub fn run_request<'a>(moment: i64, elapsed: &'a (dyn Fn() -> Duration + Sync)) -> RunRequest<'a> {
+    RunRequest {
+        time: Time { secs: 4_000_000_000 + moment, nanos: 0 },
+        utc_offset_minutes: 0,
+        host: "test".into(),
+        user: "tester".into(),
+        program: "tests".into(),
+        tags: Vec::new(),
+        comment: String::new(),
+        level: Level::Zstd(1),
+        threads: 2,
+        dry_run: false,
+        elapsed,
+    }
+}
+
 fn run_backup<S: Source>(
     repo: &Repository,
     run: Run<'_>,
@@ -216,20 +234,10 @@ fn run_backup<S: Source>(
     let start = Instant::now();
     let elapsed = move || -> Duration { start.elapsed() };
     let request = BackupRequest {
-        time: Time { secs: 4_000_000_000 + run.moment, nanos: 0 },
-        utc_offset_minutes: 0,
-        host: "test".into(),
-        user: "tester".into(),
-        program: "tests".into(),
-        tags: Vec::new(),
-        comment: String::new(),
+        run: RunRequest { dry_run, ..run_request(run.moment, &elapsed) },
         module: "files".into(),
         sources: vec![run.tree.as_os_str().as_bytes().to_vec()],
         parent,
-        level: Level::Zstd(1),
-        threads: 2,
-        dry_run,
-        elapsed: &elapsed,
     };
     backup::run(repo, source, &request, events)
 }
@@ -268,7 +276,7 @@ fn listing(repo: &Repository, snapshot: ObjectId) -> Result<dedup_engine::map::R
         let missing = || RepoError::Refused(format!("there is no snapshot {}", snapshot.short()));
         return Err(fault.map_or_else(missing, |(_, fault)| fault).into());
     };
-    Ok(*found.accounts[0].listing().unwrap())
+    Ok(found.accounts[0].listing(Section::Data).unwrap().root)
 }
 
 /// Checks everything there is.

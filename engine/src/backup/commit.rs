@@ -1,6 +1,5 @@
 //! The end of a backup: what the snapshot depends on, and the object that makes it exist.
 
-use super::compare::Parent;
 use crate::crypto::header::ObjectKind;
 use crate::id::ObjectId;
 use crate::planted::{Bug, planted};
@@ -12,13 +11,13 @@ use crate::snapshot::{self, Snapshot};
 use crate::storage::Name;
 use std::collections::BTreeSet;
 
-/// Returns what the new snapshot depends on: the parent, the packs of others, and this session's own,
+/// Returns what the new snapshot depends on: its parents, the packs of others, and this session's own,
 /// those of earlier passes among them.
-pub(super) fn dependencies(parent: Option<&Parent>, last: &Stored, own: &Stored) -> Dependencies {
+pub(super) fn dependencies(parents: &[ObjectId], last: &Stored, own: &Stored) -> Dependencies {
     let mut packs = last.relied_on.clone();
     packs.retain(|pack| !own.packs.contains(pack));
     Dependencies {
-        snapshots: parent.map(|parent| parent.id).into_iter().collect(),
+        snapshots: parents.to_vec(),
         packs,
         own_packs: own.packs.clone(),
         own_segments: own.segments.clone(),

@@ -1,17 +1,19 @@
 //! Comparing with the parent snapshot: both sides come in the same order, so it is one merge.
 
+use super::BackupError;
 use super::inodes::Recalled;
 use super::source::{EntryKind, Stat};
-use super::{BackupError, BackupRequest, Parent as Wanted};
 use crate::id::ObjectId;
 use crate::listing::{Body, MAX_NODE_VALUE, Node, Time, decode_node};
 use crate::map::{Cursor, Root};
 use crate::planted::{Bug, planted};
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
-use crate::snapshot::Totals;
+use crate::snapshot::{Account, Section, Snapshot, State, Totals};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The snapshot a run is compared with.
+/// What a part of a run is compared with: a listing of an earlier snapshot.
+#[derive(Clone)]
 pub(super) struct Parent {
     pub id: ObjectId,
     root: Root,
@@ -20,25 +22,23 @@ pub(super) struct Parent {
 }
 
 impl Parent {
-    /// Finds the parent: the newest snapshot of the same host, module and sources, or the one asked for.
-    pub fn find(repo: &Repository, request: &BackupRequest<'_>) -> Result<Option<Self>, BackupError> {
-        if request.parent == Wanted::None {
-            return Ok(None);
-        }
+    fn of(id: ObjectId, snapshot: &Snapshot, account: &Account, section: Section) -> Option<Self> {
+        let root = account.listing(section)?.root;
+        Some(Self { id, root, time: snapshot.time, totals: account.totals })
+    }
+
+    /// Returns the listing of the snapshot that was asked for.
+    pub fn named(
+        repo: &Repository,
+        id: ObjectId,
+        module: &str,
+        section: Section,
+    ) -> Result<Self, BackupError> {
         let (snapshots, _) = repo.catalog()?;
-        let found = snapshots.into_iter().rev().find_map(|(id, snapshot)| {
-            let account = snapshot.account(&request.module)?;
-            let fits = match request.parent {
-                Wanted::Snapshot(wanted) => id == wanted,
-                _ => snapshot.host == request.host && account.sources == request.sources,
-            };
-            let root = *account.listing()?;
-            fits.then_some(Self { id, root, time: snapshot.time, totals: account.totals })
-        });
-        match (found, request.parent) {
-            (None, Wanted::Snapshot(wanted)) => Err(BackupError::NoParent(wanted)),
-            (found, _) => Ok(found),
-        }
+        let snapshot = snapshots.iter().find(|(known, _)| *known == id);
+        let parent =
+            snapshot.and_then(|(_, snapshot)| Self::of(id, snapshot, snapshot.account(module)?, section));
+        parent.ok_or(BackupError::NoParent(id))
     }
 
     /// Returns the figures of its account.
@@ -62,6 +62,40 @@ impl Parent {
             recalled: Recalled::new(repo)?,
             inode: None,
         })
+    }
+}
+
+/// The newest listings of a host: one for each module, section, and paths as asked for.
+pub(super) struct Parents(BTreeMap<(String, Section), Vec<OfSources>>);
+
+/// Absolute paths as asked for, and the newest listing of them.
+type OfSources = (Vec<Vec<u8>>, Parent);
+
+impl Parents {
+    /// Gathers them, but for those of snapshots that are about to be removed.
+    pub fn load(repo: &Repository, host: &str, avoid: &BTreeSet<ObjectId>) -> Result<Self, RepoError> {
+        let mut newest: BTreeMap<_, Vec<OfSources>> = BTreeMap::new();
+        let (snapshots, _) = repo.catalog()?;
+        let fitting = snapshots.iter().filter(|(id, snapshot)| snapshot.host == host && !avoid.contains(id));
+        for (id, snapshot) in fitting {
+            let useful = snapshot.accounts.iter().filter(|account| account.state <= State::Partial);
+            for (account, listing) in useful.flat_map(|a| a.listings.iter().map(move |listing| (a, listing)))
+            {
+                let Some(parent) = Parent::of(*id, snapshot, account, listing.section) else { continue };
+                // The newest comes last.
+                let known = newest.entry((account.module.clone(), listing.section)).or_default();
+                known.retain(|(sources, _)| *sources != account.sources);
+                known.push((account.sources.clone(), parent));
+            }
+        }
+        Ok(Self(newest))
+    }
+
+    /// Returns the newest one of a module and section; of these paths only, if there are any.
+    pub fn newest(&self, module: &str, section: Section, sources: Option<&[Vec<u8>]>) -> Option<&Parent> {
+        let known = self.0.get(&(module.to_owned(), section))?;
+        let fits = |of: &[Vec<u8>]| sources.is_none_or(|wanted| wanted == of);
+        known.iter().rev().find(|(of, _)| fits(of)).map(|(_, parent)| parent)
     }
 }
 

@@ -4,11 +4,12 @@ use super::compare::{Known, Merge, Parent};
 use super::fold::{Fold, Folded, Item};
 use super::links::Links;
 use super::read::{Job, Task, read_jobs};
+use super::sinks::Sinks;
 use super::source::{EntryKind, Found, Source, Stat, Stop};
 use crate::id::{ChunkId, LinkGroup};
 use crate::index::PackNo;
 use crate::listing::{Body, ContentReader, Node, StoredPath};
-use crate::map::LoadChunk;
+use crate::map::{Class, LoadChunk};
 use crate::planted::{Bug, planted};
 use crate::progress::Events;
 use crate::repo::read::ChunkReader;
@@ -61,13 +62,13 @@ impl Pace {
 pub(super) fn run<S: Source>(
     repo: &Repository,
     source: &S,
-    store: &Store<'_>,
+    sinks: &Sinks<'_>,
     parent: Option<&Parent>,
     readers: usize,
     events: &dyn Events,
 ) -> Result<Folded, RepoError> {
-    let chunker = &repo.chunker()?;
-    let fold = Fold::new(repo, store, events)?;
+    let (chunker, store) = (&repo.chunker()?, sinks.store());
+    let fold = Fold::new(repo, sinks, events)?;
     let failure = &Failure::default();
     let pace = &Pace::new(repo.budget.entries());
     let (walked, found) = bounded::<Vec<Found<S::Handle>>>(4);
@@ -78,7 +79,7 @@ pub(super) fn run<S: Source>(
         for _ in 0..readers {
             let (job_queue, results) = (job_queue.clone(), results.clone());
             scope.spawn(move || {
-                let read = read_jobs(repo, source, store, chunker, events, &job_queue, &results);
+                let read = read_jobs(source, sinks, chunker, events, &job_queue, &results);
                 read.unwrap_or_else(|error| failure.set(error));
             });
         }
@@ -89,8 +90,9 @@ pub(super) fn run<S: Source>(
             pace.advance(u64::MAX);
             folded
         });
-        let dispatched = Dispatch::new(repo, store, parent, events, pace, jobs, results)
-            .and_then(|mut dispatch| dispatch.run(parent, &found));
+        let dispatched =
+            Dispatch::new(repo, store, parent.map(|_| sinks.class()), events, pace, jobs, results)
+                .and_then(|mut dispatch| dispatch.run(parent, &found));
         drop(found);
         let folded = match folding.join() {
             Ok(folded) => folded,
@@ -156,7 +158,7 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
     fn new(
         repo: &'a Repository,
         store: &'a Store<'s>,
-        parent: Option<&Parent>,
+        compared: Option<Class>,
         events: &'a dyn Events,
         pace: &'a Pace,
         jobs: Sender<Job<H>>,
@@ -169,7 +171,7 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
             pace,
             jobs,
             results,
-            reader: parent.map(|_| ChunkReader::of_listings(repo)),
+            reader: compared.map(|class| ChunkReader::of_maps(repo, class)),
             link_key: repo.objects.keyring.further("dedup 2026-11-21 hard link")?,
             next: 0,
             job: Vec::new(),

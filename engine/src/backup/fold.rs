@@ -2,7 +2,7 @@
 
 use super::dispatch::{Numbered, Pace};
 use super::inodes::Recorder;
-use super::read::{ListingSaver, built};
+use super::sinks::{ListingSaver, Sinks, built};
 use super::{Problem, REPORTED};
 use crate::format::MAX_KEY;
 use crate::listing::{Body, Node, StoredPath, encode_node};
@@ -11,7 +11,7 @@ use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events};
 use crate::repo::write::Store;
 use crate::repo::{RepoError, Repository};
-use crate::snapshot::{Item as Declared, Outcome, Totals};
+use crate::snapshot::{Outcome, Totals};
 use crate::tamper::Stage;
 use crate::wire::Put;
 use crossbeam::channel::Receiver;
@@ -44,24 +44,8 @@ pub(super) struct Folded {
     pub totals: Totals,
     pub problems: Vec<Problem>,
     pub notices: Vec<Problem>,
-    /// Whether each asked-for path that had a problem of its own was found, by stored path.
-    failed: BTreeMap<StoredPath, (Outcome, String)>,
-}
-
-impl Folded {
-    /// Returns the outcome of every path that was asked for.
-    pub fn items(&self, sources: &[Vec<u8>]) -> Vec<Declared> {
-        let item = |source: &Vec<u8>| {
-            let path = StoredPath::from_slashes(source);
-            let (outcome, message) = path
-                .and_then(|path| self.failed.get(&path).cloned())
-                .unwrap_or((Outcome::Stored, String::new()));
-            let mut name = String::from_utf8_lossy(source).into_owned();
-            truncate(&mut name, crate::format::MAX_LIST);
-            Declared { name, outcome, message }
-        };
-        sources.iter().map(item).collect()
-    }
+    /// The first entries that had a problem, by place.
+    pub outcomes: BTreeMap<StoredPath, (Outcome, String)>,
 }
 
 pub(super) struct Fold<'a> {
@@ -75,11 +59,11 @@ pub(super) struct Fold<'a> {
 impl<'a> Fold<'a> {
     pub fn new(
         repo: &'a Repository,
-        store: &'a Store<'a>,
+        sinks: &'a Sinks<'a>,
         events: &'a dyn Events,
     ) -> Result<Self, RepoError> {
         let boundary = repo.objects.keyring.further("dedup 2026-11-21 boundary")?;
-        Ok(Self { repo, store, events, saver: ListingSaver::new(store), boundary })
+        Ok(Self { repo, store: sinks.store(), events, saver: sinks.saver(), boundary })
     }
 
     /// Folds numbered runs of entries, which may come in any order, until no more come.
@@ -96,7 +80,7 @@ impl<'a> Fold<'a> {
             totals: Totals::default(),
             problems: Vec::new(),
             notices: Vec::new(),
-            failed: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
             last: None,
             events: self.events,
             done: (0, 0),
@@ -116,12 +100,12 @@ impl<'a> Fold<'a> {
             return Err(RepoError::Internal("some entries never came".into()));
         }
         tree.tell_last()?;
-        let Tree { listing, problem_map, totals, problems, notices, failed, .. } = tree;
+        let Tree { listing, problem_map, totals, problems, notices, outcomes, .. } = tree;
         let root = built(listing.finish())?;
         let problem_root = built(problem_map.finish())?;
         self.saver.flush()?;
         inodes.finish()?;
-        Ok(Folded { root, problem_root, totals, problems, notices, failed })
+        Ok(Folded { root, problem_root, totals, problems, notices, outcomes })
     }
 }
 
@@ -134,7 +118,7 @@ struct Tree<'a, 'b> {
     totals: Totals,
     problems: Vec<Problem>,
     notices: Vec<Problem>,
-    failed: BTreeMap<StoredPath, (Outcome, String)>,
+    outcomes: BTreeMap<StoredPath, (Outcome, String)>,
     /// The last problem, which may be one of several of its entry.
     last: Option<Problem>,
     events: &'b dyn Events,
@@ -165,7 +149,7 @@ impl Tree<'_, '_> {
                     path
                 }
                 Item::Made { path, mut node, inode, is_new, bytes_read, problem } => {
-                    self.assert_content_known(&mut node)?;
+                    assert_content_known(self.repo, self.store, &mut node)?;
                     self.inodes.note(inode);
                     // Large files told of their bytes while they were read.
                     bytes += node.size().saturating_sub(bytes_read.saturating_sub(64 << 10));
@@ -203,16 +187,6 @@ impl Tree<'_, '_> {
         }
         self.directory = if is_directory { path.clone() } else { parent };
         true
-    }
-
-    /// A node may have waited long: a chunk's name that changed meanwhile would be a hole in the snapshot.
-    fn assert_content_known(&self, node: &mut Node) -> Result<(), RepoError> {
-        let Body::File { content, .. } = &mut node.body else { return Ok(()) };
-        for part in &mut content.parts {
-            self.repo.objects.tamper.pass(Stage::Content, part.id.as_mut_bytes());
-            self.store.assert_known(&part.id)?;
-        }
-        Ok(())
     }
 
     fn count(&mut self, node: &Node) {
@@ -257,8 +231,8 @@ impl Tree<'_, '_> {
         self.totals.problems += u64::from(gap);
         let event_path = path.to_slashes();
         self.events.event(Event::Problem { path: event_path, message: message.clone(), notice: !gap });
-        if self.failed.len() < REPORTED {
-            self.failed.insert(path.clone(), (*outcome, message.clone()));
+        if self.outcomes.len() < REPORTED {
+            self.outcomes.insert(path.clone(), (*outcome, message.clone()));
         }
         let list = if gap { &mut self.problems } else { &mut self.notices };
         if list.len() < REPORTED {
@@ -268,8 +242,22 @@ impl Tree<'_, '_> {
     }
 }
 
+/// A node may have waited long: a chunk's name that changed meanwhile would be a hole in the snapshot.
+pub(super) fn assert_content_known(
+    repo: &Repository,
+    store: &Store<'_>,
+    node: &mut Node,
+) -> Result<(), RepoError> {
+    let Body::File { content, .. } = &mut node.body else { return Ok(()) };
+    for part in &mut content.parts {
+        repo.objects.tamper.pass(Stage::Content, part.id.as_mut_bytes());
+        store.assert_known(&part.id)?;
+    }
+    Ok(())
+}
+
 /// Cuts a text to at most `max` bytes at a character boundary.
-fn truncate(text: &mut String, max: usize) {
+pub(super) fn truncate(text: &mut String, max: usize) {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;

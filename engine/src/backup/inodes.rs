@@ -42,7 +42,6 @@ struct State {
 
 impl<'a> Recorder<'a> {
     pub fn new(repo: &'a Repository) -> Result<Self, RepoError> {
-        repo.index()?.begin_run()?;
         let secret = repo.objects.keyring.further("dedup 2026-11-21 file cache")?;
         Ok(Self { repo, secret, state: Mutex::default() })
     }

@@ -1,11 +1,16 @@
-//! Backup: a source's entries into packs, listings and one snapshot.
+//! Backup: parts of sources into packs, listings and one snapshot.
 //!
 //! ```text
 //! Source ─entries─► compare with parent ─changed─► read · chunk · name ─new chunks─► blocks, packs (repo::write)
 //!   walk thread      │ (dispatch thread)              R threads                          │ durable
 //!                    └──────unchanged──────► fold (one thread, in order) ─leaves─────────┘
-//! finish: packs and segments durable → final intent → look again → snapshot → end: committed
+//! Read ─bytes─► chunk · name (the caller's thread) ─────────────────────────────► the same
+//! end of the run: packs and segments durable → final intent → look again → snapshot → end: committed
 //! ```
+//!
+//! - [`run`] stores one source as one snapshot.
+//! - [`run_parts`] stores one part after another, of as many modules as there are, all of them in one session.
+//!   A part is done when its entries are in its listing; what it gave may still be on its way into storage.
 //!
 //! Memory beside that of `repo::write`: R·(4 × longest chunk) for reading, and at most
 //! 16,384 entries between dispatch and fold (with 256 MiB; this and R follow from `repo::Budget`); a slow file
@@ -17,22 +22,24 @@ mod dispatch;
 mod fold;
 mod inodes;
 mod links;
+mod parts;
 mod read;
+mod run;
+mod sinks;
 pub mod source;
+mod stream;
+
+pub use parts::{PartReport, PartRequest, Parts};
+pub use stream::{StreamError, StreamReport, StreamRequest};
 
 use crate::compress::Level;
 use crate::error::Kind;
 use crate::id::{ObjectId, SessionId};
 use crate::listing::{StoredPath, Time};
-use crate::planted::{Bug, planted};
-use crate::progress::{Event, Events, Phase};
-use crate::repo::control::{Purpose, Verdict};
-use crate::repo::sessions::{Endangered, OpenSession, look_again};
-use crate::repo::write::{StoreOptions, Stored, store_chunks};
+use crate::progress::Events;
 use crate::repo::{RepoError, Repository};
-use crate::snapshot::{Outcome, Snapshot, State, Totals};
-use compare::Parent as ParentSnapshot;
-use fold::Folded;
+use crate::snapshot::{Account, Item, Outcome, Section, State, Totals};
+use run::{Ended, in_run};
 use source::Source;
 use std::time::Duration;
 
@@ -40,13 +47,11 @@ use std::time::Duration;
 pub const REPORTED: usize = 1000;
 /// How often a run stores anew what a prune was about to take before it gives up.
 const ATTEMPTS: usize = 5;
-/// How often a fenced run begins a new session before it gives up.
-const SESSIONS: usize = 6;
 
 /// Which snapshot to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parent {
-    /// The newest one of the same host, module and sources.
+    /// The newest one of the same host and module that has what is stored now.
     Auto,
     /// None: everything is read.
     None,
@@ -54,8 +59,8 @@ pub enum Parent {
     Snapshot(ObjectId),
 }
 
-/// What to store, and how.
-pub struct BackupRequest<'a> {
+/// What a snapshot says of the run, and how to store.
+pub struct RunRequest<'a> {
     /// When the run began.
     pub time: Time,
     /// Offset of local time to UTC in minutes.
@@ -70,12 +75,6 @@ pub struct BackupRequest<'a> {
     pub tags: Vec<String>,
     /// Free text.
     pub comment: String,
-    /// Module: `files` for plain paths.
-    pub module: String,
-    /// Absolute paths as asked for.
-    pub sources: Vec<Vec<u8>>,
-    /// What to compare with.
-    pub parent: Parent,
     /// How hard to compress.
     pub level: Level,
     /// Threads that read, and threads that compress; at least 1, and fewer where memory is short.
@@ -84,6 +83,18 @@ pub struct BackupRequest<'a> {
     pub dry_run: bool,
     /// A monotonic clock.
     pub elapsed: &'a (dyn Fn() -> Duration + Sync),
+}
+
+/// One source that is stored as the data of one module.
+pub struct BackupRequest<'a> {
+    /// The run.
+    pub run: RunRequest<'a>,
+    /// Module: `files` for plain paths.
+    pub module: String,
+    /// Absolute paths as asked for.
+    pub sources: Vec<Vec<u8>>,
+    /// What to compare with.
+    pub parent: Parent,
 }
 
 /// An entry that is not stored, or not as it should be.
@@ -114,6 +125,23 @@ pub struct BackupReport {
     pub notices: Vec<Problem>,
 }
 
+/// What a run of parts did.
+#[derive(Clone, Debug)]
+pub struct RunReport {
+    /// The snapshot; `None` for a dry run.
+    pub snapshot: Option<ObjectId>,
+    /// The session that committed it, whose name run records have; `None` for a dry run.
+    pub session: Option<SessionId>,
+    /// The worst state of the accounts.
+    pub state: State,
+    /// Snapshots that parts were compared with.
+    pub parents: Vec<ObjectId>,
+    /// The accounts as they stand in the snapshot, sorted by module.
+    pub accounts: Vec<Account>,
+    /// Sums over them.
+    pub totals: Totals,
+}
+
 /// Why a backup failed as a whole.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -124,10 +152,8 @@ pub enum BackupError {
     /// The parent asked for is not there.
     #[error("there is no snapshot {}", .0.short())]
     NoParent(ObjectId),
-    /// Prunes took away what the run relied on, again and again.
-    #[error(
-        "prunes removed what this run relied on {ATTEMPTS} times in a row; run it again when they have ended"
-    )]
+    /// Prunes took away what the run relied on, and it could not or not any more be read again.
+    #[error("a prune removed what this run relied on; nothing was published; run it again when it has ended")]
     Overtaken,
 }
 
@@ -151,194 +177,88 @@ impl BackupError {
     }
 }
 
-/// Shows others that the run goes on.
-type Alive<'a> = &'a (dyn Fn() -> Result<(), RepoError> + Sync);
-
-/// What one pass over the source stored.
-struct Pass {
-    folded: Folded,
-    stored: Stored,
-}
-
 /// Stores a source's entries as one snapshot.
 ///
 /// What cannot be read is in the report and in the snapshot, never silently absent. An interrupted or
-/// failed run leaves no snapshot; what it stored is found again by the next one.
+/// failed run leaves no snapshot; what it stored is found again by the next one. What a prune takes away
+/// meanwhile is read and stored again.
 pub fn run<S: Source>(
     repo: &Repository,
     source: &S,
     request: &BackupRequest<'_>,
     events: &dyn Events,
 ) -> Result<BackupReport, BackupError> {
-    events.event(Event::Phase(Phase::Store));
-    let mut parent = ParentSnapshot::find(repo, request)?;
-    if let Some(parent) = &parent {
-        let totals = parent.totals();
-        events.event(Event::Expect { entries: totals.entries, bytes: totals.bytes, complete: false });
-    }
-    if request.dry_run {
-        // No session: a dry run stores nothing at all, so it also works where nothing may be written.
-        let nobody = SessionId::from_bytes([0; 16]);
-        let avoid = Endangered::default();
-        let pass = pass(repo, source, request, events, parent.as_ref(), (nobody, &|| Ok(())), &avoid)?;
-        return Ok(report(None, parent.as_ref(), pass.folded));
-    }
-    let generation = repo.index()?.generation().map_err(RepoError::from)?.map_or(0, |mark| mark.number);
-    let host = &request.host;
-    let begin = || OpenSession::begin(&repo.objects, Purpose::Backup, host, request.time, generation);
-    let mut session = begin()?;
-    let result = attempts(repo, source, request, events, &mut parent, &mut session, &begin, generation);
-    if let Err(error) = &result {
-        // A storage that failed may have packs that no segment names, and so may a run whose memory is faulty.
-        // The next run looks for them as long as the session has no end; that only makes a prune more careful.
-        let may_leave_packs = [Kind::Io, Kind::NoSpace, Kind::Permission, Kind::Integrity, Kind::Internal]
-            .contains(&error.kind());
-        if !may_leave_packs {
-            // Best effort, for the same reason.
-            let _ = session.end(Verdict::Abandoned);
-        }
-    }
-    result
-}
-
-/// Stores until nothing that the snapshot depends on is about to be removed, and commits. A fenced run goes
-/// on with a new session: over the same packs if they stay, else it stores anew.
-#[expect(clippy::too_many_arguments, reason = "the state of one run")]
-fn attempts<S: Source>(
-    repo: &Repository,
-    source: &S,
-    request: &BackupRequest<'_>,
-    events: &dyn Events,
-    parent: &mut Option<ParentSnapshot>,
-    session: &mut OpenSession,
-    begin: &dyn Fn() -> Result<OpenSession, RepoError>,
-    generation: u64,
-) -> Result<BackupReport, BackupError> {
-    repo.adopt_unlisted_packs(session.id, events)?;
-    let mut avoid = look_again(&repo.objects, generation)?;
-    let mut earlier = Stored::default();
-    'attempt: for _ in 0..ATTEMPTS {
-        if parent.as_ref().is_some_and(|parent| avoid.snapshots.contains(&parent.id)) {
-            *parent = None;
-        }
-        let alive: Alive<'_> = &|| session.progress();
-        let pass = pass(repo, source, request, events, parent.as_ref(), (session.id, alive), &avoid)?;
-        earlier.packs.extend(&pass.stored.packs);
-        earlier.segments.extend(&pass.stored.segments);
-        events.event(Event::Phase(Phase::Commit));
-        let dependencies = commit::dependencies(parent.as_ref(), &pass.stored, &earlier);
-        for _ in 0..SESSIONS {
-            session.publish(&dependencies)?;
-            if !planted(Bug::SkipSecondLook) {
-                avoid = look_again(&repo.objects, generation)?;
-            }
-            if commit::is_endangered(&dependencies, &avoid) {
-                commit::leave_behind(&mut earlier, &mut avoid);
-                continue 'attempt;
-            }
-            let lost = commit::lost(repo, &dependencies)?;
-            if !lost.is_empty() {
-                // The parent may depend on them too: everything is read again, and what was lost stored anew.
-                let packs = lost.len();
-                let notice = format!("packs were lost ({packs}); what they held is stored again");
-                events.event(Event::Notice(notice));
-                avoid.packs.extend(lost);
-                *parent = None;
-                continue 'attempt;
-            }
-            let snapshot = snapshot(session, request, parent.as_ref(), &pass.folded);
-            if let Some(id) = commit::try_commit(repo, session, &snapshot, generation)? {
-                return Ok(report(Some(id), parent.as_ref(), pass.folded));
-            }
-            *session = begin()?;
-        }
-        break;
-    }
-    Err(BackupError::Overtaken)
-}
-
-/// Reads the source once and makes what is new durable.
-fn pass<S: Source>(
-    repo: &Repository,
-    source: &S,
-    request: &BackupRequest<'_>,
-    events: &dyn Events,
-    parent: Option<&ParentSnapshot>,
-    (session, sign_of_life): (SessionId, Alive<'_>),
-    avoid: &Endangered,
-) -> Result<Pass, BackupError> {
-    let threads = repo.budget.threads(request.threads, request.level);
-    let options = StoreOptions {
-        session,
-        level: request.level,
-        coders: threads,
-        dry_run: request.dry_run,
-        avoid: &avoid.packs,
-        sign_of_life,
-        elapsed: request.elapsed,
+    let part = PartRequest {
+        module: &request.module,
+        section: Section::Data,
+        parent: request.parent,
+        sources: Some(&request.sources),
     };
-    let (mut folded, stored) =
-        store_chunks(repo, &options, |store| dispatch::run(repo, source, store, parent, threads, events))?;
-    folded.totals.chunks_new = stored.chunks_new;
-    folded.totals.bytes_new = stored.bytes_new;
-    folded.totals.bytes_stored = stored.bytes_stored;
-    Ok(Pass { folded, stored })
+    // Before the session is there: a mistake leaves no trace.
+    part.named_parent(repo)?;
+    in_run(repo, &request.run, events, |run| {
+        for _ in 0..ATTEMPTS {
+            let mut stored = None;
+            let pass = run.pass(|parts| {
+                let report = parts.store(source, &part)?;
+                let account = account_of(request, &report);
+                stored = Some(report);
+                Ok::<_, BackupError>(vec![account])
+            })?;
+            let Some(report) = run.commit(pass)? else { continue };
+            let Some(part) = stored else { break };
+            return Ok(BackupReport {
+                snapshot: report.snapshot,
+                state: report.state,
+                parent: part.parent,
+                totals: report.totals,
+                problems: part.problems,
+                notices: part.notices,
+            });
+        }
+        Err(BackupError::Overtaken.into())
+    })
 }
 
-fn state_of(folded: &Folded) -> (State, String) {
-    match folded.totals.problems {
+/// Stores as one snapshot what `body` makes of one part after another: it returns one account for each module.
+///
+/// All of it is one session, so what several parts have in common is stored once, and the snapshot exists whole
+/// or not at all. If the body fails, or anything that was stored before, nothing is published; what was stored is
+/// found again by the next run. Figures that are known only in the end (bytes stored) are put into the
+/// accounts then.
+///
+/// # Errors
+/// [`BackupError::Overtaken`] if a prune takes away meanwhile what a part relied on: parts cannot be read again.
+pub fn run_parts<E: From<BackupError>>(
+    repo: &Repository,
+    request: &RunRequest<'_>,
+    events: &dyn Events,
+    body: impl FnOnce(&mut Parts<'_>) -> Result<Vec<Account>, E>,
+) -> Result<RunReport, E> {
+    in_run(repo, request, events, |run| {
+        let pass = run.pass(body)?;
+        run.commit(pass)?.ok_or_else(|| Ended::from(BackupError::Overtaken))
+    })
+}
+
+/// Makes the account of a plain backup.
+fn account_of(request: &BackupRequest<'_>, report: &PartReport) -> Account {
+    let (state, reason) = match report.totals.problems {
         0 => (State::Complete, String::new()),
         1 => (State::Warned, "one entry could not be stored as it is".into()),
         n => (State::Warned, format!("{n} entries could not be stored as they are")),
-    }
-}
-
-fn snapshot(
-    session: &OpenSession,
-    request: &BackupRequest<'_>,
-    parent: Option<&ParentSnapshot>,
-    folded: &Folded,
-) -> Snapshot {
-    let (state, reason) = state_of(folded);
-    let mut tags = request.tags.clone();
-    tags.sort();
-    tags.dedup();
-    let account = crate::snapshot::Account {
-        module: request.module.clone(),
-        version: String::new(),
-        state,
-        reason,
-        sources: request.sources.clone(),
-        manifest: crate::map::Blob::EMPTY,
-        listings: vec![(crate::snapshot::Section::Data, folded.root)],
-        problems: folded.problem_root,
-        items: folded.items(&request.sources),
-        dumps: Vec::new(),
-        dependencies: Vec::new(),
-        totals: folded.totals,
     };
-    Snapshot {
-        session: session.id,
-        time: request.time,
-        utc_offset_minutes: request.utc_offset_minutes,
-        host: request.host.clone(),
-        user: request.user.clone(),
-        program: request.program.clone(),
-        tags,
-        comment: request.comment.clone(),
-        parents: parent.map(|parent| parent.id).into_iter().collect(),
-        accounts: vec![account],
-        totals: folded.totals,
-    }
-}
-
-fn report(snapshot: Option<ObjectId>, parent: Option<&ParentSnapshot>, folded: Folded) -> BackupReport {
-    BackupReport {
-        snapshot,
-        state: state_of(&folded).0,
-        parent: parent.map(|parent| parent.id),
-        totals: folded.totals,
-        problems: folded.problems,
-        notices: folded.notices,
-    }
+    let item = |source: &Vec<u8>| {
+        let path = StoredPath::from_slashes(source);
+        let known = path.and_then(|path| report.outcome(&path));
+        let (outcome, message) = known.unwrap_or((Outcome::Stored, ""));
+        let mut name = format!("{}:{}", Section::Data.word(), String::from_utf8_lossy(source));
+        fold::truncate(&mut name, crate::format::MAX_LIST);
+        Item { name, outcome, message: message.to_owned() }
+    };
+    let items = request.sources.iter().map(item).collect();
+    let mut account = Account { state, reason, items, ..Account::new(&request.module) };
+    account.sources.clone_from(&request.sources);
+    report.enter(&mut account);
+    account
 }

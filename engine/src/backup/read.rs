@@ -2,22 +2,20 @@
 
 use super::dispatch::Numbered;
 use super::fold::Item;
+use super::sinks::{ListingSaver, Sinks, built};
 use super::source::{Details, EntryKind, OpenFile, Source, Stat};
 use crate::chunker::Chunker;
-use crate::crypto::keyring::ChunkKind;
 use crate::format::{MAX_SYMLINK, MAX_XATTRS};
 use crate::id::LinkGroup;
 use crate::listing::{Body, Content, ContentBuilder, Node, StoredPath, Xattrs, encode_xattrs, save_xattrs};
-use crate::map::{BuildError, SaveChunk};
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events};
-use crate::repo::write::{ChunkSink, Store, lock};
-use crate::repo::{RepoError, Repository};
+use crate::repo::RepoError;
+use crate::repo::write::ChunkSink;
 use crate::snapshot::Outcome;
 use crossbeam::channel::{Receiver, Sender};
 use std::io::{self, Read};
 use std::ops::Range;
-use std::sync::Mutex;
 
 /// A file that changed while it was read is read again at most so often …
 const TRIES: usize = 3;
@@ -37,40 +35,10 @@ pub(super) struct Job<H> {
     pub entries: Vec<(StoredPath, Stat, Task<H>)>,
 }
 
-/// Saves map nodes, lists and attribute sets through a sink of its own.
-pub(super) struct ListingSaver<'s>(Mutex<ChunkSink<'s>>);
-
-impl<'s> ListingSaver<'s> {
-    pub fn new(store: &'s Store<'s>) -> Self {
-        Self(Mutex::new(store.sink(ChunkKind::Listing)))
-    }
-
-    pub fn flush(&self) -> Result<(), RepoError> {
-        lock(&self.0).flush()
-    }
-}
-
-impl SaveChunk for ListingSaver<'_> {
-    type Error = RepoError;
-
-    fn save(&self, plain: &[u8]) -> Result<crate::id::ChunkId, RepoError> {
-        lock(&self.0).put(plain).map(|(id, _)| id)
-    }
-}
-
-/// Turns a builder's error into the repository's.
-pub(super) fn built<T>(result: Result<T, BuildError<RepoError>>) -> Result<T, RepoError> {
-    result.map_err(|error| match error {
-        BuildError::Save(error) => error,
-        BuildError::Refused(refused) => RepoError::Refused(refused.to_string()),
-    })
-}
-
 /// Works on jobs until there are no more.
 pub(super) fn read_jobs<S: Source>(
-    repo: &Repository,
     source: &S,
-    store: &Store<'_>,
+    sinks: &Sinks<'_>,
     chunker: &Chunker,
     events: &dyn Events,
     jobs: &Receiver<Job<S::Handle>>,
@@ -80,11 +48,10 @@ pub(super) fn read_jobs<S: Source>(
         source,
         chunker,
         events,
-        data: store.sink(ChunkKind::Data),
-        saver: ListingSaver::new(store),
+        data: sinks.contents(),
+        saver: sinks.saver(),
         buffer: Vec::new(),
     };
-    let _ = repo;
     for job in jobs {
         let mut items = Vec::with_capacity(job.entries.len());
         for (path, stat, task) in job.entries {
@@ -111,7 +78,7 @@ struct EntryReader<'a, 's, S: Source> {
 }
 
 /// Why an entry could not be read: a fault of the source, which is told, or of the repository, which ends the run.
-enum ReadError {
+pub(super) enum ReadError {
     Source(io::Error),
     Repo(RepoError),
 }

@@ -24,6 +24,12 @@ struct Fault {
     message: String,
 }
 
+/// What came of reading a pack; one that does not open with this key only had its name compared.
+struct Looked {
+    opened: bool,
+    faults: Vec<Fault>,
+}
+
 /// Reads the chosen packs.
 pub(super) fn read(
     repo: &Repository,
@@ -41,9 +47,10 @@ pub(super) fn read(
     pool.install(|| {
         chosen.par_iter().try_for_each(|(id, len)| -> Result<(), CheckError> {
             stop_if_asked(events)?;
-            let faults = one(repo, *id, *len, events)?;
+            let Looked { opened, faults } = one(repo, *id, *len, events)?;
             let mut report = lock(&shared);
             report.packs_read += 1;
+            report.packs_unopened += u64::from(!opened);
             report.bytes_read += len;
             for fault in faults {
                 report.find(Finding {
@@ -72,9 +79,10 @@ fn is_chosen(id: &ObjectId, options: &CheckOptions) -> bool {
 
 /// Reads one pack and returns what is wrong with it. A pack that cannot be read for other reasons than
 /// damage ends the check.
-fn one(repo: &Repository, id: ObjectId, len: u64, events: &dyn Events) -> Result<Vec<Fault>, CheckError> {
+fn one(repo: &Repository, id: ObjectId, len: u64, events: &dyn Events) -> Result<Looked, CheckError> {
     let name = Name::pack(id);
-    let fault = |offset: Option<u64>, message: String| vec![Fault { offset, message }];
+    let looked = |faults| Looked { opened: true, faults };
+    let fault = |offset: Option<u64>, message: String| looked(vec![Fault { offset, message }]);
     let get = |range| repo.storage().get(&name, range).map_err(RepoError::from);
     let least = (HEADER_LEN + PACK_TRAILER_LEN) as u64;
     if !(least..=MAX_PACK).contains(&len) {
@@ -115,7 +123,9 @@ fn one(repo: &Repository, id: ObjectId, len: u64, events: &dyn Events) -> Result
                 at = end;
             }
             let sound = hasher.finalize().as_bytes() == id.as_bytes();
-            return Ok(if sound { Vec::new() } else { fault(None, WRONG_NAME.into()) });
+            let unsound = || Fault { offset: None, message: WRONG_NAME.into() };
+            let faults = if sound { Vec::new() } else { vec![unsound()] };
+            return Ok(Looked { opened: false, faults });
         }
         Err((offset, error)) => return Ok(fault(Some(offset), error.to_string())),
     };
@@ -154,8 +164,8 @@ fn one(repo: &Repository, id: ObjectId, len: u64, events: &dyn Events) -> Result
     }
     hasher.update(&sealed).update(&trailer);
     if hasher.finalize().as_bytes() != id.as_bytes() && faults.is_empty() {
-        faults.extend(fault(None, WRONG_NAME.into()));
+        faults.push(Fault { offset: None, message: WRONG_NAME.into() });
     }
     events.event(Event::Done { entries: 1, bytes: 0, path: None });
-    Ok(faults)
+    Ok(looked(faults))
 }

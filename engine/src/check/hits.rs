@@ -3,13 +3,14 @@
 //! What lies in a damaged pack is read again in the way a restore reads it, copy by copy: so a file is named if
 //! it does not restore as it was, and not because it has a neighbour in the same pack.
 
-use super::structure::{Broken, MOST_LISTS, Watched, hit, stop_if_asked};
+use super::maps::{Broken, MOST_LISTS, Watched, of_snapshot};
+use super::structure::{hit, stop_if_asked};
 use super::{CheckError, CheckReport, Finding, Severity, is_damage};
 use crate::crypto::keyring::ChunkKind;
 use crate::id::{ChunkId, ObjectId};
 use crate::index::{Location, PackNo};
 use crate::listing::{Body, ContentReader, Node, StoredPath, Walk, Xattrs};
-use crate::map::Root;
+use crate::map::{Class, Root};
 use crate::progress::Events;
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
@@ -32,12 +33,13 @@ pub(super) fn locate(
     if damaged.is_empty() && broken.is_empty() {
         return Ok(());
     }
-    let listings = Watched::new(repo);
     let data = ChunkReader::new(repo, ChunkKind::Data, CACHE);
-    let mut search = Search { repo, listings: &listings, data, damaged, broken, blocks: HashMap::new() };
+    let (open, secrets) = (Watched::new(repo, Class::Open), Watched::new(repo, Class::Secrets));
+    let mut search =
+        Search { repo, open: &open, secrets: &secrets, data, damaged, broken, blocks: HashMap::new() };
     for (id, snapshot) in repo.catalog()?.0 {
-        for (_, root) in snapshot.accounts.iter().flat_map(|account| &account.listings) {
-            let walked = search.listing(*root, events, &mut |places, path| {
+        for root in of_snapshot(&snapshot).filter(|root| repo.assert_opens(root.class).is_ok()) {
+            let walked = search.listing(root, events, &mut |places, path| {
                 for place in places {
                     add(report, place, hit(&id, path));
                 }
@@ -48,7 +50,7 @@ pub(super) fn locate(
             }
             // Nothing below is known, so none of it restores.
             let whole = hit(&id, &StoredPath::root());
-            let places = search.culprits_of(listings.failed(), ChunkKind::Listing)?;
+            let places = search.culprits_of(search.maps(root.class).failed(), root.class.nodes())?;
             if places.is_empty() {
                 let object = format!("snapshot {}", id.short());
                 if !report.findings.iter().any(|finding| finding.hits.contains(&whole)) {
@@ -93,7 +95,8 @@ fn damaged_packs(repo: &Repository, report: &CheckReport) -> Result<HashMap<Pack
 
 struct Search<'a> {
     repo: &'a Repository,
-    listings: &'a Watched<'a>,
+    open: &'a Watched<'a>,
+    secrets: &'a Watched<'a>,
     data: ChunkReader<'a>,
     damaged: HashMap<PackNo, Vec<usize>>,
     broken: &'a Broken,
@@ -101,7 +104,14 @@ struct Search<'a> {
     blocks: HashMap<(PackNo, u16), bool>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn maps(&self, class: Class) -> &'a Watched<'a> {
+        match class {
+            Class::Open => self.open,
+            Class::Secrets => self.secrets,
+        }
+    }
+
     /// Walks a listing; hands out every entry that does not restore as it was, with the findings that say why.
     fn listing(
         &mut self,
@@ -110,10 +120,10 @@ impl Search<'_> {
         each: &mut dyn FnMut(Vec<usize>, &StoredPath),
     ) -> Result<(), RepoError> {
         let base = StoredPath::root();
-        let mut walk = Walk::new(self.listings, root, self.repo.leaf_target(), &base)?;
+        let mut walk = Walk::new(self.maps(root.class), root, self.repo.leaf_target(), &base)?;
         while let Some((path, node)) = walk.next()? {
             stop_if_asked(events)?;
-            let places = self.needed_by(&node)?;
+            let places = self.needed_by(root.class, &node)?;
             if !places.is_empty() {
                 each(places, &path);
             }
@@ -122,20 +132,20 @@ impl Search<'_> {
     }
 
     /// Returns the findings about what a node needs and nobody can read.
-    fn needed_by(&mut self, node: &Node) -> Result<Vec<usize>, RepoError> {
+    fn needed_by(&mut self, class: Class, node: &Node) -> Result<Vec<usize>, RepoError> {
         let mut found = Vec::new();
         if let Xattrs::Chunk { id, .. } = node.xattrs {
-            found.extend(self.culprits(&id, ChunkKind::Listing)?);
+            found.extend(self.culprits(&id, class.nodes())?);
         }
         let Body::File { content, .. } = &node.body else { return Ok(found) };
-        let mut parts = ContentReader::new(self.listings, content);
+        let mut parts = ContentReader::new(self.maps(class), content);
         let mut seen = HashSet::new();
         loop {
             match parts.next_unless(|list| seen.len() < MOST_LISTS && !seen.insert(*list)) {
-                Ok(Some((_, part))) => found.extend(self.culprits(&part.id, ChunkKind::Data)?),
+                Ok(Some((_, part))) => found.extend(self.culprits(&part.id, class.contents())?),
                 Ok(None) => return Ok(found),
                 Err(error) if is_damage(&error) => {
-                    found.extend(self.culprits_of(self.listings.failed(), ChunkKind::Listing)?);
+                    found.extend(self.culprits_of(self.maps(class).failed(), class.nodes())?);
                     return Ok(found);
                 }
                 Err(error) => return Err(error),
@@ -161,7 +171,11 @@ impl Search<'_> {
     }
 
     fn is_readable(&mut self, id: &ChunkId, location: &Location, kind: ChunkKind) -> Result<bool, RepoError> {
-        let reader = if kind == ChunkKind::Data { &self.data } else { self.listings.reader() };
+        let reader = match kind {
+            ChunkKind::Data => &self.data,
+            ChunkKind::Listing => self.open.reader(),
+            ChunkKind::Secrets => self.secrets.reader(),
+        };
         let block = (location.pack, location.place.block);
         if self.blocks.get(&block) == Some(&false) {
             return Ok(false);

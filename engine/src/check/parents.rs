@@ -111,7 +111,7 @@ mod tests {
         let mut diff = Diff::new((chunks, old), (chunks, new), target);
         let mut parents = Parents::new(chunks, new, target);
         while let Some(change) = diff.next()? {
-            super::super::structure::follow(&mut parents, &change, &mut |value| {
+            super::super::maps::follow(&mut parents, &change, &mut |value| {
                 Ok(decode_node(&load_value(chunks, value, MAX_NODE_VALUE)?)?)
             })?;
         }

@@ -2,6 +2,7 @@
 //!
 //! Implementations decide the kind of chunk (listing or secrets), where it goes and how it is named.
 
+use crate::crypto::keyring::ChunkKind;
 use crate::error::{Corrupt, Kind};
 use crate::id::ChunkId;
 
@@ -26,6 +27,24 @@ pub enum Class {
     Open,
     /// Nodes and whatever they name are secrets chunks.
     Secrets,
+}
+
+impl Class {
+    /// Returns the kind of the chunks that are nodes, lists, attribute sets and pieces of blobs.
+    pub fn nodes(self) -> ChunkKind {
+        match self {
+            Self::Open => ChunkKind::Listing,
+            Self::Secrets => ChunkKind::Secrets,
+        }
+    }
+
+    /// Returns the kind of the chunks that files consist of.
+    pub fn contents(self) -> ChunkKind {
+        match self {
+            Self::Open => ChunkKind::Data,
+            Self::Secrets => ChunkKind::Secrets,
+        }
+    }
 }
 
 /// Where chunks are written to.

@@ -55,6 +55,9 @@ pub enum RepoError {
     /// A key or seal of our own could not be made.
     #[error(transparent)]
     Crypto(CryptoError),
+    /// What is asked for is secret, and the key in use was made without the root of secrets.
+    #[error("this key does not open secrets")]
+    NoSecrets,
     /// Something refers to a chunk that no pack is known to hold.
     #[error("chunk {id} is in no pack that the index knows")]
     MissingChunk {
@@ -74,6 +77,14 @@ pub enum RepoError {
     /// The person asked to stop.
     #[error("stopped on request")]
     Cancelled,
+    /// What was stored before in the same run has failed meanwhile; the run ends with that error.
+    #[error("storing has stopped: {why}")]
+    Stopped {
+        /// What kind of failure it was.
+        kind: Kind,
+        /// What failed.
+        why: String,
+    },
     /// A thread ended without a word, or another invariant broke.
     #[error("internal fault: {0}")]
     Internal(String),
@@ -86,7 +97,7 @@ impl RepoError {
             Self::Absent { .. } => Kind::NoRepository,
             Self::Exists { .. } => Kind::Exists,
             Self::WrongKey { .. } => Kind::WrongKey,
-            Self::TooLittleMemory { .. } | Self::Refused(_) => Kind::Refused,
+            Self::TooLittleMemory { .. } | Self::Refused(_) | Self::NoSecrets => Kind::Refused,
             Self::Object { source, .. } => source.kind(),
             // An object that something refers to and that is not there is damage of the repository.
             Self::Storage(error) if error.is_missing() => Kind::Integrity,
@@ -96,6 +107,7 @@ impl RepoError {
             Self::MissingChunk { .. } | Self::Corrupt(_) => Kind::Integrity,
             Self::Fenced => Kind::Busy,
             Self::Cancelled => Kind::Cancelled,
+            Self::Stopped { kind, .. } => *kind,
             Self::Internal(_) => Kind::Internal,
         }
     }
@@ -110,6 +122,9 @@ impl RepoError {
             }
             Self::TooLittleMemory { .. } => {
                 Some("raise --max-memory, or use a key file (`dedup key add --new-key-file FILE`)".into())
+            }
+            Self::NoSecrets => {
+                Some("use a key that was added without --no-secrets: `dedup key list` shows which are".into())
             }
             Self::Index(error) if error.wants_rebuild() => {
                 Some("run it again: the local index is made anew from the repository, which is not hit".into())

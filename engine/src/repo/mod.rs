@@ -40,7 +40,7 @@ use crate::crypto::slot::{KdfParams, Unlock};
 use crate::format::MAX_SMALL_BODY;
 use crate::id::{ObjectId, RepoId};
 use crate::index::Index;
-use crate::map::LeafTarget;
+use crate::map::{Class, LeafTarget};
 use crate::planted::{Bug, planted};
 use crate::progress::Events;
 use crate::storage::{Name, Put, Storage};
@@ -127,6 +127,16 @@ impl Repository {
     /// Returns the repository's identity.
     pub fn id(&self) -> RepoId {
         self.objects.keyring.repo()
+    }
+
+    /// Returns whether the key in use opens secrets: everything of the section of that name.
+    pub fn opens_secrets(&self) -> bool {
+        self.objects.keyring.bundle().holds(Root::Secrets)
+    }
+
+    /// Refuses a class of maps that the key in use does not open.
+    pub(crate) fn assert_opens(&self, class: Class) -> Result<(), RepoError> {
+        if class == Class::Open || self.opens_secrets() { Ok(()) } else { Err(RepoError::NoSecrets) }
     }
 
     /// Returns the configuration.

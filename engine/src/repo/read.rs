@@ -8,7 +8,7 @@ use crate::crypto::keyring::ChunkKind;
 use crate::error::Corrupt;
 use crate::id::ChunkId;
 use crate::index::{Location, PackInfo, PackNo};
-use crate::map::LoadChunk;
+use crate::map::{Class, LoadChunk};
 use crate::pack::reader::{BlockReader, PackKey};
 use crate::planted::{Bug, planted};
 use crate::storage::Name;
@@ -55,9 +55,14 @@ impl<'r> ChunkReader<'r> {
         Self { repo, kind, cache: Mutex::new(cache) }
     }
 
-    /// Makes a reader of listings with the share of the memory that is theirs.
-    pub fn of_listings(repo: &'r Repository) -> Self {
-        Self::new(repo, ChunkKind::Listing, repo.budget.listing_bytes())
+    /// Makes a reader of the maps of a class with the share of the memory that is theirs.
+    pub fn of_maps(repo: &'r Repository, class: Class) -> Self {
+        Self::new(repo, class.nodes(), repo.budget.listing_bytes())
+    }
+
+    /// Returns the kind of the chunks it reads.
+    pub(crate) fn kind(&self) -> ChunkKind {
+        self.kind
     }
 
     /// Returns the plaintext of a chunk; its name was compared.

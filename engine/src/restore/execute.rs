@@ -4,9 +4,9 @@ use super::places::places;
 use super::plan::{FileTask, Piece, Planned, Window, fatal, full};
 use super::sink::{Sink, SinkError};
 use super::{RestoreError, RestoreRequest, Tally};
-use crate::crypto::keyring::ChunkKind;
 use crate::format::MAX_CHUNK;
 use crate::listing::{Body, ContentReader, Part, StoredPath};
+use crate::map::Class;
 use crate::pack::reader::BlockReader;
 use crate::planted::{Bug, planted};
 use crate::repo::read::ChunkReader;
@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 /// Executes windows until there are no more.
 pub(super) fn run<K: Sink>(
     repo: &Repository,
-    reader: &ChunkReader<'_>,
+    (reader, class): (&ChunkReader<'_>, Class),
     sink: &K,
     request: &RestoreRequest<'_>,
     tally: &Tally<'_>,
@@ -29,7 +29,7 @@ pub(super) fn run<K: Sink>(
 ) -> Result<(), RestoreError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(repo.budget.openers(request.threads)).build();
     let pool = pool.map_err(|error| RepoError::Internal(format!("threads: {error}")))?;
-    let data = ChunkReader::new(repo, ChunkKind::Data, 4 << 20);
+    let data = ChunkReader::new(repo, class.contents(), 4 << 20);
     let executor = Executor { repo, reader, data, sink, tally };
     for window in windows {
         pool.install(|| executor.window(window))?;
@@ -129,7 +129,7 @@ impl<K: Sink> Executor<'_, K> {
             let filled = places(holes, offset, part.len)
                 .into_iter()
                 .all(|(at, range)| self.read_exact(existing, &mut buffer[range], at));
-            if !filled || self.repo.namer.name(ChunkKind::Data, &buffer) != part.id {
+            if !filled || self.repo.namer.name(self.data.kind(), &buffer) != part.id {
                 return false;
             }
         }
@@ -190,7 +190,7 @@ impl<K: Sink> Executor<'_, K> {
             let start = piece.location.place.offset as usize;
             let end = start + piece.location.place.len as usize;
             let chunk = plain.as_ref().ok().and_then(|plain| plain.get(start..end));
-            let is_named = |chunk: &&[u8]| self.repo.namer.name(ChunkKind::Data, chunk) == piece.id;
+            let is_named = |chunk: &&[u8]| self.repo.namer.name(self.data.kind(), chunk) == piece.id;
             let chunk = chunk.filter(|chunk| planted(Bug::SkipChunkName) || is_named(chunk));
             let written = match chunk {
                 Some(chunk) => self.write(task, piece, chunk),

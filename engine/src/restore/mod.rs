@@ -152,9 +152,10 @@ impl<'a> Tally<'a> {
     }
 }
 
-/// Restores the selected entries of a listing into a sink.
+/// Restores the selected entries of a listing, of whatever class, into a sink.
 ///
 /// # Errors
+/// [`RepoError::NoSecrets`] if the key in use does not open the listing.
 /// Damage of the listing itself ends the restore, as nothing below it is known; damage of a file's content
 /// is that file's problem. Nothing that was not verified is ever written.
 pub fn run<K: Sink>(
@@ -165,12 +166,13 @@ pub fn run<K: Sink>(
     events: &dyn Events,
 ) -> Result<RestoreReport, RestoreError> {
     events.event(Event::Phase(Phase::Restore));
+    repo.assert_opens(root.class)?;
     let tally = Tally::new(events);
-    let reader = ChunkReader::of_listings(repo);
+    let reader = ChunkReader::of_maps(repo, root.class);
     let (windows, queue) = bounded(1);
     let (planned, executed) = thread::scope(|scope| {
         let planner = scope.spawn(|| plan::run(repo, &reader, root, sink, request, &tally, windows));
-        let executed = execute::run(repo, &reader, sink, request, &tally, queue);
+        let executed = execute::run(repo, (&reader, root.class), sink, request, &tally, queue);
         let planned = planner.join();
         (
             planned
@@ -192,7 +194,8 @@ pub fn plan(
     events: &dyn Events,
 ) -> Result<RestorePlan, RestoreError> {
     events.event(Event::Phase(Phase::Plan));
-    let reader = ChunkReader::of_listings(repo);
+    repo.assert_opens(root.class)?;
+    let reader = ChunkReader::of_maps(repo, root.class);
     let mut counts = RestorePlan::default();
     plan::each_selected(repo, &reader, root, request, &mut |_, node| {
         counts.entries += 1;

@@ -1,6 +1,6 @@
 //! Encoding of snapshots. Normative text: `FORMAT.md` 12.
 
-use super::{Account, Dump, Item, Outcome, Section, Snapshot, State, Totals};
+use super::{Account, Dump, Form, Item, Listing, Outcome, Section, Snapshot, State, Totals};
 use crate::error::Corrupt;
 use crate::format::MAX_LIST;
 use crate::id::{ObjectId, SessionId};
@@ -17,7 +17,8 @@ const MAX_MANIFEST: u64 = 1 << 20;
 const MAX_SCHEMA: u64 = 16 << 20;
 
 const STATES: [State; 5] = [State::Complete, State::Warned, State::Partial, State::Failed, State::Skipped];
-const SECTIONS: [Section; 3] = [Section::Config, Section::Data, Section::Secrets];
+const SECTIONS: [Section; 3] = Section::ALL;
+const FORMS: [Form; 2] = [Form::Records, Form::Listing];
 const OUTCOMES: [Outcome; 10] = [
     Outcome::Stored,
     Outcome::Empty,
@@ -155,11 +156,11 @@ fn put_account(out: &mut Vec<u8>, account: &Account) {
     account.sources.iter().for_each(|source| out.put_bytes(source));
     account.manifest.encode(out);
     out.put_varint(account.listings.len() as u64);
-    for (section, root) in &account.listings {
-        out.put_u8(code_of(&SECTIONS, section));
-        root.encode(out);
+    for listing in &account.listings {
+        out.put_u8(code_of(&SECTIONS, &listing.section));
+        listing.root.encode(out);
+        listing.problems.encode(out);
     }
-    account.problems.encode(out);
     out.put_varint(account.items.len() as u64);
     for item in &account.items {
         out.put_bytes(item.name.as_bytes());
@@ -171,7 +172,9 @@ fn put_account(out: &mut Vec<u8>, account: &Account) {
         out.put_bytes(dump.name.as_bytes());
         out.put_u8(code_of(&SECTIONS, &dump.section));
         out.put_bytes(dump.kind.as_bytes());
+        out.put_u8(code_of(&FORMS, &dump.form));
         dump.root.encode(out);
+        out.put_varint(dump.bytes);
         dump.schema.encode(out);
     }
     put_texts(out, &account.dependencies);
@@ -187,10 +190,7 @@ fn account(reader: &mut Reader<'_>) -> Result<Account, Corrupt> {
         reason: reader.text(MAX_LIST, "reason")?,
         sources: list(reader, MAX_LIST, 1, "sources", |r| r.bytes(MAX_SOURCE, "source").map(<[u8]>::to_vec))?,
         manifest: Blob::decode(reader, MAX_MANIFEST)?,
-        listings: list(reader, SECTIONS.len(), 3, "listings", |r| {
-            Ok((from_code(&SECTIONS, r, "section")?, Root::decode(r)?))
-        })?,
-        problems: Root::decode(reader)?,
+        listings: list(reader, SECTIONS.len(), 5, "listings", listing)?,
         items: list(reader, MAX_LIST, 3, "items", |r| {
             Ok(Item {
                 name: r.text(MAX_LIST, "item name")?,
@@ -198,24 +198,53 @@ fn account(reader: &mut Reader<'_>) -> Result<Account, Corrupt> {
                 message: r.text(MAX_LIST, "item message")?,
             })
         })?,
-        dumps: list(reader, MAX_LIST, 6, "dumps", |r| {
-            Ok(Dump {
-                name: r.text(SHORT, "dump name")?,
-                section: from_code(&SECTIONS, r, "section")?,
-                kind: r.text(SHORT, "dump kind")?,
-                root: Root::decode(r)?,
-                schema: Blob::decode(r, MAX_SCHEMA)?,
-            })
-        })?,
+        dumps: list(reader, MAX_LIST, 8, "dumps", dump)?,
         dependencies: texts(reader, MAX_LIST, "dependencies")?,
         totals: totals(reader)?,
     };
-    let sections: Vec<_> = account.listings.iter().map(|(section, _)| *section).collect();
+    let sections: Vec<_> = account.listings.iter().map(|listing| listing.section).collect();
     if !rises(&sections) {
         return Err(reader.corrupt("sections do not rise"));
     }
+    let names: Vec<_> = account.dumps.iter().map(|dump| &dump.name).collect();
+    if !rises(&names) {
+        return Err(reader.corrupt("names of dumps do not rise"));
+    }
     reader.extensions()?;
     Ok(account)
+}
+
+fn listing(reader: &mut Reader<'_>) -> Result<Listing, Corrupt> {
+    let section = from_code(&SECTIONS, reader, "section")?;
+    let (root, problems) = (root_of(section, reader)?, root_of(section, reader)?);
+    Ok(Listing { section, root, problems })
+}
+
+/// Reads a root, which must have the class of its section: whoever lacks the keys of secrets reads nothing of
+/// them, and nobody makes a reader take open chunks for secret ones.
+fn root_of(section: Section, reader: &mut Reader<'_>) -> Result<Root, Corrupt> {
+    let root = Root::decode(reader)?;
+    if root.class != section.class() {
+        return Err(reader.corrupt(format!("a map of another class in the section {}", section.word())));
+    }
+    Ok(root)
+}
+
+fn dump(reader: &mut Reader<'_>) -> Result<Dump, Corrupt> {
+    let name = reader.text(SHORT, "dump name")?;
+    if name.is_empty() {
+        return Err(reader.corrupt("a dump without a name"));
+    }
+    let section = from_code(&SECTIONS, reader, "section")?;
+    let kind = reader.text(SHORT, "dump kind")?;
+    let form = from_code(&FORMS, reader, "form of a dump")?;
+    let (root, bytes) = (root_of(section, reader)?, reader.varint()?);
+    let expected = if root.entries == 0 { 0 } else { root.value_bytes };
+    if bytes != expected && (form == Form::Records || root.entries == 0) {
+        return Err(reader.corrupt(format!("{bytes} bytes in a dump that holds {expected}")));
+    }
+    let schema = Blob::decode(reader, MAX_SCHEMA)?;
+    Ok(Dump { name, section, kind, form, root, bytes, schema })
 }
 
 fn put_totals(out: &mut Vec<u8>, t: &Totals) {

@@ -8,7 +8,7 @@ pub use codec::{decode, encode};
 
 use crate::id::{ObjectId, SessionId};
 use crate::listing::Time;
-use crate::map::{Blob, Root};
+use crate::map::{Blob, Class, Root};
 
 /// What one run stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,18 +52,28 @@ pub struct Account {
     pub sources: Vec<Vec<u8>>,
     /// The module's manifest, opaque here.
     pub manifest: Blob,
-    /// Listings by section, sorted by section.
-    pub listings: Vec<(Section, Root)>,
-    /// Entries that are not stored, or not as they should be: listing key → outcome and text.
-    pub problems: Root,
+    /// Listings, at most one of each section, sorted by section.
+    pub listings: Vec<Listing>,
     /// Declared items and what became of each.
     pub items: Vec<Item>,
-    /// Structured dumps.
+    /// Dumps, sorted by name.
     pub dumps: Vec<Dump>,
     /// Modules that must be restored before this one.
     pub dependencies: Vec<String>,
     /// Figures.
     pub totals: Totals,
+}
+
+/// The files of one section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// What they are for.
+    pub section: Section,
+    /// Path → node; of the section's class.
+    pub root: Root,
+    /// Entries that are not stored, or not as they should be: listing key → outcome and text. Of the section's
+    /// class as well, so that names of secret files are read by nobody else.
+    pub problems: Root,
 }
 
 /// What a listing or dump is for.
@@ -80,7 +90,8 @@ pub enum Section {
 /// One declared item and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Its name, as declared.
+    /// Its name: section and path as declared (`data:/var/lib/app`), `source:` and a name, or a word such as
+    /// `settings`.
     pub name: String,
     /// What became of it.
     pub outcome: Outcome,
@@ -88,19 +99,32 @@ pub struct Item {
     pub message: String,
 }
 
-/// One structured dump.
+/// What one source gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dump {
     /// Its name, unique in the account.
     pub name: String,
     /// Section it belongs to.
     pub section: Section,
-    /// Kind of the dump.
+    /// Kind of the source that made it and takes it back.
     pub kind: String,
-    /// Its records.
+    /// How it is stored.
+    pub form: Form,
+    /// Its records, or its listing; of the section's class.
     pub root: Root,
-    /// Schema of the records, opaque here.
+    /// Length of its files, holes included; of records, that of all rows.
+    pub bytes: u64,
+    /// Schema of the records or what else the source keeps beside them, opaque here; of the section's class.
     pub schema: Blob,
+}
+
+/// How a dump is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// A map of key → row.
+    Records,
+    /// A listing. A stream is one with a single entry: a regular file right below the root.
+    Listing,
 }
 
 /// How a module's part of a run ended.
@@ -222,9 +246,60 @@ impl Snapshot {
     }
 }
 
+impl Section {
+    /// Every section, in their order.
+    pub const ALL: [Self; 3] = [Self::Config, Self::Data, Self::Secrets];
+
+    /// Returns the class that all maps of the section have.
+    pub fn class(self) -> Class {
+        match self {
+            Self::Config | Self::Data => Class::Open,
+            Self::Secrets => Class::Secrets,
+        }
+    }
+
+    /// Returns the section's word, as in manifests and names of items.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Data => "data",
+            Self::Secrets => "secrets",
+        }
+    }
+}
+
 impl Account {
-    /// Returns the root of the data listing.
-    pub fn listing(&self) -> Option<&Root> {
-        self.listings.iter().find(|(section, _)| *section == Section::Data).map(|(_, root)| root)
+    /// Makes the account of a module for which nothing was stored yet.
+    pub fn new(module: &str) -> Self {
+        Self {
+            module: module.to_owned(),
+            version: String::new(),
+            state: State::Complete,
+            reason: String::new(),
+            sources: Vec::new(),
+            manifest: Blob::EMPTY,
+            listings: Vec::new(),
+            items: Vec::new(),
+            dumps: Vec::new(),
+            dependencies: Vec::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    /// Returns the listing of a section.
+    pub fn listing(&self, section: Section) -> Option<&Listing> {
+        self.listings.iter().find(|listing| listing.section == section)
+    }
+
+    /// Returns the dump of that name.
+    pub fn dump(&self, name: &str) -> Option<&Dump> {
+        self.dumps.iter().find(|dump| dump.name == name)
+    }
+}
+
+impl Dump {
+    /// Returns whether its root is a listing.
+    pub fn is_listing(&self) -> bool {
+        self.form == Form::Listing
     }
 }

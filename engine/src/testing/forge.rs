@@ -10,14 +10,14 @@ use crate::format::{HEADER_LEN, TAG_LEN};
 use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
 use crate::listing::Time;
-use crate::map::{Blob, BuildError, Builder, Content, ContentBuilder, Root, SaveChunk};
+use crate::map::{BuildError, Builder, Content, ContentBuilder, Root, SaveChunk};
 use crate::pack::builder::{CodedBlock, PackBuilder};
 use crate::pack::{Chunk, Directory, PackKind};
 use crate::repo::control::{Purpose, Verdict};
 use crate::repo::sessions::{Dependencies, OpenSession};
 use crate::repo::write::lock;
 use crate::repo::{RepoError, Repository};
-use crate::snapshot::{self, Account, Section, Snapshot, State, Totals};
+use crate::snapshot::{self, Account, Listing, Section, Snapshot, Totals};
 use crate::storage::{Name, Put};
 use crate::wire::Put as _;
 use std::sync::Mutex;
@@ -210,20 +210,10 @@ impl<'r> Forge<'r> {
 
     /// Returns the snapshot that [`Forge::commit`] stores.
     pub fn snapshot(&self, sources: &[&[u8]], root: Root) -> Snapshot {
-        let account = Account {
-            module: "files".into(),
-            version: String::new(),
-            state: State::Complete,
-            reason: String::new(),
-            sources: sources.iter().map(|source| source.to_vec()).collect(),
-            manifest: Blob::EMPTY,
-            listings: vec![(Section::Data, root)],
-            problems: Root::EMPTY,
-            items: Vec::new(),
-            dumps: Vec::new(),
-            dependencies: Vec::new(),
-            totals: Totals::default(),
-        };
+        let listing = Listing { section: Section::Data, root, problems: Root::EMPTY };
+        let mut account = Account::new("files");
+        account.sources = sources.iter().map(|source| source.to_vec()).collect();
+        account.listings.push(listing);
         Snapshot {
             session: self.session.id,
             time: Time { secs: 1_700_000_000, nanos: 0 },

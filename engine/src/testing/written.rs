@@ -14,7 +14,7 @@ use crate::listing::{
 use crate::map::{Blob, Class, Root};
 use crate::pack::{Chunk, Directory, PackKind};
 use crate::repo::control::{Condemned, Generation, Intent, Purpose, Session, Verdict};
-use crate::snapshot::{self, Account, Dump, Item, Outcome, Section, Snapshot, State, Totals};
+use crate::snapshot::{self, Account, Dump, Form, Item, Listing, Outcome, Section, Snapshot, State, Totals};
 use crate::storage::{Name, Part};
 use crate::wire::{Put, Reader};
 use std::collections::BTreeMap;
@@ -44,8 +44,7 @@ fn blob(draw: &mut Draw<'_>) -> Blob {
     }
 }
 
-fn root(draw: &mut Draw<'_>) -> Root {
-    let class = draw.choose(&[Class::Open, Class::Secrets]);
+fn root(class: Class, draw: &mut Draw<'_>) -> Root {
     match draw.number() {
         0 => Root::empty(class),
         entries => {
@@ -268,9 +267,17 @@ fn totals(draw: &mut Draw<'_>) -> Totals {
 }
 
 fn account(module: String, draw: &mut Draw<'_>) -> Account {
-    const SECTIONS: [Section; 3] = [Section::Config, Section::Data, Section::Secrets];
     let outcome = |draw: &mut Draw<'_>| Outcome::from_code(1 + draw.byte() % 10).unwrap_or(Outcome::Stored);
     let sections = draw.byte();
+    let listings = Section::ALL.into_iter().enumerate().filter(|(n, _)| sections >> n & 1 == 1);
+    let listings = listings.map(|(_, section)| {
+        let (root, problems) = (root(section.class(), draw), root(section.class(), draw));
+        Listing { section, root, problems }
+    });
+    let listings = listings.collect();
+    let mut dumps = draw.list(3, dump);
+    dumps.sort_by(|a, b| a.name.cmp(&b.name));
+    dumps.dedup_by(|a, b| a.name == b.name);
     Account {
         module,
         version: draw.text(99),
@@ -278,26 +285,24 @@ fn account(module: String, draw: &mut Draw<'_>) -> Account {
         reason: draw.text(99),
         sources: draw.list(4, |draw| draw.bytes(99)),
         manifest: blob(draw),
-        listings: (0..3)
-            .filter(|n| sections >> n & 1 == 1)
-            .map(|n: usize| (SECTIONS[n], root(draw)))
-            .collect(),
-        problems: root(draw),
+        listings,
         items: draw.list(3, |draw| Item {
             name: draw.text(99),
             outcome: outcome(draw),
             message: draw.text(99),
         }),
-        dumps: draw.list(3, |draw| Dump {
-            name: draw.text(99),
-            section: draw.choose(&SECTIONS),
-            kind: draw.text(99),
-            root: root(draw),
-            schema: blob(draw),
-        }),
+        dumps,
         dependencies: draw.list(3, |draw| draw.text(99)),
         totals: totals(draw),
     }
+}
+
+fn dump(draw: &mut Draw<'_>) -> Dump {
+    let (section, form) = (draw.choose(&Section::ALL), draw.choose(&[Form::Records, Form::Listing]));
+    let root = root(section.class(), draw);
+    let bytes = if form == Form::Listing && root.entries > 0 { draw.number() } else { root.value_bytes };
+    let name = format!("d{}", draw.text(98));
+    Dump { name, section, kind: draw.text(99), form, root, bytes, schema: blob(draw) }
 }
 
 /// Snapshots with all they can hold.

@@ -97,7 +97,7 @@ fn restore_files(repo: &Repository, snapshot: ObjectId) -> Result<(), RestoreErr
     let (_, snapshot) = repo.snapshots()?.into_iter().find(|(id, _)| *id == snapshot).unwrap();
     let select = |_: &StoredPath, node: &Node| node.size() < 1 << 24;
     let request = RestoreRequest { base: StoredPath::root(), select: &select, threads: 1 };
-    let root = snapshot.accounts[0].listing().unwrap();
+    let root = &snapshot.accounts[0].listing(dedup_engine::snapshot::Section::Data).unwrap().root;
     restore::run(repo, root, &MemorySink::default(), &request, &Silent).map(drop)
 }
 

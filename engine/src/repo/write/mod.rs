@@ -20,12 +20,13 @@ use super::claims::Claims;
 use super::{RepoError, Repository};
 use crate::compress::{Level, Stream};
 use crate::crypto::keyring::ChunkKind;
-use crate::error::Corrupt;
+use crate::error::{Corrupt, Kind};
 use crate::format::{MAX_CHUNK, MAX_CHUNKS_PER_PACK};
 use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::index::PackNo;
 use crate::pack::Chunk;
 use crate::planted::{Bug, planted};
+use crate::storage::Name;
 use crate::tamper::Stage;
 use crossbeam::channel::{Sender, bounded};
 use std::collections::{BTreeSet, HashSet};
@@ -59,9 +60,36 @@ pub(crate) struct Stored {
     pub segments: Vec<ObjectId>,
     /// Packs of others that hold chunks which were asked for and known.
     pub relied_on: Vec<ObjectId>,
+    /// How many packs would have been relied on, had they not been lost.
+    pub lost: usize,
     pub chunks_new: u64,
     pub bytes_new: u64,
     pub bytes_stored: u64,
+}
+
+/// What one part of a run gave: counted where chunks are taken and where blocks are coded.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    chunks_new: AtomicU64,
+    bytes_new: AtomicU64,
+    bytes_sealed: AtomicU64,
+}
+
+impl Meter {
+    /// Returns how many chunks were new.
+    pub fn chunks_new(&self) -> u64 {
+        self.chunks_new.load(Relaxed)
+    }
+
+    /// Returns the plain bytes of those chunks.
+    pub fn bytes_new(&self) -> u64 {
+        self.bytes_new.load(Relaxed)
+    }
+
+    /// Returns the bytes of the sealed blocks that hold them; final once all is durable.
+    pub fn bytes_sealed(&self) -> u64 {
+        self.bytes_sealed.load(Relaxed)
+    }
 }
 
 /// The first error of any stage.
@@ -82,6 +110,11 @@ impl Failure {
         self.happened.load(Relaxed)
     }
 
+    /// Returns what the error says, and leaves it.
+    pub fn told(&self) -> Option<(Kind, String)> {
+        lock(&self.first).as_ref().map(|error| (error.kind(), error.to_string()))
+    }
+
     pub fn take(&self) -> Option<RepoError> {
         lock(&self.first).take()
     }
@@ -97,6 +130,7 @@ struct RawBlock {
     plain: Vec<u8>,
     chunks: Vec<Chunk>,
     stream: Arc<Stream>,
+    meter: Arc<Meter>,
 }
 
 /// The storing half of a run; sinks are made from it.
@@ -107,6 +141,7 @@ pub(crate) struct Store<'s> {
     failure: Failure,
     raw: Sender<RawBlock>,
     relied_on: Mutex<HashSet<PackNo>>,
+    lost: Mutex<HashSet<PackNo>>,
     claimed: AtomicU64,
     registered: AtomicU64,
     bytes_new: AtomicU64,
@@ -123,6 +158,7 @@ pub(crate) struct ChunkSink<'s> {
     chunks: Vec<Chunk>,
     /// What one thread reads in a row is likely to be alike.
     stream: Arc<Stream>,
+    meter: Arc<Meter>,
     last_pack: Option<PackNo>,
 }
 
@@ -137,11 +173,13 @@ impl From<Gone> for RepoError {
 }
 
 /// Runs `body` beside the threads that store what it puts into sinks, and returns when all is durable.
-pub(crate) fn store_chunks<T>(
+///
+/// A stage's error is the cause, whatever the body made of it.
+pub(crate) fn store_chunks<T, E: From<RepoError>>(
     repo: &Repository,
     options: &StoreOptions<'_>,
-    body: impl FnOnce(&Store<'_>) -> Result<T, RepoError>,
-) -> Result<(T, Stored), RepoError> {
+    body: impl FnOnce(&Store<'_>) -> Result<T, E>,
+) -> Result<(T, Stored), E> {
     let storers = repo.budget.storers();
     let (raw, raw_blocks) = bounded(2);
     let (coded, coded_blocks) = bounded(options.coders);
@@ -149,7 +187,7 @@ pub(crate) fn store_chunks<T>(
     let (durable, durable_packs) = bounded(4);
     let mut avoid = HashSet::new();
     for pack in options.avoid {
-        avoid.extend(repo.index()?.pack_number(pack)?);
+        avoid.extend(repo.index()?.pack_number(pack).map_err(RepoError::from)?);
     }
     let store = Store {
         repo,
@@ -158,6 +196,7 @@ pub(crate) fn store_chunks<T>(
         failure: Failure::default(),
         raw,
         relied_on: Mutex::default(),
+        lost: Mutex::default(),
         claimed: AtomicU64::new(0),
         registered: AtomicU64::new(0),
         bytes_new: AtomicU64::new(0),
@@ -196,18 +235,19 @@ pub(crate) fn store_chunks<T>(
         outcome
     });
     if let Some(error) = store.failure.take() {
-        return Err(error);
+        return Err(error.into());
     }
     let value = outcome?;
     let (claimed, registered) = (store.claimed.load(Relaxed), store.registered.load(Relaxed));
     if claimed != registered && !options.dry_run {
         let wrong = format!("{claimed} chunks were taken and {registered} became durable");
-        return Err(RepoError::Internal(wrong));
+        return Err(RepoError::Internal(wrong).into());
     }
     for number in lock(&store.relied_on).drain() {
         stored.relied_on.push(repo.pack_info(number)?.id);
     }
     stored.relied_on.sort();
+    stored.lost = lock(&store.lost).len();
     stored.chunks_new = claimed;
     stored.bytes_new = store.bytes_new.load(Relaxed);
     stored.bytes_stored = store.bytes_stored.load(Relaxed);
@@ -220,8 +260,8 @@ struct Close<'s>(&'s Store<'s>);
 impl Drop for Close<'_> {
     fn drop(&mut self) {
         for _ in 0..self.0.options.coders {
-            let (plain, chunks, stream) = Default::default();
-            let end = RawBlock { kind: ChunkKind::Data, plain, chunks, stream };
+            let (plain, chunks, stream, meter) = Default::default();
+            let end = RawBlock { kind: ChunkKind::Data, plain, chunks, stream, meter };
             if self.0.raw.send(end).is_err() {
                 break;
             }
@@ -230,16 +270,23 @@ impl Drop for Close<'_> {
 }
 
 impl<'s> Store<'s> {
-    /// Makes a sink for one thread.
-    pub fn sink(&'s self, kind: ChunkKind) -> ChunkSink<'s> {
+    /// Makes a sink for one thread. What one sink takes shares blocks, so it must be of one part of a run.
+    pub fn sink(&'s self, kind: ChunkKind, meter: &Arc<Meter>) -> ChunkSink<'s> {
         let target = self.repo.config().settings.block_target as usize;
         let (plain, chunks, stream) = Default::default();
-        ChunkSink { store: self, kind, target, plain, chunks, stream, last_pack: None }
+        let meter = Arc::clone(meter);
+        ChunkSink { store: self, kind, target, plain, chunks, stream, meter, last_pack: None }
     }
 
     /// Returns whether a stage has failed, so that going on is vain.
     pub fn has_failed(&self) -> bool {
         self.failure.happened()
+    }
+
+    /// Says why nothing more is stored, if a stage has failed. [`store_chunks`] returns the error itself.
+    pub fn assert_storing(&self) -> Result<(), RepoError> {
+        let stopped = |(kind, why)| RepoError::Stopped { kind, why };
+        self.failure.told().map_or(Ok(()), |told| Err(stopped(told)))
     }
 
     /// Refuses the name of a chunk that was taken a while ago and is known to nobody any more.
@@ -263,10 +310,31 @@ impl<'s> Store<'s> {
             return Ok(false);
         }
         if *last_pack != Some(location.pack) {
+            if !self.relies_on(location.pack)? {
+                return Ok(false);
+            }
             *last_pack = Some(location.pack);
-            lock(&self.relied_on).insert(location.pack);
         }
         Ok(true)
+    }
+
+    /// Notes that a pack is relied on, if it is stored, with its length: a segment may name one that was lost.
+    /// Looked at here, since what is read now may not be there any more when the run ends.
+    fn relies_on(&self, pack: PackNo) -> Result<bool, RepoError> {
+        if lock(&self.relied_on).contains(&pack) {
+            return Ok(true);
+        }
+        if lock(&self.lost).contains(&pack) {
+            return Ok(false);
+        }
+        let info = self.repo.pack_info(pack)?;
+        let is_stored = self.repo.storage().len(&Name::pack(info.id))? == Some(info.stored_len);
+        if is_stored || planted(Bug::SkipLostPacks) {
+            lock(&self.relied_on).insert(pack);
+            return Ok(true);
+        }
+        lock(&self.lost).insert(pack);
+        Ok(false)
     }
 }
 
@@ -283,6 +351,8 @@ impl ChunkSink<'_> {
         }
         self.store.claimed.fetch_add(1, Relaxed);
         self.store.bytes_new.fetch_add(plain.len() as u64, Relaxed);
+        self.meter.chunks_new.fetch_add(1, Relaxed);
+        self.meter.bytes_new.fetch_add(plain.len() as u64, Relaxed);
         if self.plain.capacity() == 0 {
             self.plain.reserve(self.target + self.target / 4);
         }
@@ -304,6 +374,7 @@ impl ChunkSink<'_> {
             plain: std::mem::take(&mut self.plain),
             chunks: std::mem::take(&mut self.chunks),
             stream: self.stream.clone(),
+            meter: self.meter.clone(),
         };
         if self.store.failure.happened() {
             return Err(Gone.into());

@@ -50,6 +50,7 @@ pub(super) fn code(
         block.chunks.iter_mut().for_each(|chunk| tamper.pass(Stage::Names, chunk.id.as_mut_bytes()));
         let coded =
             CodedBlock::code(block.plain, block.chunks, &mut compressor, &block.stream).map_err(internal)?;
+        block.meter.bytes_sealed.fetch_add(coded.sealed_len(), Relaxed);
         if out.send((block.kind, coded)).is_err() {
             break;
         }
