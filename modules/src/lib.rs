@@ -5,14 +5,18 @@
 //! | floor | rooms |
 //! |---|---|
 //! | words | [`id`] [`units`] [`version`] |
+//! | programs of others | [`child`] |
 //! | what lies in files | [`files`] |
 //! | what modules and jobs say | [`manifest`] |
 //! | what a run is about | [`selection`] |
+//! | what a run does besides | [`log`] |
 //!
 //! The guide to manifests is `MANIFEST.md` beside this crate.
 
+pub mod child;
 pub mod files;
 pub mod id;
+pub mod log;
 pub mod manifest;
 pub mod selection;
 #[cfg(feature = "testing")]
