@@ -130,6 +130,11 @@ impl Context {
         self.interrupt.operation()
     }
 
+    /// Returns what tells whether the person asked to stop.
+    pub fn interrupt(&self) -> Interrupt {
+        self.interrupt.clone()
+    }
+
     /// Returns the most memory to use, in bytes.
     pub fn max_memory(&self) -> u64 {
         self.global.max_memory.or(self.config.max_memory).unwrap_or(DEFAULT_MEMORY)

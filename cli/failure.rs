@@ -9,6 +9,8 @@ use dedup_engine::error::Kind;
 use dedup_engine::repo::RepoError;
 use dedup_engine::restore::RestoreError;
 use dedup_engine::storage::StorageError;
+use dedup_modules::trust::TrustError;
+use dedup_modules::undo::JournalError;
 use std::error::Error;
 use std::io;
 
@@ -127,6 +129,22 @@ impl From<CryptoError> for Failure {
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         Self::of(error.kind(), &error)
+    }
+}
+
+impl From<TrustError> for Failure {
+    fn from(error: TrustError) -> Self {
+        if let TrustError::Io { path, source } = &error {
+            return Self::io(format!("cannot open {}", path.display()), source);
+        }
+        let failure = Self::refused(error.to_string());
+        Self { hint: error.hint(), ..failure }
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        Self::of(Kind::Io, &error)
     }
 }
 

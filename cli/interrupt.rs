@@ -2,7 +2,7 @@
 //! the process at once. Outside of long operations the first one does that already.
 
 use crate::failure::Failure;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,12 @@ impl Interrupt {
             flag::register_conditional_shutdown(signal, code, Arc::clone(&interrupt.at_once))
                 .and_then(|_| flag::register_conditional_shutdown(signal, code, Arc::clone(&interrupt.asked)))
                 .and_then(|_| flag::register(signal, Arc::clone(&interrupt.asked)))
+                .map_err(|error| Failure::io("cannot watch for signals", &error))?;
+        }
+        if crate::guard::guarded_run().is_some() {
+            // From the guard, perhaps beside one of the others: never the second one.
+            flag::register_conditional_shutdown(SIGUSR1, code, Arc::clone(&interrupt.at_once))
+                .and_then(|_| flag::register(SIGUSR1, Arc::clone(&interrupt.asked)))
                 .map_err(|error| Failure::io("cannot watch for signals", &error))?;
         }
         Ok(interrupt)

@@ -6,18 +6,23 @@ mod args;
 mod commands;
 mod config;
 mod context;
+mod declared;
 mod escape;
 mod exit;
 mod failure;
 mod find_repo;
+mod guard;
 mod human;
 mod interrupt;
 mod output;
 mod passphrase;
 mod problems;
 mod progress;
+mod runs;
 mod select;
+mod setup_state;
 mod sizes;
+mod state_dir;
 mod tar_stream;
 #[cfg(test)]
 mod test_node;
@@ -28,6 +33,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::FromArgMatches;
+use dedup_engine::error::Kind;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -35,8 +41,34 @@ fn main() -> ExitCode {
     plant_what_was_asked_for();
     let parsed = args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
+        Ok(cli) if cli.command.wants_guard() && guard::guarded_run().is_none() => guarded(&cli),
         Ok(cli) => run(cli).into(),
         Err(error) => refuse(&error).into(),
+    }
+}
+
+/// Does the run in a child, and undoes what that leaves if it dies.
+fn guarded(cli: &Cli) -> ExitCode {
+    let global = &cli.global;
+    let output = Output::new(global.json, global.quiet, global.verbose, cli.command.streams());
+    let id = runs::new_id();
+    let ended = match guard::watch(&id) {
+        Ok(ended) => ended,
+        Err(failure) => {
+            output.failure(&failure);
+            return failure.exit.into();
+        }
+    };
+    match ended.code {
+        Some(code) if code != guard::PANICKED => ExitCode::from(code),
+        _ => {
+            let by = ended.signal.map_or_else(|| "by a bug of its own".into(), |number| format!("by signal {number}"));
+            output.warning(&format!("the process that did the run was ended {by}"));
+            let undone = runs::recover(&output, Some(&id));
+            let failure = undone.err().unwrap_or_else(|| Failure::new(Kind::Internal, "the run was not finished"));
+            output.failure(&failure);
+            Exit::Failed.into()
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! - [`harness`]: runs that die, objects that rot, calls that fail, indexes that lie.
 //! - [`format`]: stored repositories, sound and broken, and what fuzzing found.
 //! - [`modules`]: manifests of real applications, and the order of modules beside a naive model.
+//! - [`runs`]: backups and restores of modules, each step made to fail, killed at any point.
 //! - [`model`]: the protocol of sessions and prunes, explored exhaustively.
 
 mod cli;
@@ -15,6 +16,7 @@ mod harness;
 mod layers;
 mod model;
 mod modules;
+mod runs;
 mod support;
 
 use std::collections::BTreeSet;

@@ -11,6 +11,7 @@ mod key;
 mod ls;
 mod man;
 mod module;
+mod recover;
 mod restore;
 mod snapshots;
 mod stats;
@@ -32,6 +33,7 @@ pub enum Command {
     Init(init::InitArgs),
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
+    Recover(recover::RecoverArgs),
     Snapshots(snapshots::SnapshotsArgs),
     Ls(ls::LsArgs),
     Find(find::FindArgs),
@@ -51,12 +53,21 @@ impl Command {
         matches!(self, Self::Backup(_) | Self::Restore(_) | Self::Check(_))
     }
 
+    /// Returns whether what it stops, locks or replaces must be brought back even if its process is killed.
+    pub fn wants_guard(&self) -> bool {
+        match self {
+            Self::Backup(args) => args.is_about_modules(),
+            _ => false,
+        }
+    }
+
     /// Runs the command.
     pub fn run(&self, ctx: &Context) -> Result<Exit, Failure> {
         match self {
             Self::Init(args) => init::run(ctx, args),
             Self::Backup(args) => backup::run(ctx, args),
             Self::Restore(args) => restore::run(ctx, args),
+            Self::Recover(args) => recover::run(ctx, args),
             Self::Snapshots(args) => snapshots::run(ctx, args),
             Self::Ls(args) => ls::run(ctx, args),
             Self::Find(args) => find::run(ctx, args),

@@ -5,21 +5,31 @@
 //! | floor | rooms |
 //! |---|---|
 //! | words | [`id`] [`units`] [`version`] |
-//! | programs of others | [`child`] |
 //! | what lies in files | [`files`] |
 //! | what modules and jobs say | [`manifest`] |
 //! | what a run is about | [`selection`] |
-//! | what a run does besides | [`log`] |
+//! | programs and services | [`log`] [`child`] [`machine`] [`services`] [`hooks`] [`lockdown`] |
+//! | what a run must undo | [`undo`] |
+//! | runs | [`member`] [`backup`] |
 //!
 //! The guide to manifests is `MANIFEST.md` beside this crate.
 
+pub mod backup;
+pub mod catalog;
 pub mod child;
 pub mod files;
+pub mod hooks;
 pub mod id;
+pub mod lockdown;
 pub mod log;
+pub mod machine;
 pub mod manifest;
+pub mod member;
 pub mod selection;
+pub mod services;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod trust;
+pub mod undo;
 pub mod units;
 pub mod version;

@@ -20,6 +20,7 @@
 //! legacy.rs    [[legacy]]
 //! rules.rs     what concerns several tables
 //! items.rs     every path a manifest declares, on one machine
+//! stored.rs    manifests out of snapshots: only their data keys count
 //! job.rs       job files; schedule.rs, cron.rs: when, and the names of what a run makes
 //! ```
 //!
@@ -46,6 +47,7 @@ pub mod sections;
 pub mod services;
 pub mod shape;
 pub mod sources;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -208,6 +210,14 @@ pub fn looks_like_job(bytes: &[u8]) -> bool {
     let Ok(text) = Text::new("", bytes) else { return false };
     let (table, _) = text.parse();
     table.contains_key("job") && !table.contains_key("module")
+}
+
+/// Returns the id that `[module]`, or `[job]`, claims in a file whatever else is wrong with it.
+pub fn claimed_id(bytes: &[u8], table: &str) -> Option<ModuleId> {
+    let text = Text::new("", bytes).ok()?;
+    let (top, _) = text.parse();
+    let id = top.get(table)?.get_ref().as_table()?.get("id")?.get_ref().as_str()?;
+    ModuleId::parse(id).ok()
 }
 
 /// Reads a file of either kind.

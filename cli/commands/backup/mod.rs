@@ -1,5 +1,8 @@
 //! `dedup backup`: stores directory trees in a new snapshot.
 
+mod asked;
+mod modules;
+
 use super::choose;
 use crate::context::{Context, this_host, this_user};
 use crate::exit::Exit;
@@ -18,7 +21,7 @@ use jiff::Zoned;
 use serde_json::json;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Back up files and directories
@@ -26,12 +29,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What the repository has already is not stored again. Files whose size and times have not changed since
 /// the last snapshot of the same paths are not even read. An interrupted backup loses nothing: the next one
 /// takes up what was stored.
+///
+/// Without a path, all modules are backed up that are declared and set up; see `dedup module list`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   dedup backup ~/Documents /etc
   dedup backup / --one-file-system --exclude-caches --exclude '/var/tmp/*' --tag weekly
   dedup backup ~/Videos --compression off --exclude-larger-than 10G
-  dedup backup ~/Documents --dry-run")]
+  dedup backup ~/Documents --dry-run
+  dedup backup                                   every module
+  dedup backup -m wordpress -m mariadb")]
 pub struct BackupArgs {
     /// What to back up
     #[arg(value_name = "PATH")]
@@ -81,21 +88,27 @@ pub struct BackupArgs {
     /// End with status 4 if there were notices, such as files that vanished meanwhile
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    modules: modules::ModuleArgs,
+}
+
+impl BackupArgs {
+    /// Returns whether modules take part: named ones, or all when no path is named.
+    pub fn is_about_modules(&self) -> bool {
+        self.paths.is_empty() || !self.modules.modules.is_empty()
+    }
 }
 
 pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
-    let roots = args.paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
+    let roots = args.paths.iter().map(|path| asked::absolute(path)).collect::<Result<Vec<_>, _>>()?;
     let missing: Vec<&PathBuf> = roots.iter().filter(|root| root.symlink_metadata().is_err()).collect();
-    if roots.is_empty() {
-        return Err(Failure::refused("nothing is named that could be backed up")
-            .hint("name files or directories: `dedup backup PATH…`"));
-    }
-    if missing.len() == roots.len() {
+    let declared = args.is_about_modules().then(|| modules::Declared::read(ctx, &args.modules)).transpose()?;
+    if !roots.is_empty() && missing.len() == roots.len() {
         let named = missing.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         return Err(Failure::refused(format!("nothing of what is named can be found: {named}")));
     }
-    fits_a_snapshot(args)?;
-    let excludes = excludes(args)?;
+    asked::fits_a_snapshot(args)?;
+    let excludes = asked::excludes(args)?;
     for path in &missing {
         ctx.output.warning(&format!("{} is not there; the snapshot will lack it", path.display()));
     }
@@ -120,12 +133,21 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
         dry_run: args.dry_run,
         elapsed: &|| ctx.elapsed(),
     };
-    let request = BackupRequest {
-        run,
-        module: "files".into(),
-        sources: roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect(),
-        parent: parent(ctx, args, &repo)?,
-    };
+    let sources: Vec<_> = roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect();
+    let parent = parent(ctx, args, &repo)?;
+    if let Some(declared) = declared {
+        let index_dir = ctx.index_dir(&repo)?;
+        let beside = modules::Beside {
+            request: run,
+            parent,
+            paths: (!roots.is_empty()).then_some((&source, sources)),
+            missing: !missing.is_empty(),
+            skip: vec![ctx.place()?.path, index_dir.clone()],
+            scratch_dir: index_dir.parent().unwrap_or(&index_dir).to_owned(),
+        };
+        return declared.backup(ctx, args, &repo, beside);
+    }
+    let request = BackupRequest { run, module: "files".into(), sources, parent };
     let report = {
         let _operation = ctx.operation();
         backup::run(&repo, &source, &request, ctx.events())?
@@ -143,62 +165,6 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
         print_text(ctx, args, &report, source.excluded())?;
     }
     Ok(exit)
-}
-
-/// Returns the path as it is stored: absolute, without `..`, its parents free of symbolic links. The last
-/// component may be a link, which is then stored as such.
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    let failed = |error| Failure::io(format!("{} is no usable path", path.display()), &error);
-    let whole = std::path::absolute(path).map_err(failed)?;
-    let (Some(parent), Some(name)) = (whole.parent(), whole.file_name()) else {
-        return match path.canonicalize() {
-            Ok(path) => Ok(path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(whole),
-            Err(error) => Err(failed(error)),
-        };
-    };
-    match parent.canonicalize() {
-        Ok(parent) => Ok(parent.join(name)),
-        // Nothing is there at all; it is told as missing.
-        Err(error)
-            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
-        {
-            Ok(whole)
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// Refuses right away what a snapshot has no room for (`FORMAT.md` 12).
-fn fits_a_snapshot(args: &BackupArgs) -> Result<(), Failure> {
-    let limits = [
-        ("--host", args.host.iter().map(String::len).max(), 255, "bytes"),
-        ("--tag", args.tag.iter().map(String::len).max(), 255, "bytes"),
-        ("--tag", Some(args.tag.len()), 64, "tags"),
-        ("--comment", Some(args.comment.len()), 4096, "bytes"),
-        ("PATH", Some(args.paths.len()), 4096, "paths"),
-    ];
-    match limits.iter().find(|(_, found, most, _)| found.is_some_and(|found| found > *most)) {
-        Some((option, _, most, unit)) => {
-            Err(Failure::refused(format!("{option} takes at most {} {unit}", human::count(*most as u64))))
-        }
-        None => Ok(()),
-    }
-}
-
-fn excludes(args: &BackupArgs) -> Result<Excludes, Failure> {
-    let mut texts = Vec::new();
-    for file in &args.exclude_file {
-        let name = file.display().to_string();
-        let text = std::fs::read_to_string(file).map_err(|error| Failure {
-            exit: Exit::Refused,
-            ..Failure::io(format!("cannot read {name}"), &error)
-        })?;
-        texts.push((name, text));
-    }
-    texts.extend(args.exclude.iter().map(|pattern| ("--exclude".to_owned(), pattern.clone())));
-    Excludes::parse(texts.iter().map(|(place, text)| (&place[..], &text[..])))
-        .map_err(|error| Failure::of(Kind::Refused, &error))
 }
 
 fn source(
@@ -328,20 +294,6 @@ fn print_json(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_absolute_and_a_link_stays_a_link_only_at_the_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let base = dir.path().canonicalize().unwrap();
-        std::fs::create_dir_all(base.join("real/sub")).unwrap();
-        std::os::unix::fs::symlink("real", base.join("link")).unwrap();
-        assert_eq!(absolute(&base.join("link/sub")).unwrap(), base.join("real/sub"));
-        assert_eq!(absolute(&base.join("link")).unwrap(), base.join("link"));
-        assert_eq!(absolute(&base.join("real/sub/..")).unwrap(), base.join("real"));
-        assert_eq!(absolute(&base.join("real/gone")).unwrap(), base.join("real/gone"));
-        assert_eq!(absolute(&base.join("gone/x")).unwrap(), base.join("gone/x"));
-        assert_eq!(absolute("/".as_ref()).unwrap(), Path::new("/"));
-    }
 
     #[test]
     fn a_gap_is_never_exit_zero() {

@@ -1,0 +1,201 @@
+//! Runs of modules, as the program sees them: their ids, what they may use of this machine, what dead ones left.
+
+use crate::context::Context;
+use crate::escape;
+use crate::failure::Failure;
+use crate::guard;
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::state_dir::state_dir;
+use dedup_modules::child::Surroundings;
+use dedup_modules::id::ModuleId;
+use dedup_modules::log::Log;
+use dedup_modules::machine::Machine;
+use dedup_modules::manifest::programs::Severity;
+use dedup_modules::undo::{Header, Left, Undoing, carry_out_left};
+use dedup_engine::error::Kind;
+use jiff::Zoned;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Variables of the environment that programs get which a run starts: what they need to find files, people and words,
+/// never what opens a repository.
+const HANDED_ON: [&str; 14] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "LC_MESSAGES",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DOCKER_HOST",
+];
+/// Where programs are looked for if the environment does not say: services often run without `PATH`.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How often a lock is tried.
+const LOCK_TICK: Duration = Duration::from_millis(200);
+
+/// A run of modules.
+pub struct ModuleRun<'c> {
+    /// Held until the end: the kernel lets go of it whatever becomes of this process.
+    _lock: File,
+    header: Header,
+    state_dir: PathBuf,
+    around: Surroundings,
+    log: OutputLog,
+    cancelled: Box<dyn Fn() -> bool + Sync + 'c>,
+    elapsed: Box<dyn Fn() -> Duration + Sync + 'c>,
+}
+
+impl<'c> ModuleRun<'c> {
+    /// Begins a run: there is one at a time, and what dead runs left is undone first.
+    ///
+    /// # Errors
+    /// Busy if another run goes on for longer than `patience`. Refused if something of a dead one still stands still:
+    /// a second run would take that for the usual state.
+    pub fn begin(ctx: &'c Context, operation: &str, patience: Duration) -> Result<Self, Failure> {
+        let state_dir = state_dir()?;
+        let lock = lock(ctx, &state_dir, patience)?;
+        let left = recover(&ctx.output, None)?;
+        if let Some(run) = left.iter().find(|run| !run.is_settled()) {
+            return Err(Failure::refused(format!(
+                "the run {} died, and what it left cannot be undone",
+                escape::text(&run.header.run)
+            ))
+            .hint("mend what is said above, then run `dedup recover`"));
+        }
+        let run = guard::guarded_run().unwrap_or_else(new_id);
+        let begun = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let interrupt: Interrupt = ctx.interrupt();
+        Ok(Self {
+            _lock: lock,
+            header: Header { run, operation: operation.to_owned(), begun },
+            state_dir,
+            around: surroundings(),
+            log: OutputLog(ctx.output),
+            cancelled: Box::new(move || interrupt.asked()),
+            elapsed: Box::new(|| ctx.elapsed()),
+        })
+    }
+
+    /// Returns what of this machine the run works with.
+    pub fn machine(&self) -> Machine<'_> {
+        Machine {
+            run: &self.header.run,
+            around: &self.around,
+            log: &self.log,
+            state_dir: &self.state_dir,
+            cancelled: &*self.cancelled,
+            elapsed: &*self.elapsed,
+        }
+    }
+
+    /// Begins the list of what must be undone.
+    pub fn undoing<'m>(&self, machine: &Machine<'m>) -> Result<Undoing<'m>, Failure> {
+        Ok(Undoing::begin(&journal_dir(&self.state_dir), self.header.clone(), *machine)?)
+    }
+}
+
+/// Takes the lock of this machine's runs of modules.
+fn lock(ctx: &Context, state_dir: &Path, patience: Duration) -> Result<File, Failure> {
+    let path = state_dir.join("run.lock");
+    let failed = |error: std::io::Error| Failure::io(format!("cannot lock {}", path.display()), &error);
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    let begun = Instant::now();
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) if begun.elapsed() < patience && !ctx.interrupt().asked() => {
+                std::thread::sleep(LOCK_TICK);
+            }
+            Err(Errno::WOULDBLOCK) => {
+                return Err(Failure::new(Kind::Busy, "another run of modules goes on on this machine")
+                    .hint("wait for its end, or let this one wait: --lock-wait 1h"));
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+}
+
+/// Makes an id for a run: when it began, and something that no other has.
+pub fn new_id() -> String {
+    let begun = Zoned::now().strftime("%Y%m%d-%H%M%S");
+    format!("{begun}-{:x}", std::process::id())
+}
+
+/// Returns what programs get of this process's world.
+pub fn surroundings() -> Surroundings {
+    let mut env: Vec<(OsString, OsString)> = HANDED_ON
+        .iter()
+        .filter_map(|name| std::env::var_os(name).map(|value| (OsString::from(name), value)))
+        .collect();
+    if !env.iter().any(|(name, _)| name == "PATH") {
+        env.push(("PATH".into(), PATH.into()));
+    }
+    Surroundings { env }
+}
+
+/// Returns the directory of undo journals.
+fn journal_dir(state_dir: &Path) -> PathBuf {
+    state_dir.join("runs")
+}
+
+/// Undoes what dead runs left, all of them or one, and says what was done.
+pub fn recover(output: &Output, only: Option<&str>) -> Result<Vec<Left>, Failure> {
+    let state_dir = state_dir()?;
+    let around = surroundings();
+    let begun = Instant::now();
+    let machine = Machine {
+        run: "",
+        around: &around,
+        log: &OutputLog(*output),
+        state_dir: &state_dir,
+        cancelled: &|| false,
+        elapsed: &move || begun.elapsed(),
+    };
+    let left = carry_out_left(&journal_dir(&state_dir), only, &machine)?;
+    left.iter().for_each(|run| tell(output, run));
+    Ok(left)
+}
+
+fn tell(output: &Output, run: &Left) {
+    let Header { run: id, operation, .. } = &run.header;
+    let (id, operation) = (escape::text(id), escape::text(operation));
+    output.warning(&format!("the {operation} {id} died; what it left is undone now"));
+    if let Some(damage) = &run.damage {
+        output.warning(&damage.to_string());
+    }
+    for carried in &run.carried {
+        match &carried.failed {
+            None => output.note(&format!("done: {}", carried.what)),
+            Some(why) => output.warning(&format!("cannot {}: {why}", carried.what)),
+        }
+    }
+}
+
+/// Messages of a run on standard error: warnings always, more with `-v`.
+struct OutputLog(Output);
+
+impl Log for OutputLog {
+    fn log(&self, level: Severity, module: Option<&ModuleId>, message: &str) {
+        let text = module.map_or_else(|| message.to_owned(), |module| format!("{module}: {message}"));
+        match level {
+            Severity::Notice | Severity::Info if self.0.verbose > 0 => self.0.detail(&text),
+            Severity::Debug if self.0.verbose > 1 => self.0.detail(&text),
+            Severity::Notice | Severity::Info | Severity::Debug => {}
+            _ => self.0.warning(&text),
+        }
+    }
+}

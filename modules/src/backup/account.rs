@@ -1,0 +1,50 @@
+//! The end of the work: one account for each module, with its manifest, and nothing left untold.
+
+use super::{Run, RunError};
+use crate::selection::LeftOut;
+use dedup_engine::backup::Parts;
+use dedup_engine::snapshot::{Account, Section, State};
+use std::os::unix::ffi::OsStrExt;
+
+impl Run<'_, '_> {
+    /// Makes the accounts.
+    ///
+    /// # Errors
+    /// Every module failed, or was left out by its own hook: then nothing is worth publishing.
+    pub(super) fn tell(&mut self, parts: &mut Parts<'_>) -> Result<Vec<Account>, RunError> {
+        let members = self.job.members;
+        let mut accounts: Vec<Account> = self.paths_account.take().into_iter().collect();
+        let mut reasons = Vec::new();
+        for ((member, standing), mut account) in
+            members.iter().zip(&self.standings).zip(std::mem::take(&mut self.accounts))
+        {
+            (account.state, account.reason) = standing.state();
+            if matches!(account.state, State::Failed | State::Skipped) {
+                reasons.push(format!("{}: {}", member.id(), account.reason));
+                // What it gave before it failed belongs together with what it did not.
+                account.listings.clear();
+                account.dumps.clear();
+                account.totals = Default::default();
+            }
+            account.version = member.manifest.module.version.to_string();
+            // In the order of the manifest's items: so a restore finds the values that path variables had here.
+            account.sources = member.items.iter().map(|item| item.path.as_os_str().as_bytes().to_vec()).collect();
+            account.items.clone_from(&standing.items);
+            let requires = &member.manifest.depends.requires;
+            account.dependencies = requires.iter().map(ToString::to_string).collect();
+            account.manifest = parts.blob(&account.module, Section::Config, member.text)?;
+            accounts.push(account);
+        }
+        let nothing = accounts.iter().all(|account| matches!(account.state, State::Failed | State::Skipped));
+        if nothing {
+            return Err(RunError::AllFailed { reasons });
+        }
+        accounts.extend(self.job.left_out.iter().filter(|left| left.wanted).map(left_out));
+        Ok(accounts)
+    }
+}
+
+/// A module that was wanted and takes no part.
+fn left_out(left: &LeftOut) -> Account {
+    Account { state: State::Skipped, reason: left.why.to_string(), ..Account::new(left.id.as_str()) }
+}

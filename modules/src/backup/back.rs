@@ -1,0 +1,142 @@
+//! Back: hooks after the work, services started, users let in again. Nothing here ends the run.
+
+use super::{Downtime, Run};
+use crate::hooks::{HookEnd, run_hook};
+use crate::manifest::hooks::{HookPhase, HookState};
+use crate::manifest::programs::Severity;
+use crate::undo::{Ticket, Undo};
+use super::RunError;
+
+/// A hook after the work that is due, whatever becomes of its member.
+pub(super) struct Due {
+    pub at: usize,
+    /// Its place among the member's hooks after the work.
+    pub point: usize,
+    /// Its entry in the journal, if it runs after a failure too.
+    pub ticket: Option<Ticket>,
+}
+
+impl Run<'_, '_> {
+    /// Makes the hooks after the work due, and notes those that come after services have started: from here on they
+    /// run, even if this process dies.
+    pub(super) fn make_due(&mut self) -> Result<(), RunError> {
+        let members = self.job.members;
+        for at in self.members_in() {
+            // The list is carried out from its end: so the first hook is noted last.
+            for point in (0..members[at].post.len()).rev() {
+                self.due.push(Due { at, point, ticket: None });
+            }
+        }
+        self.note_due(|phase| phase != HookPhase::Stopped)
+    }
+
+    /// Notes the hooks that come before services start, once these have stopped: so they are carried out first.
+    pub(super) fn note_due_when_stopped(&mut self) -> Result<(), RunError> {
+        self.note_due(|phase| phase == HookPhase::Stopped)
+    }
+
+    fn note_due(&mut self, concerned: impl Fn(HookPhase) -> bool) -> Result<(), RunError> {
+        for place in 0..self.due.len() {
+            let Due { at, point, .. } = self.due[place];
+            let after = &self.job.members[at].post[point];
+            if concerned(after.phase) && after.is_due(HookState::Fail) {
+                let context = self.context(Some(at), Some(HookState::Fail));
+                let ticket = self.undoing.note(Undo::Hook { hook: after.hook.clone(), context })?;
+                self.due[place].ticket = Some(ticket);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets everything go on that stands still: in exact order, only what ran.
+    pub(super) fn bring_back(&mut self) {
+        self.run_post(HookPhase::Stopped, None);
+        for stopped in std::mem::take(&mut self.stopped).into_iter().rev() {
+            let halt = &self.job.halts[stopped.halt];
+            let name = halt.spec.name().to_owned();
+            let started = self.undoing.undo(stopped.ticket).or_else(|first| {
+                let module = Some(self.job.members[halt.members[0]].id());
+                self.log(Severity::Warning, module, &format!("{first}; it is tried once more"));
+                self.undoing.undo(stopped.ticket)
+            });
+            if let Err(error) = started {
+                for at in &halt.members {
+                    let why = format!("{name} is down: {error}");
+                    self.log(Severity::Error, Some(self.job.members[*at].id()), &why);
+                    if halt.must_start {
+                        self.standings[*at].fail(&why);
+                    } else {
+                        self.standings[*at].partial(&why);
+                    }
+                }
+                self.left_undone.push(format!("{name} is down: {error}"));
+                continue;
+            }
+            self.up_again(name, stopped.since);
+        }
+        for locked in std::mem::take(&mut self.locked).into_iter().rev() {
+            let id = self.job.members[locked.at].id();
+            if let Err(error) = self.undoing.undo(locked.ticket) {
+                self.log(Severity::Error, Some(id), &error.to_string());
+                self.standings[locked.at].partial(format!("it is still locked: {error}"));
+                self.left_undone.push(format!("{id} is still locked: {error}"));
+                continue;
+            }
+            self.up_again(format!("{id} (locked)"), locked.since);
+        }
+    }
+
+    fn up_again(&mut self, name: String, since: std::time::Duration) {
+        let time = (self.machine.elapsed)().saturating_sub(since);
+        self.downtimes.push(Downtime { name, time });
+    }
+
+    /// Runs the hooks that come after the services have started.
+    pub(super) fn finish_live(&mut self) {
+        self.run_post(HookPhase::Live, None);
+    }
+
+    /// Runs the hooks that come after publication; they run, with state `fail`, also if nothing was published.
+    pub(super) fn published(&mut self, published: bool) {
+        self.run_post(HookPhase::Published, (!published).then_some(HookState::Fail));
+    }
+
+    fn run_post(&mut self, phase: HookPhase, state: Option<HookState>) {
+        let members = self.job.members;
+        let (now, later) = std::mem::take(&mut self.due)
+            .into_iter()
+            .partition(|due: &Due| members[due.at].post[due.point].phase == phase);
+        self.due = later;
+        let mut now: Vec<Due> = now;
+        now.sort_by_key(|due| (due.at, due.point));
+        for due in now {
+            let point = &members[due.at].post[due.point];
+            let state = state.unwrap_or_else(|| self.hook_state(due.at));
+            if point.is_due(state) {
+                self.run_post_hook(due.at, due.point, state);
+            }
+            if let Some(ticket) = due.ticket
+                && let Err(error) = self.undoing.settle(ticket)
+            {
+                self.left_undone.push(error.to_string());
+            }
+        }
+    }
+
+    fn run_post_hook(&mut self, at: usize, point: usize, state: HookState) {
+        let member = &self.job.members[at];
+        let point = &member.post[point];
+        let context = self.context(Some(at), Some(state));
+        let why = match run_hook(&point.hook, &context, self.machine) {
+            HookEnd::Done => return,
+            HookEnd::SkipModule => "it ended with status 75, which only hooks before the work may".to_owned(),
+            HookEnd::Failed(why) => why,
+        };
+        self.log(Severity::Error, Some(member.id()), &format!("a hook after the work failed: {why}"));
+        if point.goes_on {
+            self.standings[at].warn(format!("a hook after the work failed: {why}"));
+        } else {
+            self.standings[at].partial(format!("a hook after the work failed: {why}"));
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Backup runs of modules: what must stand still does so as briefly as possible, and comes back whatever happens.
+//!
+//! ```text
+//! live     hooks before · sources of phase live                                          live.rs
+//! quiet    lock · stop services in reverse · hooks before · sources · stop the rest      quiet.rs
+//!          [filesystem snapshot]                                                         root.rs
+//! read     files of every section, below the snapshot or `/`                             files.rs
+//! back     hooks after · services in exact order, those that ran · unlock · live hooks   back.rs
+//! tell     one account for each module, its manifest with it                             account.rs
+//! ```
+//!
+//! With a filesystem snapshot the way back comes before reading; without one, after it. Either way it comes before what
+//! was read is durable, and before the snapshot is published. Every act that must be undone stands in the journal before
+//! it is done (`undo/`); the list is carried out on every way out, and by the guarding process if this one dies.
+//!
+//! A module that fails is left out from there on, its hooks after the run still run with state `fail`, and the others go
+//! on. Only what concerns all of them ends the run: the repository, the journal, a cancellation, a snapshot that the job
+//! requires.
+
+mod account;
+mod back;
+mod files;
+mod live;
+mod quiet;
+mod root;
+mod sources;
+mod standing;
+
+pub use standing::Standing;
+
+use crate::files::FilesSource;
+use crate::hooks::{HookContext, HookEnd, ResolvedHook, run_hook};
+use crate::id::ModuleId;
+use crate::machine::Machine;
+use crate::manifest::hooks::{HookPhase, HookState};
+use crate::manifest::job::UseSnapshot;
+use crate::manifest::programs::Severity;
+use crate::member::{Halt, Member, Point};
+use crate::selection::LeftOut;
+use crate::undo::{JournalError, Undoing};
+use dedup_engine::backup::{BackupError, Parent, Parts, RunReport, RunRequest, run_parts};
+use dedup_engine::error::Kind;
+use dedup_engine::progress::Events;
+use dedup_engine::repo::Repository;
+use dedup_engine::snapshot::{Account, Outcome, State};
+use std::path::Path;
+use std::time::Duration;
+
+/// What a backup run works with.
+pub struct BackupJob<'a> {
+    /// Where it goes.
+    pub repo: &'a Repository,
+    /// What goes with it.
+    pub request: &'a RunRequest<'a>,
+    /// What to compare with.
+    pub parent: Parent,
+    /// The modules, in the order of the run.
+    pub members: &'a [Member<'a>],
+    /// The services that are stopped, in the order in which they start.
+    pub halts: &'a [Halt],
+    /// What was wanted and takes no part: told in accounts of their own.
+    pub left_out: &'a [LeftOut],
+    /// Plain paths: the module `files`.
+    pub paths: Option<Paths<'a>>,
+    /// Whether a filesystem snapshot is what is read.
+    pub use_snapshot: UseSnapshot,
+    /// Hooks of the job, before anything is done.
+    pub before: &'a [ResolvedHook],
+    /// What must not be stored: the repository, its index, the state of this program.
+    pub skip: &'a [std::path::PathBuf],
+    /// A directory for large sorts.
+    pub scratch_dir: &'a Path,
+    /// Receives progress.
+    pub events: &'a dyn Events,
+}
+
+/// Plain paths that are stored beside modules.
+pub struct Paths<'a> {
+    /// What is walked.
+    pub source: &'a FilesSource,
+    /// As asked for.
+    pub asked: Vec<Vec<u8>>,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct BackupOutcome {
+    /// What the engine says.
+    pub report: RunReport,
+    /// How long services were down, and whose, longest first.
+    pub downtimes: Vec<Downtime>,
+    /// What could not be brought back or undone; the run is partial at best.
+    pub left_undone: Vec<String>,
+    /// Whether a filesystem snapshot was read.
+    pub from_snapshot: bool,
+}
+
+/// How long something stood still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Downtime {
+    /// The service, or the module that was locked.
+    pub name: String,
+    /// From the order to stop until it was up again.
+    pub time: Duration,
+}
+
+/// Why a run published nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The engine could not store.
+    #[error(transparent)]
+    Engine(#[from] BackupError),
+    /// What must be undone could not be noted, so nothing more was done.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A hook of the job failed before anything was done.
+    #[error("the job's hook failed: {0}; nothing was done")]
+    JobHook(String),
+    /// The job wants a filesystem snapshot.
+    #[error("the job requires a filesystem snapshot, and there is none: {0}")]
+    NoSnapshot(String),
+    /// Nothing could be stored.
+    #[error("every module failed, so nothing was published: {}", reasons.join("; "))]
+    AllFailed {
+        /// Each with its reason.
+        reasons: Vec<String>,
+    },
+    /// The person asked to stop.
+    #[error("it was cancelled")]
+    Cancelled,
+}
+
+impl RunError {
+    /// Returns what a caller can decide on.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Engine(error) => error.kind(),
+            Self::Journal(_) => Kind::Io,
+            Self::JobHook(_) | Self::NoSnapshot(_) | Self::AllFailed { .. } => Kind::Internal,
+            Self::Cancelled => Kind::Cancelled,
+        }
+    }
+}
+
+/// A run under way.
+struct Run<'r, 'a> {
+    job: &'r BackupJob<'a>,
+    machine: &'r Machine<'a>,
+    undoing: &'r mut Undoing<'a>,
+    standings: Vec<Standing>,
+    accounts: Vec<Account>,
+    paths_account: Option<Account>,
+    stopped: Vec<quiet::Stopped>,
+    locked: Vec<quiet::Locked>,
+    due: Vec<back::Due>,
+    downtimes: Vec<Downtime>,
+    left_undone: Vec<String>,
+    from_snapshot: bool,
+}
+
+/// Runs the backup. The journal is closed by the caller, who sees what is left in it.
+///
+/// # Errors
+/// Nothing was published then; whatever was stopped was brought back, or is told by `left_undone` of the journal.
+pub fn run<'a>(
+    job: &BackupJob<'a>,
+    machine: &Machine<'a>,
+    undoing: &mut Undoing<'a>,
+) -> Result<BackupOutcome, RunError> {
+    let mut run = Run {
+        job,
+        machine,
+        undoing,
+        standings: vec![Standing::default(); job.members.len()],
+        accounts: job.members.iter().map(|member| Account::new(member.id().as_str())).collect(),
+        paths_account: None,
+        stopped: Vec::new(),
+        locked: Vec::new(),
+        due: Vec::new(),
+        downtimes: Vec::new(),
+        left_undone: Vec::new(),
+        from_snapshot: false,
+    };
+    run.job_hooks()?;
+    let stored = run_parts(job.repo, job.request, job.events, |parts| run.go(parts));
+    let published = stored.is_ok();
+    run.published(published);
+    let report = stored?;
+    run.downtimes.sort_by_key(|downtime| std::cmp::Reverse(downtime.time));
+    Ok(BackupOutcome {
+        report,
+        downtimes: run.downtimes,
+        left_undone: run.left_undone,
+        from_snapshot: run.from_snapshot,
+    })
+}
+
+impl Run<'_, '_> {
+    fn job_hooks(&mut self) -> Result<(), RunError> {
+        for hook in self.job.before {
+            let context = self.context(None, None);
+            match run_hook(hook, &context, self.machine) {
+                HookEnd::Done => {}
+                HookEnd::SkipModule => return Err(RunError::JobHook("it ended with status 75".into())),
+                HookEnd::Failed(why) => return Err(RunError::JobHook(why)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything between the session's begin and its commit.
+    fn go(&mut self, parts: &mut Parts<'_>) -> Result<Vec<Account>, RunError> {
+        let collected = self.collect(parts);
+        // Whatever happened: what stands still comes back now.
+        self.bring_back();
+        self.finish_live();
+        collected?;
+        self.tell(parts)
+    }
+
+    fn collect(&mut self, parts: &mut Parts<'_>) -> Result<(), RunError> {
+        self.live(parts)?;
+        let root = self.choose_root()?;
+        self.quieten(parts, root.is_snapshot())?;
+        let root = self.take(root)?;
+        if root.is_snapshot() {
+            self.from_snapshot = true;
+            self.bring_back();
+        }
+        self.read(parts, &root)?;
+        self.release(root);
+        Ok(())
+    }
+
+    /// Ends the run if the person asked for it.
+    fn unless_cancelled(&self) -> Result<(), RunError> {
+        if self.job.events.cancelled() { Err(RunError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Returns the places of the members that still take part.
+    fn members_in(&self) -> Vec<usize> {
+        (0..self.standings.len()).filter(|at| self.standings[*at].is_in()).collect()
+    }
+
+    fn log(&self, level: Severity, module: Option<&ModuleId>, message: &str) {
+        self.machine.log.log(level, module, message);
+    }
+
+    /// What a hook is told.
+    fn context(&self, member: Option<usize>, state: Option<HookState>) -> HookContext {
+        HookContext {
+            run: self.machine.run.to_owned(),
+            module: member.map(|at| self.job.members[at].id().clone()),
+            is_restore: false,
+            root: "/".into(),
+            ended_well: state.map(|state| state == HookState::Finish),
+            space: None,
+        }
+    }
+
+    /// Runs the hooks before the work of one phase, of the members that still take part, in order.
+    fn run_pre(&mut self, phase: HookPhase) -> Result<(), RunError> {
+        let members = self.job.members;
+        for at in self.members_in() {
+            for point in members[at].pre.iter().filter(|point| point.phase == phase) {
+                self.unless_cancelled()?;
+                self.run_pre_hook(at, point);
+                if !self.standings[at].is_in() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run_pre_hook(&mut self, at: usize, point: &Point) {
+        let context = self.context(Some(at), None);
+        let id = self.job.members[at].id();
+        match run_hook(&point.hook, &context, self.machine) {
+            HookEnd::Done => {}
+            HookEnd::SkipModule => {
+                self.log(Severity::Notice, Some(id), "left out: its hook ended with status 75");
+                self.standings[at].skip("its hook ended with status 75: skip this module");
+            }
+            HookEnd::Failed(why) if point.goes_on => {
+                self.log(Severity::Error, Some(id), &format!("its hook failed: {why}"));
+                self.standings[at].warn(format!("a hook failed: {why}"));
+            }
+            HookEnd::Failed(why) => {
+                self.log(Severity::Error, Some(id), &format!("left out: its hook failed: {why}"));
+                self.standings[at].fail(format!("a hook failed: {why}"));
+            }
+        }
+    }
+
+    /// Returns how a member's part has ended, for its hooks.
+    fn hook_state(&self, at: usize) -> HookState {
+        let (state, _) = self.standings[at].state();
+        if matches!(state, State::Complete | State::Warned) { HookState::Finish } else { HookState::Fail }
+    }
+
+    /// Notes what became of a declared item, and what that makes of its module.
+    fn item(&mut self, at: usize, name: String, outcome: Outcome, message: String) {
+        let standing = &mut self.standings[at];
+        match outcome {
+            Outcome::Failed => standing.partial(format!("{name}: {message}")),
+            Outcome::Absent => standing.warn(format!("{name} is not there")),
+            Outcome::Unreadable | Outcome::NotStorable | Outcome::ChangedWhileRead => {
+                standing.warn(format!("{name}: {message}"));
+            }
+            _ => {}
+        }
+        standing.item(name, outcome, message);
+    }
+}

@@ -1,0 +1,138 @@
+//! How each module stands while a run goes on, and what becomes of it in the end.
+
+use crate::manifest::programs::Severity;
+use crate::manifest::words::Words;
+use dedup_engine::snapshot::{Item, Outcome, State};
+
+/// Longest reason that goes into an account.
+const MAX_REASON_BYTES: usize = 2000;
+
+/// How one module stands.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// Why it was left out from some point on.
+    out: Option<Out>,
+    /// What went wrong and did not end it: each makes it partial or warned.
+    flaws: Vec<(State, String)>,
+    /// What became of what it declares.
+    pub items: Vec<Item>,
+}
+
+#[derive(Clone, Debug)]
+enum Out {
+    Failed(String),
+    Skipped(String),
+}
+
+impl Standing {
+    /// Returns whether it still takes part.
+    pub fn is_in(&self) -> bool {
+        self.out.is_none()
+    }
+
+    /// Returns whether it has failed.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.out, Some(Out::Failed(_)))
+    }
+
+    /// Leaves it out from here on: it has failed. The first reason stays.
+    pub fn fail(&mut self, why: impl Into<String>) {
+        self.out.get_or_insert_with(|| Out::Failed(why.into()));
+    }
+
+    /// Leaves it out from here on: its own hook said so.
+    pub fn skip(&mut self, why: impl Into<String>) {
+        self.out.get_or_insert_with(|| Out::Skipped(why.into()));
+    }
+
+    /// Notes that a part is missing: it is partial at best.
+    pub fn partial(&mut self, why: impl Into<String>) {
+        self.flaws.push((State::Partial, why.into()));
+    }
+
+    /// Notes that something is not as it should be: it is warned at best.
+    pub fn warn(&mut self, why: impl Into<String>) {
+        self.flaws.push((State::Warned, why.into()));
+    }
+
+    /// Notes what a message of its own programs makes of it.
+    pub fn note(&mut self, level: Severity, message: &str) {
+        match level {
+            Severity::Emergency | Severity::Alert | Severity::Critical => self.fail(message),
+            Severity::Error => self.partial(message),
+            _ => {}
+        }
+    }
+
+    /// Notes what became of a declared item.
+    pub fn item(&mut self, name: String, outcome: Outcome, message: impl Into<String>) {
+        self.items.push(Item { name, outcome, message: message.into() });
+    }
+
+    /// Returns the state and the reason for it.
+    pub fn state(&self) -> (State, String) {
+        let flaw = self.flaws.iter().map(|(state, _)| *state).max().unwrap_or(State::Complete);
+        let (state, first) = match &self.out {
+            Some(Out::Failed(why)) => (State::Failed, Some(why.as_str())),
+            Some(Out::Skipped(why)) => (State::Skipped, Some(why.as_str())),
+            None => (flaw, None),
+        };
+        let mut flaws: Vec<_> = self.flaws.iter().collect();
+        // What weighs most is told first.
+        flaws.sort_by_key(|(state, _)| std::cmp::Reverse(*state));
+        let reasons: Vec<_> = first.into_iter().chain(flaws.iter().map(|(_, why)| why.as_str())).collect();
+        let mut reason = reasons.join("; ");
+        let mut end = reason.len().min(MAX_REASON_BYTES);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        reason.truncate(end);
+        (state, reason)
+    }
+}
+
+/// Returns the name under which a declared path stands in the account: `data:/etc/app`.
+pub fn path_item(section: crate::manifest::sections::SectionKind, path: &std::path::Path) -> String {
+    format!("{}:{}", section.word(), path.display())
+}
+
+/// Returns the name under which a source stands in the account: `source:db`.
+pub fn source_item(name: &str) -> String {
+    format!("source:{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_word_counts_and_is_told_first() {
+        let mut standing = Standing::default();
+        assert_eq!(standing.state(), (State::Complete, String::new()));
+        standing.warn("a file changed");
+        assert_eq!(standing.state(), (State::Warned, "a file changed".into()));
+        standing.partial("the dump failed");
+        assert_eq!(standing.state(), (State::Partial, "the dump failed; a file changed".into()));
+        assert!(standing.is_in());
+        standing.fail("its service does not stop");
+        standing.fail("later");
+        let reason = "its service does not stop; the dump failed; a file changed";
+        assert_eq!(standing.state(), (State::Failed, reason.into()));
+        assert!(!standing.is_in() && standing.has_failed());
+    }
+
+    #[test]
+    fn a_skipped_module_is_not_a_failed_one() {
+        let mut standing = Standing::default();
+        standing.skip("its hook said so (75)");
+        assert_eq!(standing.state().0, State::Skipped);
+        assert!(!standing.is_in() && !standing.has_failed());
+    }
+
+    #[test]
+    fn long_reasons_are_cut_at_a_character() {
+        let mut standing = Standing::default();
+        standing.fail("ä".repeat(5000));
+        assert!(standing.state().1.len() <= MAX_REASON_BYTES);
+    }
+}

@@ -1,0 +1,120 @@
+//! Carrying out: one act of a living run, or all that a dead one left.
+
+use super::act::Undo;
+use super::journal::{Header, Journal, JournalError, Ticket, journals};
+use crate::machine::Machine;
+use crate::manifest::programs::Severity;
+use std::path::{Path, PathBuf};
+
+/// Something that could not be undone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {what}: {why}")]
+pub struct UndoError {
+    /// What was tried.
+    pub what: String,
+    /// Why it failed.
+    pub why: String,
+}
+
+/// The list of a living run.
+#[derive(Debug)]
+pub struct Undoing<'a> {
+    journal: Journal<Undo>,
+    machine: Machine<'a>,
+}
+
+/// What became of one act of a dead run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// What was done, for people.
+    pub what: String,
+    /// Why it failed, if it did.
+    pub failed: Option<String>,
+}
+
+/// What a dead run left, and what became of it.
+#[derive(Debug)]
+pub struct Left {
+    /// What the run was.
+    pub header: Header,
+    /// Its journal.
+    pub journal: PathBuf,
+    /// Each act, in the order in which it was undone.
+    pub carried: Vec<Carried>,
+    /// Lines of the journal that nobody can read.
+    pub damage: Option<JournalError>,
+}
+
+impl Left {
+    /// Returns whether nothing is left to be done.
+    pub fn is_settled(&self) -> bool {
+        self.carried.iter().all(|carried| carried.failed.is_none())
+    }
+}
+
+impl<'a> Undoing<'a> {
+    /// Begins the list of a run.
+    pub fn begin(dir: &Path, header: Header, machine: Machine<'a>) -> Result<Self, JournalError> {
+        Ok(Self { journal: Journal::create(dir, header)?, machine })
+    }
+
+    /// Notes what must be undone, durably, before it is done.
+    pub fn note(&mut self, act: Undo) -> Result<Ticket, JournalError> {
+        self.journal.push(act)
+    }
+
+    /// Takes an act off the list: it needs no undoing any more.
+    pub fn settle(&mut self, ticket: Ticket) -> Result<(), JournalError> {
+        self.journal.done(ticket)
+    }
+
+    /// Undoes one act. If that fails, it stays on the list.
+    pub fn undo(&mut self, ticket: Ticket) -> Result<(), UndoError> {
+        let Some((_, act)) = self.journal.open().iter().find(|(open, _)| *open == ticket) else { return Ok(()) };
+        let what = act.to_string();
+        self.machine.log.log(Severity::Info, act.module(), &what);
+        let failed = |why: String| UndoError { what: what.clone(), why };
+        act.carry_out(&self.machine).map_err(failed)?;
+        self.journal.done(ticket).map_err(|error| failed(error.to_string()))
+    }
+
+    /// Undoes all that is left, the last act first, each whatever becomes of the others. To be called at the end of
+    /// every run; whoever has undone everything already loses nothing.
+    pub fn finish(mut self) -> Result<Vec<UndoError>, JournalError> {
+        let tickets: Vec<_> = self.journal.open().iter().map(|(ticket, _)| *ticket).rev().collect();
+        let failed = tickets.into_iter().filter_map(|ticket| self.undo(ticket).err()).collect();
+        self.journal.close()?;
+        Ok(failed)
+    }
+}
+
+/// Undoes what the dead runs of a directory left: all of them, or the one of this id. Living runs are let be.
+///
+/// The run of `machine` is not looked at: each dead run's programs are told its own id.
+pub fn carry_out_left(dir: &Path, only: Option<&str>, machine: &Machine<'_>) -> Result<Vec<Left>, JournalError> {
+    let mut all = Vec::new();
+    for path in journals(dir)? {
+        if only.is_some_and(|run| super::journal::path_of(dir, run) != path) {
+            continue;
+        }
+        let Some((mut journal, damage)) = Journal::<Undo>::take_over(&path)? else { continue };
+        let header = journal.header().clone();
+        let machine = Machine { run: &header.run, ..*machine };
+        let mut carried = Vec::new();
+        // What the run had started must not go on while its work is undone.
+        super::marked::end_marked(&header.run);
+        let acts: Vec<_> = journal.open().iter().rev().cloned().collect();
+        for (ticket, act) in acts {
+            let what = act.to_string();
+            let done = act.carry_out(&machine);
+            if done.is_ok() {
+                journal.done(ticket)?;
+            }
+            carried.push(Carried { what, failed: done.err() });
+        }
+        // Lines that nobody can read do not become readable; they are told once.
+        journal.close()?;
+        all.push(Left { header, journal: path, carried, damage });
+    }
+    Ok(all)
+}

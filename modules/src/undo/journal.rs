@@ -1,0 +1,338 @@
+//! The journal: one line for each thing that must be undone, on disk before the thing is done.
+//!
+//! ```text
+//! <run>.undo   header line, then: {"n":1,"act":…}   before the act
+//!                                 {"n":1,"done":true} after it was undone, or needs no undoing any more
+//! ```
+//!
+//! A line is 16 hex digits of the BLAKE3 of its text, a blank, the text (JSON), a line end. A torn last line was written
+//! for an act that was never begun, as the line is made durable first. A damaged line in the middle is told and the
+//! others count. Whoever writes holds the file's lock, so that nobody undoes what a living run still needs.
+
+use rustix::fs::{FlockOperation, flock};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What the names of journals end with.
+const EXTENSION: &str = "undo";
+/// Longest line that is read; a service with all its containers takes a few hundred bytes.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+
+/// What a journal is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Id of the run; the file is named for it.
+    pub run: String,
+    /// `backup` or `restore`.
+    pub operation: String,
+    /// When it began, for people.
+    pub begun: String,
+}
+
+/// Names one entry of a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// A journal that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// The system said no.
+    #[error("the undo journal {}: cannot {call}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        call: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Lines that say nothing sensible; the others were taken.
+    #[error("the undo journal {} is damaged in {lines} lines; what they stood for is not known", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        lines: usize,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+enum Line<A> {
+    #[serde(rename = "begin")]
+    Begin(Header),
+    #[serde(rename = "do")]
+    Do { n: u64, act: A },
+    #[serde(rename = "done")]
+    Done { n: u64 },
+}
+
+/// What a run must undo, on disk.
+#[derive(Debug)]
+pub struct Journal<A> {
+    header: Header,
+    path: PathBuf,
+    file: File,
+    next: u64,
+    open: Vec<(Ticket, A)>,
+}
+
+impl<A: Serialize + DeserializeOwned> Journal<A> {
+    /// Begins a journal in `dir`, which is created for this user alone if it is not there.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if a run of this id has one.
+    pub fn create(dir: &Path, header: Header) -> Result<Self, JournalError> {
+        let path = path_of(dir, &header.run);
+        let failed = |call| at(&path, call);
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("make its directory"))?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed("create it"))?;
+        lock(&file).map_err(failed("lock it"))?;
+        let mut journal = Self { header: header.clone(), path, file, next: 1, open: Vec::new() };
+        journal.write(&Line::Begin(header))?;
+        let synced = File::open(dir).and_then(|dir| dir.sync_all());
+        synced.map_err(at(&journal.path, "make it durable"))?;
+        Ok(journal)
+    }
+
+    /// Takes over the journal of a run that died; `None` if the run lives, or the journal is gone.
+    ///
+    /// The second value tells of damage.
+    pub fn take_over(path: &Path) -> Result<Option<(Self, Option<JournalError>)>, JournalError> {
+        let failed = |call| at(path, call);
+        let file = match OpenOptions::new().read(true).append(true).open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed("open it"))?,
+        };
+        match lock(&file) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            locked => locked.map_err(failed("lock it"))?,
+        }
+        // Who held the lock until now may have been the run itself, which removes its journal at its end.
+        if !path.try_exists().map_err(failed("look at it"))? {
+            return Ok(None);
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let header = Header { run: name, operation: String::new(), begun: String::new() };
+        let mut journal = Self { header, path: path.to_owned(), file, next: 1, open: Vec::new() };
+        let damaged = journal.read()?;
+        let damage = (damaged > 0).then(|| JournalError::Damaged { path: path.to_owned(), lines: damaged });
+        Ok(Some((journal, damage)))
+    }
+
+    /// Returns what it is about.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Notes an act that must be undone, durably; only then may it be done.
+    pub fn push(&mut self, act: A) -> Result<Ticket, JournalError> {
+        let n = self.next;
+        let line = Line::Do { n, act };
+        self.write(&line)?;
+        self.next += 1;
+        if let Line::Do { act, .. } = line {
+            self.open.push((Ticket(n), act));
+        }
+        Ok(Ticket(n))
+    }
+
+    /// Notes that an act is undone, or needs no undoing any more.
+    pub fn done(&mut self, ticket: Ticket) -> Result<(), JournalError> {
+        self.open.retain(|(open, _)| *open != ticket);
+        self.write(&Line::<A>::Done { n: ticket.0 })
+    }
+
+    /// Returns what is still to be undone, the first act first.
+    pub fn open(&self) -> &[(Ticket, A)] {
+        &self.open
+    }
+
+    /// Ends the journal: it is removed if nothing is left to undo; `false` if something is.
+    pub fn close(self) -> Result<bool, JournalError> {
+        if !self.open.is_empty() {
+            return Ok(false);
+        }
+        std::fs::remove_file(&self.path).map_err(at(&self.path, "remove it"))?;
+        Ok(true)
+    }
+
+    fn write(&mut self, line: &Line<A>) -> Result<(), JournalError> {
+        let text = serde_json::to_string(line)
+            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+            .map_err(at(&self.path, "put it into words"))?;
+        let line = format!("{} {text}\n", checksum(text.as_bytes()));
+        self.file
+            .write_all(line.as_bytes())
+            .and_then(|()| self.file.sync_data())
+            .map_err(at(&self.path, "write to it"))
+    }
+
+    /// Reads all lines; returns how many were damaged.
+    fn read(&mut self) -> Result<usize, JournalError> {
+        let mut lines = BufReader::new(&self.file);
+        let mut damaged = 0;
+        let mut whole_bytes = 0;
+        loop {
+            let mut bytes = Vec::new();
+            let read = lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes);
+            if read.map_err(at(&self.path, "read it"))? == 0 {
+                break;
+            }
+            let torn = bytes.last() != Some(&b'\n') && (bytes.len() as u64) < MAX_LINE_BYTES;
+            if torn {
+                break;
+            }
+            whole_bytes += bytes.len() as u64;
+            match parse::<A>(&bytes) {
+                Some(Line::Begin(header)) => self.header = header,
+                Some(Line::Do { n, act }) => {
+                    self.next = self.next.max(n.saturating_add(1));
+                    self.open.push((Ticket(n), act));
+                }
+                Some(Line::Done { n }) => self.open.retain(|(open, _)| open.0 != n),
+                None => damaged += 1,
+            }
+        }
+        // So that what is written from here on begins on a line of its own.
+        self.file.set_len(whole_bytes).map_err(at(&self.path, "cut its torn end off"))?;
+        Ok(damaged)
+    }
+}
+
+/// Returns the journals in a directory, sorted; none if the directory is not there.
+pub fn journals(dir: &Path) -> Result<Vec<PathBuf>, JournalError> {
+    let failed = |call| at(dir, call);
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed("list its directory"))?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed("list its directory"))?.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Returns the place of the journal of a run.
+pub fn path_of(dir: &Path, run: &str) -> PathBuf {
+    dir.join(format!("{run}.{EXTENSION}"))
+}
+
+fn at<'a>(path: &'a Path, call: &'static str) -> impl FnOnce(io::Error) -> JournalError + 'a {
+    move |source| JournalError::Io { path: path.to_owned(), call, source }
+}
+
+fn lock(file: &File) -> io::Result<()> {
+    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from)
+}
+
+fn checksum(text: &[u8]) -> String {
+    blake3::hash(text).to_hex()[..16].to_owned()
+}
+
+fn parse<A: DeserializeOwned>(line: &[u8]) -> Option<Line<A>> {
+    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+    let (sum, text) = line.split_once(' ')?;
+    (checksum(text.as_bytes()) == sum).then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Acts = Journal<String>;
+
+    fn header() -> Header {
+        Header { run: "r1".into(), operation: "backup".into(), begun: "now".into() }
+    }
+
+    fn acts(journal: &Acts) -> Vec<&str> {
+        journal.open().iter().map(|(_, act)| &act[..]).collect()
+    }
+
+    #[test]
+    fn what_is_open_survives_and_nobody_takes_it_from_the_living() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = dir.path().join("runs");
+        assert_eq!(journals(&runs).unwrap(), Vec::<PathBuf>::new());
+        let mut journal = Acts::create(&runs, header()).unwrap();
+        let first = journal.push("start a".into()).unwrap();
+        journal.push("start b\n\"'".into()).unwrap();
+        journal.push("unlock".into()).unwrap();
+        journal.done(first).unwrap();
+        let [path] = &journals(&runs).unwrap()[..] else { panic!("one journal") };
+        assert!(Acts::take_over(path).unwrap().is_none(), "the run lives");
+        drop(journal);
+        let (mut journal, damage) = Acts::take_over(path).unwrap().unwrap();
+        assert!(damage.is_none());
+        assert_eq!(journal.header(), &header());
+        assert_eq!(acts(&journal), ["start b\n\"'", "unlock"]);
+        let tickets: Vec<_> = journal.open().iter().map(|(ticket, _)| *ticket).collect();
+        journal.done(tickets[0]).unwrap();
+        let new = journal.push("more".into()).unwrap();
+        assert!(!tickets.contains(&new));
+        assert!(!journal.close().unwrap(), "something is left");
+        let (mut journal, _) = Acts::take_over(path).unwrap().unwrap();
+        assert_eq!(acts(&journal), ["unlock", "more"]);
+        journal.done(tickets[1]).unwrap();
+        journal.done(new).unwrap();
+        assert!(journal.close().unwrap());
+        assert!(Acts::take_over(path).unwrap().is_none(), "it is gone");
+    }
+
+    /// The line of an act is durable before the act begins: so a line that is cut short stands for nothing.
+    #[test]
+    fn every_cut_leaves_the_acts_whose_lines_are_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Acts::create(dir.path(), header()).unwrap();
+        for act in ["one", "two", "three"] {
+            journal.push(act.into()).unwrap();
+        }
+        let path = path_of(dir.path(), "r1");
+        drop(journal);
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 0..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let (mut journal, damage) = Acts::take_over(&path).unwrap().unwrap();
+            assert!(damage.is_none(), "cut at {cut}");
+            let lines = whole[..cut].iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(acts(&journal), ["one", "two", "three"][..lines.saturating_sub(1)], "cut at {cut}");
+            journal.push("after".into()).unwrap();
+            drop(journal);
+            let (journal, damage) = Acts::take_over(&path).unwrap().unwrap();
+            assert!(damage.is_none(), "cut at {cut}: {damage:?}");
+            assert_eq!(acts(&journal).last(), Some(&"after"), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_told_and_the_rest_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Acts::create(dir.path(), header()).unwrap();
+        for act in ["one", "two", "three"] {
+            journal.push(act.into()).unwrap();
+        }
+        drop(journal);
+        let path = path_of(dir.path(), "r1");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("two", "twa")).unwrap();
+        let (journal, damage) = Acts::take_over(&path).unwrap().unwrap();
+        assert!(matches!(damage, Some(JournalError::Damaged { lines: 1, .. })), "{damage:?}");
+        assert_eq!(acts(&journal), ["one", "three"]);
+    }
+}

@@ -1,0 +1,5 @@
+//! Runs of modules: what is stopped, locked and run, in which order, and what comes back whatever fails.
+
+pub mod app;
+mod backup_steps;
+mod killed;
