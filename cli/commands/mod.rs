@@ -18,6 +18,7 @@ mod stats;
 use crate::context::{Context, this_host};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::human;
 use crate::select::{self, Chosen, Filter, Wanted};
 use dedup_engine::id::ObjectId;
 use dedup_engine::listing::{Body, Node};
@@ -25,6 +26,7 @@ use dedup_engine::map::Root;
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::{Section, Snapshot};
 use jiff::Zoned;
+use std::collections::BTreeMap;
 
 /// What to do.
 #[derive(clap::Subcommand, Debug)]
@@ -82,7 +84,10 @@ fn all_snapshots(ctx: &Context, repo: &Repository) -> Result<(Vec<(ObjectId, Sna
     Ok((snapshots, exit))
 }
 
-/// Chooses a snapshot, and says so if `latest` passed over a newer one.
+/// Snapshots named at most that `latest` passed over.
+const PASSED_OVER: usize = 3;
+
+/// Chooses a snapshot, and says so if `latest` passed over newer ones.
 fn choose(ctx: &Context, repo: &Repository, wanted: &Wanted, filter: &Filter) -> Result<Chosen, Failure> {
     let (snapshots, mut faults) = repo.catalog()?;
     // Damage of one snapshot must not bar the others; but who wants the latest may mean the damaged one.
@@ -94,12 +99,23 @@ fn choose(ctx: &Context, repo: &Repository, wanted: &Wanted, filter: &Filter) ->
         let failure = Failure::from(faults.swap_remove(place).1);
         return Err(failure.hint("`dedup snapshots` lists those that can be read: name one by its id"));
     }
-    let chosen = select::choose(snapshots, wanted, filter, &this_host(), &Zoned::now())?;
-    if let Some(newer) = chosen.passed_over {
+    let suspects = match wanted {
+        Wanted::Latest => repo.suspects(&snapshots)?,
+        Wanted::LatestAny | Wanted::Prefix(_) => BTreeMap::new(),
+    };
+    let chosen = select::choose(snapshots, &suspects, wanted, filter, &this_host(), &Zoned::now())?;
+    for (newer, doubt) in chosen.passed_over.iter().take(PASSED_OVER) {
         ctx.output.note(&format!(
-            "{} is newer but not complete; {} is taken instead (`latest-any` takes the newest as it is)",
+            "{} is newer but {doubt}; {} is taken instead (`latest-any` takes the newest as it is)",
             newer.short(),
             chosen.id.short()
+        ));
+    }
+    if chosen.passed_over.len() > PASSED_OVER {
+        let more = chosen.passed_over.len() - PASSED_OVER;
+        ctx.output.note(&format!(
+            "{} are newer and not taken either",
+            human::counted(more as u64, "more snapshot", "more snapshots")
         ));
     }
     Ok(chosen)
