@@ -16,6 +16,7 @@ mod output;
 mod passphrase;
 mod problems;
 mod progress;
+mod section;
 mod select;
 mod sizes;
 mod tar_stream;

@@ -205,7 +205,7 @@ fn candidates(fitting: &[(ObjectId, Snapshot)]) -> String {
     shown.collect::<Vec<_>>().join("; ")
 }
 
-/// Returns the account whose files are meant: the one that is named, the only one, or that of plain files.
+/// Returns the account that is meant: the one that is named, the only one, or that of plain files.
 pub fn account<'a>(snapshot: &'a Snapshot, module: Option<&str>) -> Result<&'a Account, Failure> {
     let found = match (module, &snapshot.accounts[..]) {
         (Some(module), _) => snapshot.account(module),
@@ -214,8 +214,11 @@ pub fn account<'a>(snapshot: &'a Snapshot, module: Option<&str>) -> Result<&'a A
     };
     found.ok_or_else(|| {
         let modules: Vec<&str> = snapshot.accounts.iter().map(|account| &account.module[..]).collect();
-        missing("the snapshot has no such module")
-            .hint(format!("it has {}; choose with -m", modules.join(", ")))
+        let message = match module {
+            Some(module) => format!("the snapshot has no module {}", escape::text(module)),
+            None => "the snapshot has several modules, and none is named".to_owned(),
+        };
+        missing(&message).hint(format!("it has {}; choose with -m", escape::text(&modules.join(", "))))
     })
 }
 

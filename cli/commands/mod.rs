@@ -19,12 +19,13 @@ use crate::context::{Context, this_host};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::section::{SectionChoice, left_out};
 use crate::select::{self, Chosen, Filter, Wanted};
 use dedup_engine::id::ObjectId;
 use dedup_engine::listing::{Body, Node};
 use dedup_engine::map::Root;
 use dedup_engine::repo::Repository;
-use dedup_engine::snapshot::{Section, Snapshot};
+use dedup_engine::snapshot::Snapshot;
 use jiff::Zoned;
 use std::collections::BTreeMap;
 
@@ -122,14 +123,18 @@ fn choose(ctx: &Context, repo: &Repository, wanted: &Wanted, filter: &Filter) ->
 }
 
 /// Returns the listing that a path of the snapshot is looked up in.
-fn listing<'a>(snapshot: &'a Snapshot, module: Option<&str>) -> Result<&'a Root, Failure> {
-    let account = select::account(snapshot, module)?;
-    account.listing(Section::Data).map(|listing| &listing.root).ok_or_else(|| {
-        Failure::new(
-            dedup_engine::error::Kind::Missing,
-            format!("module {} of the snapshot has no files", account.module),
-        )
-    })
+fn listing<'a>(
+    ctx: &Context,
+    snapshot: &'a Snapshot,
+    filter: &Filter,
+    section: SectionChoice,
+) -> Result<&'a Root, Failure> {
+    let account = select::account(snapshot, filter.module.as_deref())?;
+    let root = section.listing(account)?;
+    if let Some(note) = left_out(account, root, section) {
+        ctx.output.note(&note);
+    }
+    Ok(root)
 }
 
 /// Names the kind of an entry for programs.
