@@ -19,6 +19,7 @@ mod passphrase;
 mod problems;
 mod progress;
 mod runs;
+mod section;
 mod select;
 mod setup_state;
 mod sizes;

@@ -8,6 +8,7 @@ use dedup_engine::id::ObjectId;
 use dedup_engine::listing::{StoredPath, Time};
 use dedup_engine::snapshot::{Account, Snapshot};
 use jiff::{Span, Zoned};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -25,7 +26,7 @@ pub struct Selection {
 pub enum Wanted {
     /// The one whose id begins so: lower-case hexadecimal.
     Prefix(String),
-    /// The newest good one of this host.
+    /// The newest good one of this host that nothing said later calls suspect.
     Latest,
     /// The newest one of this host in whatever state.
     LatestAny,
@@ -115,13 +116,15 @@ pub struct Chosen {
     pub id: ObjectId,
     /// What it says.
     pub snapshot: Snapshot,
-    /// A newer one that `latest` passed over because it is not good; worth a notice.
-    pub passed_over: Option<ObjectId>,
+    /// Newer ones that `latest` passed over, newest first, and why; worth a notice.
+    pub passed_over: Vec<(ObjectId, String)>,
 }
 
-/// Chooses among `snapshots`, oldest first as the repository gives them.
+/// Chooses among `snapshots`, oldest first as the repository gives them. `suspects`: those that `latest` must
+/// not be, and why.
 pub fn choose(
     snapshots: Vec<(ObjectId, Snapshot)>,
+    suspects: &BTreeMap<ObjectId, String>,
     wanted: &Wanted,
     filter: &Filter,
     this_host: &str,
@@ -144,32 +147,41 @@ pub fn choose(
                 Err(missing(&format!("no snapshot begins with {prefix}"))
                     .hint("`dedup snapshots` lists them"))
             }
-            1 => only(fitting, None),
+            1 => only(fitting),
             many => Err(Failure::refused(format!("{prefix} could be any of {many} snapshots"))
                 .hint(format!("write more digits: {}", candidates(&fitting)))),
         };
     }
-    let newest = fitting.last().map(|(id, _)| *id);
-    if *wanted == Wanted::Latest {
-        fitting.retain(|(_, snapshot)| snapshot.is_good());
-    }
-    let chosen = fitting.pop();
-    match chosen {
-        Some((id, snapshot)) => {
-            Ok(Chosen { id, snapshot, passed_over: newest.filter(|newest| *newest != id) })
+    let mut passed_over = Vec::new();
+    while let Some((id, snapshot)) = fitting.pop() {
+        let doubt = match suspects.get(&id) {
+            _ if *wanted != Wanted::Latest => None,
+            Some(why) => Some(format!("suspect ({})", escape::text(why))),
+            None if !snapshot.is_good() => Some("not complete".to_owned()),
+            None => None,
+        };
+        match doubt {
+            Some(doubt) => passed_over.push((id, doubt)),
+            None => return Ok(Chosen { id, snapshot, passed_over }),
         }
-        None if newest.is_some() => {
-            Err(missing(&format!("no snapshot of {} is complete", filter.host.join(", ")))
-                .hint("`latest-any` takes the newest one as it is"))
+    }
+    match passed_over.first() {
+        Some((newest, doubt)) => {
+            let message = format!(
+                "no snapshot of {} is complete: the newest, {}, is {doubt}",
+                filter.host.join(", "),
+                newest.short()
+            );
+            Err(missing(&message).hint("`latest-any` takes the newest one as it is"))
         }
         None => Err(missing(&format!("there is no snapshot of {} that fits", filter.host.join(", ")))
             .hint(format!("there are snapshots of {everyone}; choose with --host, or by id"))),
     }
 }
 
-fn only(mut fitting: Vec<(ObjectId, Snapshot)>, passed_over: Option<ObjectId>) -> Result<Chosen, Failure> {
+fn only(mut fitting: Vec<(ObjectId, Snapshot)>) -> Result<Chosen, Failure> {
     match fitting.pop() {
-        Some((id, snapshot)) => Ok(Chosen { id, snapshot, passed_over }),
+        Some((id, snapshot)) => Ok(Chosen { id, snapshot, passed_over: Vec::new() }),
         None => Err(missing("no snapshot fits")),
     }
 }
@@ -193,7 +205,7 @@ fn candidates(fitting: &[(ObjectId, Snapshot)]) -> String {
     shown.collect::<Vec<_>>().join("; ")
 }
 
-/// Returns the account whose files are meant: the one that is named, the only one, or that of plain files.
+/// Returns the account that is meant: the one that is named, the only one, or that of plain files.
 pub fn account<'a>(snapshot: &'a Snapshot, module: Option<&str>) -> Result<&'a Account, Failure> {
     let found = match (module, &snapshot.accounts[..]) {
         (Some(module), _) => snapshot.account(module),
@@ -202,8 +214,11 @@ pub fn account<'a>(snapshot: &'a Snapshot, module: Option<&str>) -> Result<&'a A
     };
     found.ok_or_else(|| {
         let modules: Vec<&str> = snapshot.accounts.iter().map(|account| &account.module[..]).collect();
-        missing("the snapshot has no such module")
-            .hint(format!("it has {}; choose with -m", modules.join(", ")))
+        let message = match module {
+            Some(module) => format!("the snapshot has no module {}", escape::text(module)),
+            None => "the snapshot has several modules, and none is named".to_owned(),
+        };
+        missing(&message).hint(format!("it has {}; choose with -m", escape::text(&modules.join(", "))))
     })
 }
 

@@ -45,8 +45,10 @@ fn now() -> Zoned {
 
 fn pick(text: &str, filter: &Filter) -> Result<(u8, Option<u8>), Failure> {
     let wanted = Selection::parse(text.as_ref()).unwrap().wanted;
-    let chosen = choose(all(), &wanted, filter, "web", &now())?;
-    Ok((chosen.id.as_bytes()[1], chosen.passed_over.map(|id| id.as_bytes()[1])))
+    let chosen = choose(all(), &BTreeMap::new(), &wanted, filter, "web", &now())?;
+    let passed_over: Vec<u8> = chosen.passed_over.iter().map(|(id, _)| id.as_bytes()[1]).collect();
+    assert!(passed_over.len() < 2);
+    Ok((chosen.id.as_bytes()[1], passed_over.first().copied()))
 }
 
 #[test]
@@ -78,15 +80,33 @@ fn latest_is_the_newest_good_one_of_this_host_and_tells_what_it_passed_over() {
     assert_eq!(pick("latest", &first).unwrap(), (1, None));
 }
 
+/// A run whose snapshot turned out to be doubtful must not be what somebody restores without looking.
+#[test]
+fn latest_passes_over_suspects_and_says_why() {
+    let newest = all().into_iter().map(|(id, _)| id).filter(|id| id.as_bytes()[1] == 3);
+    let suspects = newest.map(|id| (id, "the database was not stopped".to_owned())).collect();
+    let pick = |wanted| choose(all(), &suspects, &wanted, &Filter::default(), "web", &now()).unwrap();
+    let chosen = pick(Wanted::Latest);
+    let passed_over: Vec<_> =
+        chosen.passed_over.iter().map(|(id, why)| (id.as_bytes()[1], &why[..])).collect();
+    assert_eq!(chosen.id.as_bytes()[1], 1);
+    assert_eq!(passed_over, [(4, "not complete"), (3, "suspect (the database was not stopped)")]);
+    // Who names it gets it.
+    assert_eq!(pick(Wanted::Prefix("cd".into())).id.as_bytes()[1], 3);
+    assert!(pick(Wanted::LatestAny).passed_over.is_empty());
+}
+
 #[test]
 fn what_is_missing_is_explained() {
     let nowhere = Filter { host: vec!["mail".into()], ..Filter::default() };
     let failure = pick("latest", &nowhere).unwrap_err();
     assert!(failure.message.contains("mail") && failure.hint.unwrap().contains("db, web"));
-    let none = choose(Vec::new(), &Wanted::Latest, &Filter::default(), "web", &now()).unwrap_err();
+    let none =
+        choose(Vec::new(), &BTreeMap::new(), &Wanted::Latest, &Filter::default(), "web", &now()).unwrap_err();
     assert!(none.message.contains("no snapshots yet"));
     let only_partial = vec![snapshot([1, 1], 1, "web", &[], State::Partial)];
-    let failure = choose(only_partial, &Wanted::Latest, &Filter::default(), "web", &now()).unwrap_err();
+    let failure = choose(only_partial, &BTreeMap::new(), &Wanted::Latest, &Filter::default(), "web", &now())
+        .unwrap_err();
     assert!(failure.hint.unwrap().contains("latest-any"));
 }
 

@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::complain;
+use crate::section::SectionChoice;
 use crate::select::{Filter, Selection};
 use dedup_engine::browse::{self, Change};
 use dedup_engine::listing::{Node, StoredPath};
@@ -29,6 +30,8 @@ pub struct DiffArgs {
     #[arg(value_name = "SNAPSHOT")]
     new: OsString,
     #[command(flatten)]
+    section: SectionChoice,
+    #[command(flatten)]
     filter: Filter,
 }
 
@@ -49,8 +52,8 @@ pub fn run(ctx: &Context, args: &DiffArgs) -> Result<Exit, Failure> {
     let repo = ctx.open_indexed()?;
     let old = choose(ctx, &repo, &old.wanted, &args.filter)?;
     let new = choose(ctx, &repo, &new.wanted, &args.filter)?;
-    let module = args.filter.module.as_deref();
-    let (old_root, new_root) = (listing(&old.snapshot, module)?, listing(&new.snapshot, module)?);
+    let old_root = listing(ctx, &old.snapshot, &args.filter, args.section)?;
+    let new_root = listing(ctx, &new.snapshot, &args.filter, args.section)?;
     ctx.progress.finish();
 
     let head = json!({ "type": "diff", "old_id": old.id.to_hex(), "new_id": new.id.to_hex() });

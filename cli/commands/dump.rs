@@ -6,14 +6,15 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{complain, outcome_word};
-use crate::select::{Filter, Selection};
+use crate::section::SectionChoice;
+use crate::select::{self, Filter, Selection};
 use crate::tar_stream::TarStream;
 use dedup_engine::browse::{self, BrowseError, Contents};
 use dedup_engine::error::Kind;
 use dedup_engine::listing::{Body, Node, StoredPath};
 use dedup_engine::map::{Class, Root};
 use dedup_engine::repo::Repository;
-use dedup_engine::snapshot::Outcome;
+use dedup_engine::snapshot::{Outcome, Snapshot};
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -26,27 +27,41 @@ use std::ops::ControlFlow;
 #[command(after_help = "Examples:
   dedup dump latest:/etc/fstab
   dedup dump latest:/home/ann/Documents > documents.tar
-  dedup dump latest:/srv | tar -x -C /tmp/srv")]
+  dedup dump latest:/srv | tar -x -C /tmp/srv
+  dedup dump latest -m wiki source:db > wiki.sql")]
 pub struct DumpArgs {
     /// The snapshot: first digits of its id, latest or latest-any; and the path in it
-    #[arg(value_name = "SNAPSHOT:PATH")]
+    #[arg(value_name = "SNAPSHOT[:PATH]")]
     snapshot: OsString,
+    /// What a source of a module gave, instead of a path: a stream as it was, a tree as a tar stream
+    #[arg(value_name = "source:NAME", value_parser = source_name)]
+    source: Option<String>,
     /// Write a tar stream even for a single file
     #[arg(long)]
     tar: bool,
+    #[command(flatten)]
+    section: SectionChoice,
     #[command(flatten)]
     filter: Filter,
 }
 
 pub fn run(ctx: &Context, args: &DumpArgs) -> Result<Exit, Failure> {
     let selection = Selection::parse(&args.snapshot)?;
-    let base = selection.path.ok_or_else(|| {
-        Failure::refused("no path is named")
-            .hint("write SNAPSHOT:PATH; `SNAPSHOT:/` dumps everything as a tar stream")
-    })?;
+    let base = match (&selection.path, &args.source) {
+        (Some(path), None) => path.clone(),
+        (None, Some(_)) => StoredPath::root(),
+        (Some(_), Some(_)) => return Err(Failure::refused("either a path is dumped or a source, not both")),
+        (None, None) => {
+            return Err(Failure::refused("no path is named")
+                .hint("write SNAPSHOT:PATH; `SNAPSHOT:/` dumps everything as a tar stream"));
+        }
+    };
     let repo = ctx.open_indexed()?;
     let chosen = choose(ctx, &repo, &selection.wanted, &args.filter)?;
-    let root = listing(&chosen.snapshot, args.filter.module.as_deref())?;
+    let (root, base) = match &args.source {
+        None => (listing(ctx, &chosen.snapshot, &args.filter, args.section)?, base),
+        Some(name) => source(args, &chosen.snapshot, name)?,
+    };
     let node = browse::find_entry(&repo, root, &base)?;
     ctx.progress.finish();
     let mut out = Pipe { inner: ctx.output.listing(), broken: false };
@@ -69,6 +84,29 @@ pub fn run(ctx: &Context, args: &DumpArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Complete);
     }
     result
+}
+
+fn source_name(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("source:").filter(|name| !name.is_empty());
+    name.map(str::to_owned).ok_or_else(|| format!("{text:?} does not begin with `source:` and a name"))
+}
+
+/// Finds what a source gave: a stream by the path of its one file, a tree from its root.
+fn source<'a>(
+    args: &DumpArgs,
+    snapshot: &'a Snapshot,
+    name: &str,
+) -> Result<(&'a Root, StoredPath), Failure> {
+    let account = select::account(snapshot, args.filter.module.as_deref())?;
+    let dump = args.section.dump(account, name)?;
+    if !dump.is_listing() {
+        return Err(Failure::refused(format!(
+            "{name:?} is a set of records, which only a restore takes back"
+        )));
+    }
+    // A tree has its root directory as an entry, or several.
+    let path = StoredPath::root().join(name.as_bytes()).filter(|_| dump.root.entries == 1);
+    Ok((&dump.root, path.unwrap_or_default()))
 }
 
 fn file(repo: &Repository, class: Class, node: &Node, out: &mut impl Write) -> Result<Exit, Failure> {

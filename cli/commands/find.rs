@@ -6,10 +6,10 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::section::SectionChoice;
 use crate::select::{Filter, prefix};
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
-use dedup_engine::snapshot::Section;
 use ignore::gitignore::Gitignore;
 use jiff::Zoned;
 use serde_json::json;
@@ -34,6 +34,8 @@ pub struct FindArgs {
     /// Look only in the snapshots whose id begins so (repeatable)
     #[arg(long, short, value_name = "ID")]
     snapshot: Vec<String>,
+    #[command(flatten)]
+    section: SectionChoice,
     #[command(flatten)]
     filter: Filter,
 }
@@ -63,9 +65,9 @@ pub fn run(ctx: &Context, args: &FindArgs) -> Result<Exit, Failure> {
             let host = crate::escape::name(snapshot.host.as_bytes());
             format!("snapshot {} of {host}, {}\n", id.short(), human::local_time(snapshot.time))
         });
-        for (account, root) in
-            accounts.filter_map(|account| Some((account, &account.listing(Section::Data)?.root)))
-        {
+        let listings =
+            accounts.flat_map(|account| account.listings.iter().map(move |listing| (account, listing)));
+        for (account, listing) in listings.filter(|(_, listing)| args.section.fits(listing.section)) {
             let mut each = |path: StoredPath, node: Node| {
                 if !matches(&wanted, &path, &node) {
                     return ControlFlow::Continue(());
@@ -74,6 +76,7 @@ pub fn run(ctx: &Context, args: &FindArgs) -> Result<Exit, Failure> {
                     let mut object = object(&path, &node);
                     object["snapshot_id"] = id.to_hex().into();
                     object["module"] = account.module.as_str().into();
+                    object["section"] = listing.section.word().into();
                     object
                 };
                 list.entry(describe, |out| {
@@ -82,7 +85,7 @@ pub fn run(ctx: &Context, args: &FindArgs) -> Result<Exit, Failure> {
                     out.write_all(b"\n")
                 })
             };
-            browse::walk(&repo, root, &StoredPath::root(), &mut each)?;
+            browse::walk(&repo, &listing.root, &StoredPath::root(), &mut each)?;
             if list.has_failed() {
                 return Ok(list.end().map(|()| Exit::Failed)?);
             }

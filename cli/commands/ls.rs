@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::{Output, put_path};
+use crate::section::SectionChoice;
 use crate::select::{Filter, Selection};
 use dedup_engine::browse;
 use dedup_engine::listing::{Body, Node, StoredPath};
@@ -37,6 +38,8 @@ pub struct LsArgs {
     #[arg(long, overrides_with = "recursive")]
     no_recursive: bool,
     #[command(flatten)]
+    section: SectionChoice,
+    #[command(flatten)]
     filter: Filter,
 }
 
@@ -44,7 +47,7 @@ pub fn run(ctx: &Context, args: &LsArgs) -> Result<Exit, Failure> {
     let selection = Selection::parse(&args.snapshot)?;
     let repo = ctx.open_indexed()?;
     let chosen = choose(ctx, &repo, &selection.wanted, &args.filter)?;
-    let root = listing(&chosen.snapshot, args.filter.module.as_deref())?;
+    let root = listing(ctx, &chosen.snapshot, &args.filter, args.section)?;
     let base = selection.path.unwrap_or_default();
     let at = browse::find_entry(&repo, root, &base)?;
     if at.is_none() && base != StoredPath::root() {

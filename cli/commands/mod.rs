@@ -19,13 +19,16 @@ mod stats;
 use crate::context::{Context, this_host};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::human;
+use crate::section::{SectionChoice, left_out};
 use crate::select::{self, Chosen, Filter, Wanted};
 use dedup_engine::id::ObjectId;
 use dedup_engine::listing::{Body, Node};
 use dedup_engine::map::Root;
 use dedup_engine::repo::Repository;
-use dedup_engine::snapshot::{Section, Snapshot};
+use dedup_engine::snapshot::Snapshot;
 use jiff::Zoned;
+use std::collections::BTreeMap;
 
 /// What to do.
 #[derive(clap::Subcommand, Debug)]
@@ -93,7 +96,10 @@ fn all_snapshots(ctx: &Context, repo: &Repository) -> Result<(Vec<(ObjectId, Sna
     Ok((snapshots, exit))
 }
 
-/// Chooses a snapshot, and says so if `latest` passed over a newer one.
+/// Snapshots named at most that `latest` passed over.
+const PASSED_OVER: usize = 3;
+
+/// Chooses a snapshot, and says so if `latest` passed over newer ones.
 fn choose(ctx: &Context, repo: &Repository, wanted: &Wanted, filter: &Filter) -> Result<Chosen, Failure> {
     let (snapshots, mut faults) = repo.catalog()?;
     // Damage of one snapshot must not bar the others; but who wants the latest may mean the damaged one.
@@ -105,26 +111,41 @@ fn choose(ctx: &Context, repo: &Repository, wanted: &Wanted, filter: &Filter) ->
         let failure = Failure::from(faults.swap_remove(place).1);
         return Err(failure.hint("`dedup snapshots` lists those that can be read: name one by its id"));
     }
-    let chosen = select::choose(snapshots, wanted, filter, &this_host(), &Zoned::now())?;
-    if let Some(newer) = chosen.passed_over {
+    let suspects = match wanted {
+        Wanted::Latest => repo.suspects(&snapshots)?,
+        Wanted::LatestAny | Wanted::Prefix(_) => BTreeMap::new(),
+    };
+    let chosen = select::choose(snapshots, &suspects, wanted, filter, &this_host(), &Zoned::now())?;
+    for (newer, doubt) in chosen.passed_over.iter().take(PASSED_OVER) {
         ctx.output.note(&format!(
-            "{} is newer but not complete; {} is taken instead (`latest-any` takes the newest as it is)",
+            "{} is newer but {doubt}; {} is taken instead (`latest-any` takes the newest as it is)",
             newer.short(),
             chosen.id.short()
+        ));
+    }
+    if chosen.passed_over.len() > PASSED_OVER {
+        let more = chosen.passed_over.len() - PASSED_OVER;
+        ctx.output.note(&format!(
+            "{} are newer and not taken either",
+            human::counted(more as u64, "more snapshot", "more snapshots")
         ));
     }
     Ok(chosen)
 }
 
 /// Returns the listing that a path of the snapshot is looked up in.
-fn listing<'a>(snapshot: &'a Snapshot, module: Option<&str>) -> Result<&'a Root, Failure> {
-    let account = select::account(snapshot, module)?;
-    account.listing(Section::Data).map(|listing| &listing.root).ok_or_else(|| {
-        Failure::new(
-            dedup_engine::error::Kind::Missing,
-            format!("module {} of the snapshot has no files", account.module),
-        )
-    })
+fn listing<'a>(
+    ctx: &Context,
+    snapshot: &'a Snapshot,
+    filter: &Filter,
+    section: SectionChoice,
+) -> Result<&'a Root, Failure> {
+    let account = select::account(snapshot, filter.module.as_deref())?;
+    let root = section.listing(account)?;
+    if let Some(note) = left_out(account, root, section) {
+        ctx.output.note(&note);
+    }
+    Ok(root)
 }
 
 /// Names the kind of an entry for programs.

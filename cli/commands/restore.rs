@@ -5,6 +5,7 @@ use crate::context::{Context, this_host};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::put_path;
+use crate::section::SectionChoice;
 use crate::select::{self, Chosen, Filter, Selection};
 use crate::{escape, human, problems};
 use dedup_engine::browse;
@@ -61,6 +62,8 @@ pub struct RestoreArgs {
     #[arg(long)]
     no_devices: bool,
     #[command(flatten)]
+    section: SectionChoice,
+    #[command(flatten)]
     filter: Filter,
 }
 
@@ -73,7 +76,7 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     }
     let repo = ctx.open_indexed()?;
     let chosen = choose(ctx, &repo, &selection.wanted, &args.filter)?;
-    let root = listing(&chosen.snapshot, args.filter.module.as_deref())?;
+    let root = listing(ctx, &chosen.snapshot, &args.filter, args.section)?;
     let base = selection.path.unwrap_or_default();
     let options = sink_options(args, strip(&repo, root, &base, &chosen)?);
     let above = if args.target.is_none() { above_sources(&chosen, args)? } else { Vec::new() };

@@ -7,7 +7,7 @@ use crate::human;
 use crate::output::{Table, put_path};
 use crate::select::Filter;
 use dedup_engine::id::ObjectId;
-use dedup_engine::snapshot::{Account, Snapshot, State};
+use dedup_engine::snapshot::{Account, Dump, Snapshot, State};
 use jiff::Zoned;
 use serde_json::{Value, json};
 
@@ -101,7 +101,20 @@ fn account_object(account: &Account) -> Value {
         "sources": sources.collect::<Vec<_>>(),
         "entries": account.totals.entries,
         "source_bytes": account.totals.bytes,
+        "stored_bytes": account.totals.bytes_stored,
         "problems": account.totals.problems,
+        "sections": account.listings.iter().map(|listing| listing.section.word()).collect::<Vec<_>>(),
+        "dumps": account.dumps.iter().map(dump_object).collect::<Vec<_>>(),
+    })
+}
+
+fn dump_object(dump: &Dump) -> Value {
+    json!({
+        "name": dump.name,
+        "section": dump.section.word(),
+        "kind": dump.kind,
+        "form": if dump.is_listing() { "listing" } else { "records" },
+        "size_bytes": dump.bytes,
     })
 }
 

@@ -22,7 +22,12 @@ pub struct StatsArgs {
 pub fn run(ctx: &Context, args: &StatsArgs) -> Result<Exit, Failure> {
     let repo = ctx.open_indexed()?;
     let (snapshots, exit) = super::all_snapshots(ctx, &repo)?;
-    let snapshots = args.filter.apply(snapshots, &Zoned::now())?;
+    let mut snapshots = args.filter.apply(snapshots, &Zoned::now())?;
+    if let Some(module) = &args.filter.module {
+        for (_, snapshot) in &mut snapshots {
+            snapshot.totals = snapshot.account(module).map(|account| account.totals).unwrap_or_default();
+        }
+    }
     let stats = stats::run(&repo, &snapshots, ctx.events())?;
     ctx.progress.finish();
     if ctx.output.json {

@@ -6,5 +6,6 @@ mod exit_codes;
 mod failures;
 mod json;
 mod module;
+mod sections;
 mod signals;
 pub mod support;

@@ -51,6 +51,7 @@ pub(super) fn run(
             ends.insert(session, verdict);
         }
     }
+    records(repo, &ends, report, events)?;
     uncommitted(repo, &stored_snapshots, &ends, &removed, report, events)
 }
 
@@ -133,6 +134,35 @@ fn generations(repo: &Repository, removed: &mut Removed, report: &mut CheckRepor
         before = Some(id);
         removed.snapshots.extend(generation.snapshots);
         removed.sessions.extend(generation.retired);
+    }
+    Ok(())
+}
+
+/// Opens every run record; each must be of the snapshot that its session committed. One whose session has no end
+/// any more was left by a prune.
+fn records(
+    repo: &Repository,
+    ends: &BTreeMap<SessionId, Verdict>,
+    report: &mut CheckReport,
+    events: &dyn Events,
+) -> Result<(), CheckError> {
+    for (session, numbers) in repo.record_names()? {
+        for number in numbers {
+            stop_if_asked(events)?;
+            let name = Name::Run(session, number);
+            let Some(record) = tell(repo.run_record(session, number), &name, report)? else { continue };
+            match ends.get(&session) {
+                Some(Verdict::Committed(id)) if *id == record.snapshot => {}
+                Some(_) => report.damage(name, "it is of a snapshot that its session did not commit"),
+                None => drop(report.find(Finding {
+                    severity: Severity::Notice,
+                    object: name.to_string(),
+                    offset: None,
+                    message: "it counts for nobody, as its session has no end that can be read".into(),
+                    hits: Vec::new(),
+                })),
+            }
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! - `catalog`: which snapshots there are.
 //! - `budget`: how the most memory of a run is shared out.
 //! - `refresh`: brings the local index up to date with the storage.
+//! - `records`: what is said of runs after they committed.
 //! - `read`: chunks out of packs, each verified.
 //! - `write`: chunks into packs, packs into segments; `finish` is the barrier.
 
@@ -18,6 +19,7 @@ pub mod control;
 mod error;
 pub(crate) mod objects;
 pub mod read;
+pub mod records;
 mod refresh;
 pub(crate) mod sessions;
 mod slots;

@@ -283,3 +283,7 @@ fn totals(reader: &mut Reader<'_>) -> Result<Totals, Corrupt> {
         problems: next()?,
     })
 }
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

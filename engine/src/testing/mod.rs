@@ -29,6 +29,7 @@ use crate::map::content::{put_content, read_content};
 use crate::map::{Blob, MapNode, Root};
 use crate::pack::Directory;
 use crate::repo::control::{Condemned, Generation, Intent, Session, Verdict};
+use crate::repo::records::RunRecord;
 use crate::repo::{Config, control};
 use crate::snapshot;
 use crate::storage::Name;
@@ -39,7 +40,7 @@ use std::fmt::Debug;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target: all parsers of stored bytes, then structures and parts.
-pub const TARGETS: [Target; 36] = [
+pub const TARGETS: [Target; 37] = [
     ("blob", blob),
     ("bundle", bundle),
     ("capsule", capsule),
@@ -55,6 +56,7 @@ pub const TARGETS: [Target; 36] = [
     ("map_root", map_root),
     ("name", name),
     ("pack_directory", pack_directory),
+    ("run_record", run_record),
     ("segment", segment),
     ("session", session),
     ("slot", slot),
@@ -189,6 +191,10 @@ fn header(bytes: &[u8]) {
         let others: Vec<ObjectKind> = kinds.into_iter().filter(|kind| *kind != header.kind()).collect();
         assert!(Header::parse(bytes, &others).is_err(), "taken for another kind");
     }
+}
+
+fn run_record(bytes: &[u8]) {
+    holds(bytes, true, RunRecord::decode, RunRecord::encode);
 }
 
 fn intent(bytes: &[u8]) {

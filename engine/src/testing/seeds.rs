@@ -6,12 +6,13 @@ use crate::crypto::header::ObjectKind;
 use crate::format::{HEADER_LEN, MAX_PACK};
 use crate::id::{ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
-use crate::listing::{Body, StoredPath, Xattrs, decode_node, encode_xattrs};
+use crate::listing::{Body, StoredPath, Time, Xattrs, decode_node, encode_xattrs};
 use crate::map::content::put_content;
 use crate::map::{MapNode, Value};
 use crate::pack::reader::{BlockReader, PackKey};
 use crate::pack::{Directory, PackKind};
 use crate::repo::control::{Condemned, Generation};
+use crate::repo::records::{RunRecord, RunVerdict};
 use crate::repo::{RepoError, Repository};
 use crate::storage::{Family, Name, Part};
 
@@ -158,6 +159,17 @@ fn made(seeds: &mut Seeds) {
         signature: [4; 64],
     };
     seeds.push(("generation", generation.encode()));
+    for hooks in [0, 2] {
+        let record = RunRecord {
+            number: 1 + hooks,
+            snapshot: id,
+            verdict: RunVerdict::Suspect,
+            text: "the database was not stopped".into(),
+            hooks: (0..hooks).map(|n| (format!("post-backup {n}"), 1 - 2 * n as i64)).collect(),
+            time: Time { secs: 1_795_000_000, nanos: 5 },
+        };
+        seeds.push(("run_record", record.encode()));
+    }
     let attribute = |name: &str, len: usize| (name.as_bytes().to_vec(), vec![b'x'; len]);
     let sets = [vec![attribute("user.a", 3)], vec![attribute("user.a", 300), attribute("user.b", 0)]];
     seeds.extend(sets.iter().map(|set| ("xattrs", encode_xattrs(set))));

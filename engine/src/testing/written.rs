@@ -14,6 +14,7 @@ use crate::listing::{
 use crate::map::{Blob, Class, Root};
 use crate::pack::{Chunk, Directory, PackKind};
 use crate::repo::control::{Condemned, Generation, Intent, Purpose, Session, Verdict};
+use crate::repo::records::{RunRecord, RunVerdict};
 use crate::snapshot::{self, Account, Dump, Form, Item, Listing, Outcome, Section, Snapshot, State, Totals};
 use crate::storage::{Name, Part};
 use crate::wire::{Put, Reader};
@@ -199,7 +200,7 @@ fn file(draw: &mut Draw<'_>) -> Body {
     Body::File { size: size + left, holes, content }
 }
 
-/// Sessions, intents, ends, condemned sets and generations.
+/// Sessions, intents, ends, condemned sets, generations and run records.
 pub(super) fn written_control(bytes: &[u8]) {
     let draw = &mut Draw(bytes);
     let written = Session {
@@ -247,6 +248,15 @@ pub(super) fn written_control(bytes: &[u8]) {
         signature,
     };
     assert_eq!(Generation::decode(&written.encode()), Ok(written));
+    let written = RunRecord {
+        number: draw.number().max(1),
+        snapshot: object(draw),
+        verdict: draw.choose(&[RunVerdict::Good, RunVerdict::Suspect, RunVerdict::Owed]),
+        text: draw.text(999),
+        hooks: draw.list(5, |draw| (draw.text(255), draw.number() as i64)),
+        time: time(draw),
+    };
+    assert_eq!(RunRecord::decode(&written.encode()), Ok(written));
 }
 
 fn totals(draw: &mut Draw<'_>) -> Totals {
