@@ -1,5 +1,6 @@
 //! The name of a module.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,7 +11,8 @@ pub const MAX_ID: usize = 64;
 ///
 /// It names a module in manifests, jobs, arguments and snapshots, and a directory of a restore: it has neither
 /// slash nor blank, and does not begin with a dot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ModuleId(String);
 
 /// Text that is no id of a module.
@@ -47,6 +49,20 @@ impl FromStr for ModuleId {
 
     fn from_str(text: &str) -> Result<Self, BadId> {
         Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for ModuleId {
+    type Error = BadId;
+
+    fn try_from(text: String) -> Result<Self, BadId> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ModuleId> for String {
+    fn from(id: ModuleId) -> Self {
+        id.0
     }
 }
 

@@ -1,0 +1,33 @@
+//! What of this machine a run of modules works with: given by the program, so that the library asks nobody.
+
+use crate::child::Surroundings;
+use crate::log::Log;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+/// What of this machine a run works with.
+#[derive(Clone, Copy)]
+pub struct Machine<'a> {
+    /// Id of the run; programs that it starts get it as `DEDUP_RUN`.
+    pub run: &'a str,
+    /// What those programs get of this process's world.
+    pub around: &'a Surroundings,
+    /// Where messages go.
+    pub log: &'a dyn Log,
+    /// Where this program keeps its own state: flags, journals, spaces.
+    pub state_dir: &'a Path,
+    /// Whether the person asked to stop.
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
+    /// A monotonic clock.
+    pub elapsed: &'a (dyn Fn() -> Duration + Sync),
+}
+
+impl fmt::Debug for Machine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine")
+            .field("run", &self.run)
+            .field("state_dir", &self.state_dir)
+            .finish_non_exhaustive()
+    }
+}
