@@ -5,10 +5,12 @@
 //! | floor | rooms |
 //! |---|---|
 //! | words | [`id`] [`units`] [`version`] |
+//! | programs of others | [`child`] |
 //! | what lies in files | [`files`] |
 //! | what modules and jobs say | [`manifest`] |
 //! | what a run is about | [`selection`] |
-//! | programs and services | [`log`] [`child`] [`machine`] [`services`] [`hooks`] [`lockdown`] |
+//! | what is declared on this machine, and who may declare it | [`trust`] [`catalog`] |
+//! | programs and services | [`log`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] |
 //! | what a run must undo | [`undo`] |
 //! | runs | [`member`] [`backup`] |
 //!
@@ -27,8 +29,11 @@ pub mod manifest;
 pub mod member;
 pub mod selection;
 pub mod services;
+pub mod setup;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod trust;
 pub mod undo;
 pub mod units;

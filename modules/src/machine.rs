@@ -25,6 +25,9 @@ pub struct Machine<'a> {
 
 impl fmt::Debug for Machine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Machine").field("run", &self.run).field("state_dir", &self.state_dir).finish_non_exhaustive()
+        f.debug_struct("Machine")
+            .field("run", &self.run)
+            .field("state_dir", &self.state_dir)
+            .finish_non_exhaustive()
     }
 }
