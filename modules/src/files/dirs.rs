@@ -2,12 +2,14 @@
 //!
 //! A [`Dir`] knows its parent, its name there and which inode it was. Its descriptor may be closed at
 //! any time by the [`Pool`], and is opened again when it is needed: through the parents, never through
-//! a symbolic link, and only if the inode is still the same one. So neither the depth of a tree nor the
+//! a symbolic link that was not followed at first, and only if the inode is still the same one. So neither the depth of a tree nor the
 //! number of entries in flight meets the limit of open files, and no path is ever longer than a name.
 
+use super::base::Base;
 use super::lock;
+use dedup_engine::listing::StoredPath;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, makedev, openat, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, makedev, openat, statx};
 use rustix::io::Errno;
 use std::io;
 use std::sync::{Arc, Mutex, Weak};
@@ -27,13 +29,16 @@ pub(super) struct Dir {
     parent: Option<Arc<Dir>>,
     name: Box<[u8]>,
     identity: Identity,
+    /// Reached through a link that the walk was asked to follow.
+    followed: bool,
     fd: Mutex<Option<Arc<OwnedFd>>>,
     pool: Arc<Pool>,
 }
 
 /// The directories that are open, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
+    base: Arc<Base>,
     open: Mutex<Vec<Weak<Dir>>>,
 }
 
@@ -50,11 +55,12 @@ pub(super) enum Access {
 }
 
 impl Dir {
-    /// Opens the root directory of the system.
-    pub(super) fn root(access: Access) -> io::Result<Opened> {
-        let fd = open_directory(CWD, b"/", access)?;
+    /// Opens the directory that stands for the root of the system.
+    pub(super) fn root(base: &Arc<Base>, access: Access) -> io::Result<Opened> {
+        let fd = open_directory(base.fd(), b".", access)?;
         let identity = identity(&fd)?;
-        Ok(Self::new(None, Box::default(), identity, fd, Arc::default()))
+        let pool = Arc::new(Pool { base: base.clone(), open: Mutex::default() });
+        Ok(Self::new(None, Box::default(), identity, false, fd, pool))
     }
 
     /// Opens the directory `name` below this one, which must be the inode `expected`.
@@ -66,18 +72,56 @@ impl Dir {
     ) -> io::Result<Opened> {
         let fd = open_directory(self.fd()?.as_fd(), name, access)?;
         same(&fd, expected)?;
-        Ok(Self::new(Some(self.clone()), name.into(), expected, fd, self.pool.clone()))
+        Ok(Self::new(Some(self.clone()), name.into(), expected, false, fd, self.pool.clone()))
+    }
+
+    /// Opens the directory that the link `name` in this one leads to, which must be the inode `expected`.
+    pub(super) fn followed_child(
+        self: &Arc<Self>,
+        name: &[u8],
+        expected: Identity,
+        access: Access,
+    ) -> io::Result<Opened> {
+        let fd = follow_directory(&self.pool.base, &self.path_of(name)?, access)?;
+        same(&fd, expected)?;
+        Ok(Self::new(Some(self.clone()), name.into(), expected, true, fd, self.pool.clone()))
+    }
+
+    /// Returns what everything is looked up below.
+    pub(super) fn base(&self) -> &Base {
+        &self.pool.base
+    }
+
+    /// Returns which inode it is.
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Returns the place of `name` in this directory.
+    pub(super) fn path_of(&self, name: &[u8]) -> io::Result<StoredPath> {
+        let mut names = vec![name];
+        let mut dir = Some(self);
+        while let Some(at) = dir {
+            names.push(&at.name);
+            dir = at.parent.as_deref();
+        }
+        let joined = names.iter().rev().filter(|name| !name.is_empty());
+        joined
+            .copied()
+            .try_fold(StoredPath::root(), |path, name| path.join(name))
+            .ok_or_else(|| io::ErrorKind::InvalidFilename.into())
     }
 
     fn new(
         parent: Option<Arc<Self>>,
         name: Box<[u8]>,
         identity: Identity,
+        followed: bool,
         fd: OwnedFd,
         pool: Arc<Pool>,
     ) -> Opened {
         let fd = Arc::new(fd);
-        let dir = Arc::new(Self { parent, name, identity, fd: Mutex::new(Some(fd.clone())), pool });
+        let dir = Arc::new(Self { parent, name, identity, followed, fd: Mutex::new(Some(fd.clone())), pool });
         dir.pool.register(&dir);
         (dir, fd)
     }
@@ -91,7 +135,7 @@ impl Dir {
         let mut closed: Vec<&Arc<Self>> = vec![self];
         let mut fd = loop {
             let Some(parent) = closed.last().and_then(|dir| dir.parent.as_ref()) else {
-                break Arc::new(open_directory(CWD, b"/", Access::Look)?);
+                break Arc::new(open_directory(self.pool.base.fd(), b".", Access::Look)?);
             };
             match parent.open_fd() {
                 Some(fd) => break fd,
@@ -99,7 +143,9 @@ impl Dir {
             }
         };
         for dir in closed.iter().rev() {
-            if dir.parent.is_some() {
+            if dir.followed {
+                fd = Arc::new(follow_directory(&self.pool.base, &dir.path_of(b"")?, Access::Look)?);
+            } else if dir.parent.is_some() {
                 fd = Arc::new(open_directory(fd.as_fd(), &dir.name, Access::Look)?);
             }
             same(&*fd, dir.identity)?;
@@ -161,6 +207,12 @@ impl Pool {
     }
 }
 
+/// Opens the directory that a link leads to.
+fn follow_directory(base: &Base, path: &StoredPath, access: Access) -> io::Result<OwnedFd> {
+    let found = base.followed(path, OFlags::PATH | OFlags::DIRECTORY)?;
+    open_directory(&found, b".", access)
+}
+
 /// Opens a directory, without leaving a trace in its access time where the system allows that.
 fn open_directory(at: impl AsFd, name: &[u8], access: Access) -> io::Result<OwnedFd> {
     if access == Access::Look {
@@ -193,7 +245,8 @@ mod tests {
     use std::path::Path;
 
     fn chain(path: &Path) -> Vec<Arc<Dir>> {
-        let mut chain = vec![Dir::root(Access::Look).unwrap().0];
+        let mut chain =
+            vec![Dir::root(&Arc::new(Base::open(Path::new("/")).unwrap()), Access::Look).unwrap().0];
         for name in path.iter().skip(1) {
             let parent = chain.last().unwrap().clone();
             let at = parent.fd().unwrap();

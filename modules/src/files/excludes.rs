@@ -5,8 +5,10 @@
 //! that matches decides, `!` brings back, a slash at the end means directories only. As with git, nothing
 //! can be brought back below a directory that is left out.
 
-use super::dirs::Identity;
+use super::base::Base;
+use super::dirs::{Identity, identity};
 use super::names::CACHE_TAG;
+use dedup_engine::listing::StoredPath;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fd::AsFd;
 use rustix::fs::{Mode, OFlags, openat};
@@ -96,11 +98,20 @@ pub(super) fn is_cache(directory: impl AsFd) -> bool {
 pub(super) struct Skipped(Vec<Identity>);
 
 impl Skipped {
-    /// Takes what is at `paths` at this moment; links are followed, what is missing means nothing.
-    pub(super) fn find(paths: &[std::path::PathBuf]) -> Self {
+    /// Takes what is at `paths` at this moment, on this machine and below `base`; links are followed, what is missing
+    /// means nothing. A filesystem snapshot holds copies of them.
+    pub(super) fn find(paths: &[std::path::PathBuf], base: &Base) -> Self {
         use std::os::unix::fs::MetadataExt;
-        let found = paths.iter().filter_map(|path| std::fs::metadata(path).ok());
-        Self(found.map(|at| (at.dev(), at.ino())).collect())
+        let mut found: Vec<Identity> = Vec::new();
+        for path in paths {
+            found.extend(std::fs::metadata(path).ok().map(|at| (at.dev(), at.ino())));
+            // As it is in the base: where it really is, since links may lead out of what was snapshotted.
+            let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            let copy = StoredPath::from_slashes(real.as_os_str().as_bytes())
+                .and_then(|path| base.followed(&path, OFlags::PATH).ok());
+            found.extend(copy.and_then(|copy| identity(copy).ok()));
+        }
+        Self(found)
     }
 
     /// Returns whether an inode is one of them.

@@ -3,7 +3,11 @@
 //! ```text
 //! source.rs    FilesSource: roots, and what is asked of single entries
 //!   options.rs   what a caller chooses about a walk
-//!   walk.rs      the walk: depth first, in byte order, by handles
+//!   layout.rs    the declared items of a module: where they are, which section has what; glob.rs: patterns
+//!   roots.rs     where a walk begins, by which rules, and where it must not go
+//!   outcomes.rs  what became of each declared item
+//!   base.rs      the directory that stands for `/`
+//!   walk.rs      the walk: depth first, in byte order, by handles; telling.rs: what it hands out and tells
 //!   names.rs     the sorted names of one directory; spill.rs: of a huge one
 //!   dirs.rs      directories of which only a few are open at a time
 //!   excludes.rs  patterns, cache tags, inodes to leave out
@@ -21,25 +25,34 @@
 //! matters and no symbolic link is ever followed.
 
 mod apply;
+mod base;
 mod dirs;
 mod excludes;
+mod glob;
+mod layout;
 mod made;
 mod meta;
 mod names;
 mod options;
+mod outcomes;
 mod owners;
 mod place;
 mod read;
+mod roots;
 mod sink;
 mod source;
 mod spill;
+mod telling;
 mod temporary;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 pub use excludes::{Excludes, PatternError};
-pub use options::{FilesOptions, SkipNotice};
+pub use layout::{Declared, Layout, Reach};
+pub use options::{ElsewhereNotice, FilesOptions, SkipNotice};
+pub use outcomes::ItemReport;
+pub use roots::Rules;
 pub use sink::{ExistingFile, FilesSink, NewFile, OwnerChoice, SinkOptions, XattrChoice};
 pub use source::{FileHandle, FilesSource, RootError};
 

@@ -1,7 +1,9 @@
 //! What a caller chooses about a walk.
 
 use super::excludes::Excludes;
+use super::roots::Rules;
 use dedup_engine::listing::StoredPath;
+use dedup_engine::snapshot::Section;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,11 +11,15 @@ use std::sync::Arc;
 /// Told when the walk leaves out one of [`FilesOptions::skip`].
 pub type SkipNotice = Arc<dyn Fn(&StoredPath) + Send + Sync>;
 
+/// Told when the walk meets what belongs to another section of the module: its place, and that section.
+pub type ElsewhereNotice = Arc<dyn Fn(&StoredPath, Section) + Send + Sync>;
+
 /// What to leave out of a walk, and what to keep of entries.
 ///
 /// A root itself is never left out by [`excludes`](Self::excludes), [`exclude_caches`](Self::exclude_caches),
 /// [`larger_than_bytes`](Self::larger_than_bytes) or [`one_file_system`](Self::one_file_system), not even one
-/// that lies below another root: it was named.
+/// that lies below another root: it was named. These rules are for plain roots; the declared items of a
+/// [`Layout`](super::Layout) bring their own.
 #[derive(Clone)]
 pub struct FilesOptions {
     /// Patterns of paths to leave out.
@@ -29,6 +35,11 @@ pub struct FilesOptions {
     pub skip: Vec<PathBuf>,
     /// Told of each of those that was met.
     pub on_skip: Option<SkipNotice>,
+    /// Told of what belongs to another section.
+    pub on_elsewhere: Option<ElsewhereNotice>,
+    /// The directory that stands for `/`: the root of a filesystem snapshot. Stored paths are as if it were `/`. Of a
+    /// [`Layout`](super::Layout), its own base counts instead.
+    pub base: PathBuf,
     /// Keep access times.
     pub keep_atime: bool,
     /// Keep times of birth, where the file system knows them.
@@ -47,9 +58,23 @@ impl FilesOptions {
             larger_than_bytes: None,
             skip: Vec::new(),
             on_skip: None,
+            on_elsewhere: None,
+            base: PathBuf::from("/"),
             keep_atime: false,
             keep_btime: false,
             scratch_dir,
+        }
+    }
+
+    /// The rules of plain roots; their patterns are anchored at `/`.
+    pub(super) fn rules(&self) -> Rules {
+        Rules {
+            excludes: self.excludes.clone(),
+            exclude_caches: self.exclude_caches,
+            one_file_system: self.one_file_system,
+            larger_than_bytes: self.larger_than_bytes,
+            follow_links: false,
+            skip_special: false,
         }
     }
 }
@@ -62,6 +87,7 @@ impl fmt::Debug for FilesOptions {
             .field("one_file_system", &self.one_file_system)
             .field("larger_than_bytes", &self.larger_than_bytes)
             .field("skip", &self.skip)
+            .field("base", &self.base)
             .field("keep_atime", &self.keep_atime)
             .field("keep_btime", &self.keep_btime)
             .field("scratch_dir", &self.scratch_dir)

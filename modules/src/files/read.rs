@@ -1,5 +1,6 @@
 //! Reading regular files: opened without side effects, with their holes.
 
+use super::base::stat_open;
 use super::meta::{ALWAYS, proc_path, stat_of, xattrs_of};
 use super::owners::Owners;
 use dedup_engine::backup::source::{Details, EntryKind, OpenFile, Stat};
@@ -31,7 +32,24 @@ impl ReadFile {
         asked: StatxFlags,
         owners: &Arc<Owners>,
     ) -> io::Result<Self> {
-        let fd = open_regular(directory, name)?;
+        Self::of(open_regular(directory, name)?, asked, owners)
+    }
+
+    /// Opens again for reading what was found with `O_PATH`. `InvalidInput` if it is no regular file.
+    pub(super) fn reopen(found: &OwnedFd, asked: StatxFlags, owners: &Arc<Owners>) -> io::Result<Self> {
+        // Before it is opened: opening a pipe or a device may do something.
+        if stat_of(&stat_open(found, ALWAYS)?, ALWAYS).is_none_or(|stat| stat.kind != EntryKind::File) {
+            return Err(changed_kind());
+        }
+        let flags = FLAGS.difference(OFlags::NOFOLLOW);
+        let mut opened = openat(CWD, proc_path(found), flags | OFlags::NOATIME, Mode::empty());
+        if matches!(opened, Err(Errno::PERM)) {
+            opened = openat(CWD, proc_path(found), flags, Mode::empty());
+        }
+        Self::of(opened?, asked, owners)
+    }
+
+    fn of(fd: OwnedFd, asked: StatxFlags, owners: &Arc<Owners>) -> io::Result<Self> {
         let file = Self { fd, asked, owners: owners.clone() };
         if file.stat()?.kind != EntryKind::File {
             return Err(changed_kind());

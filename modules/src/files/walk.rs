@@ -1,33 +1,35 @@
 //! The walk: depth first, children in byte order, by directory handles, without recursion.
 
-use super::dirs::{Access, Dir, Identity, Opened};
+use super::base::stat_open;
+use super::dirs::{Access, Dir, Opened};
 use super::excludes::{Skipped, is_cache};
 use super::meta::stat_of;
-use super::names::{CACHE_TAG, Listed, Lister, MAX_GATHERED_BYTES, Names};
+use super::names::{CACHE_TAG, Lister, MAX_GATHERED_BYTES, Names};
+use super::roots::{Root, Take};
 use super::source::{FileHandle, FilesSource};
 use super::spill::Spill;
-use dedup_engine::backup::source::{EntryKind, Found, Stat, Stop, Visit};
+use dedup_engine::backup::source::{EntryKind, Stat, Stop, Visit};
 use dedup_engine::format::{MAX_COMPONENT, MAX_KEY};
 use dedup_engine::listing::StoredPath;
 use dedup_engine::snapshot::Outcome;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, statx};
+use rustix::fs::{AtFlags, OFlags, statx};
+use rustix::io::Errno;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// One walk over all roots.
 pub(super) struct Walk<'a, 'v> {
-    source: &'a FilesSource,
-    visit: &'a mut Visit<'v, FileHandle>,
+    pub(super) source: &'a FilesSource,
+    pub(super) visit: &'a mut Visit<'v, FileHandle>,
     skipped: Skipped,
     lister: Lister,
     levels: Vec<Level>,
     /// The directory of the last level.
     here: StoredPath,
     /// The same with slashes and one at the end, kept only if there are patterns to match.
-    slashes: Vec<u8>,
+    pub(super) slashes: Vec<u8>,
     /// Its descriptor, in use as long as its children are looked at.
     top: Option<Arc<OwnedFd>>,
 }
@@ -41,14 +43,29 @@ struct Level {
 
 /// What of a directory is walked.
 #[derive(Clone)]
-struct Scope {
-    /// All of it, because it is a root or below one; else only what leads to roots.
-    whole: bool,
+pub(super) struct Scope {
+    /// All of it, by the rules of this root; else only what leads to roots.
+    pub(super) whole: Option<usize>,
     /// The roots that lie below it, by their numbers.
-    roots: Range<usize>,
+    pub(super) roots: Range<usize>,
     /// The device that a walk of one file system stays on.
     device: u64,
+    /// How many links were followed on the way.
+    followed: u32,
 }
+
+/// One name that the walk looks at.
+struct At<'n> {
+    path: StoredPath,
+    name: &'n [u8],
+    dir: Arc<Dir>,
+    scope: Scope,
+    /// The root it is.
+    root: Option<usize>,
+}
+
+/// Most links that are followed one below the other, so that links to each other cannot multiply without end.
+const MOST_FOLLOWED: u32 = 8;
 
 impl<'a, 'v> Walk<'a, 'v> {
     pub(super) fn new(source: &'a FilesSource, visit: &'a mut Visit<'v, FileHandle>) -> Self {
@@ -64,7 +81,7 @@ impl<'a, 'v> Walk<'a, 'v> {
         Self {
             source,
             visit,
-            skipped: Skipped::find(&source.options.skip),
+            skipped: Skipped::find(&source.options.skip, &source.base),
             lister: Lister::new(Spill::new(&source.options.scratch_dir), limit_bytes),
             levels: Vec::new(),
             here: StoredPath::root(),
@@ -104,20 +121,30 @@ impl<'a, 'v> Walk<'a, 'v> {
     }
 
     /// Hands out `/` and goes into it.
-    fn start(&mut self, mut roots: Range<usize>) -> Result<(), Stop> {
+    fn start(&mut self, roots: Range<usize>) -> Result<(), Stop> {
         let path = StoredPath::root();
-        let whole = self.source.roots.first() == Some(&path);
-        roots.start += usize::from(whole);
-        let opened = Dir::root(if whole { Access::Read } else { Access::Look })
-            .and_then(|opened| Ok((self.look(&opened.1, b"")?, opened)));
+        let (root, roots) = self.source.roots.within(&roots, &path);
+        let whole = root.filter(|root| matches!(self.root(*root).take, Take::All | Take::Tree));
+        let access = if whole.is_some() { Access::Read } else { Access::Look };
+        let opened =
+            Dir::root(&self.source.base, access).and_then(|opened| Ok((self.look(&opened.1, b"")?, opened)));
         let (stat, opened) = match opened {
             Ok(opened) => opened,
             Err(error) => return self.problem(path, Outcome::Unreadable, error.to_string()),
         };
-        let handle = FileHandle { directory: opened.0.clone(), name: Box::default() };
-        let scope = Scope { whole, roots, device: stat.dev };
-        (self.visit)(Found::Entry { path: path.clone(), stat, handle })?;
-        self.descend(path, opened, scope, true)
+        let handle = FileHandle { directory: opened.0.clone(), name: Box::default(), followed: false, root };
+        let scope = Scope { whole, roots, device: stat.dev, followed: 0 };
+        self.hand_out(path.clone(), stat, handle)?;
+        self.descend(path, opened, scope, root)
+    }
+
+    pub(super) fn root(&self, root: usize) -> &'a Root {
+        self.source.roots.get(root)
+    }
+
+    /// Returns the root by whose rules all of the current directory is walked.
+    pub(super) fn around(&self) -> Option<usize> {
+        self.levels.last().and_then(|level| level.scope.whole)
     }
 
     /// Asks the system about an entry; of the open directory itself if the name is empty.
@@ -131,52 +158,121 @@ impl<'a, 'v> Walk<'a, 'v> {
     fn child(&mut self, path: StoredPath, name: &[u8]) -> Result<(), Stop> {
         let Some(level) = self.levels.last() else { return Ok(()) };
         let (dir, mut scope) = (level.dir.clone(), level.scope.clone());
-        let is_root = self.narrow(&mut scope, &path);
+        let root;
+        (root, scope.roots) = self.source.roots.within(&scope.roots, &path);
         if self.top.is_none() {
             match dir.fd() {
                 Ok(top) => self.top = Some(top),
-                Err(error) => return self.failed(path, &scope, is_root, &error),
+                Err(error) => return self.failed(path, &scope, root, &error),
             }
         }
         let Some(top) = &self.top else { return Ok(()) };
-        let stat = match self.look(top, name) {
-            Ok(stat) => stat,
-            Err(error) => return self.failed(path, &scope, is_root, &error),
-        };
+        match self.look(top, name) {
+            Ok(stat) => self.entry(At { path, name, dir, scope, root }, stat),
+            Err(error) => self.failed(path, &scope, root, &error),
+        }
+    }
+
+    /// Deals with one entry, of which the system knows.
+    fn entry(&mut self, at: At<'_>, mut stat: Stat) -> Result<(), Stop> {
+        let At { path, name, dir, mut scope, root } = at;
+        let outer = scope.whole;
         if self.skipped.contains((stat.dev, stat.ino)) {
-            self.source.excluded.fetch_add(1, Ordering::Relaxed);
+            self.leave_out(outer.or(root), 1);
             if let Some(notice) = &self.source.options.on_skip {
                 notice(&path);
             }
             return Ok(());
         }
-        if is_root {
-            scope = Scope { whole: true, device: stat.dev, ..scope };
-        } else if scope.whole {
-            if self.is_excluded(name, &stat) {
-                self.source.excluded.fetch_add(1, Ordering::Relaxed);
+        let rules_of = match root.map(|root| self.root(root).take) {
+            Some(Take::Elsewhere(section)) => {
+                if outer.is_some()
+                    && let Some(notice) = &self.source.options.on_elsewhere
+                {
+                    notice(&path, section);
+                }
+                scope.whole = None;
                 if scope.roots.is_empty() {
                     return Ok(());
                 }
-                scope.whole = false;
+                None
             }
-            if self.source.options.one_file_system && stat.dev != scope.device {
-                scope.whole = false;
+            Some(Take::All | Take::Tree) => {
+                (scope.whole, scope.device) = (root, stat.dev);
+                root
+            }
+            Some(Take::File | Take::Entry) => root,
+            None => {
+                if outer.is_some_and(|outer| self.is_excluded(outer, name, &stat)) {
+                    self.leave_out(outer, 1);
+                    if scope.roots.is_empty() {
+                        return Ok(());
+                    }
+                    scope.whole = None;
+                }
+                scope.whole
+            }
+        };
+        let (mut followed, mut lost) = (false, None);
+        if stat.kind == EntryKind::Symlink && rules_of.is_some_and(|root| self.root(root).rules.follow_links)
+        {
+            match self.follow(&path, &scope) {
+                Ok(Some(found)) => {
+                    (stat, followed) = (found, true);
+                    scope.device = stat.dev;
+                    scope.followed += 1;
+                }
+                // It leads nowhere, or in a circle: the link is all there is.
+                Ok(None) => {}
+                Err(error) => lost = Some(format!("what the link leads to: {error}")),
             }
         }
-        let inode = (stat.dev, stat.ino);
-        let handle = FileHandle { directory: dir, name: name.into() };
-        if stat.kind == EntryKind::Directory && (scope.whole || !scope.roots.is_empty()) {
-            return self.directory(path, stat, handle, inode, scope, is_root);
+        if let Some(whole) = scope.whole
+            && root.is_none()
+            && self.root(whole).rules.one_file_system
+            && stat.dev != scope.device
+        {
+            scope.whole = None;
         }
-        let below = scope.roots;
+        let handle = FileHandle { directory: dir, name: name.into(), followed, root };
+        if stat.kind == EntryKind::Directory && (scope.whole.is_some() || !scope.roots.is_empty()) {
+            return self.directory(path, stat, handle, scope);
+        }
         let is_directory = stat.kind == EntryKind::Directory;
-        (self.visit)(Found::Entry { path, stat, handle })?;
+        let below = scope.roots.clone();
+        if !matches!(root.map(|root| self.root(root).take), Some(Take::Elsewhere(_))) {
+            self.hand_out(path.clone(), stat, handle)?;
+        }
+        if let Some(message) = lost {
+            self.tell_within(rules_of, root);
+            self.problem(path, Outcome::Unreadable, message)?;
+        }
         if is_directory {
             return Ok(());
         }
         let why = "a directory above it is no directory, or a symbolic link: name its real path";
         self.lost_roots(below, Outcome::Unreadable, why)
+    }
+
+    /// Asks what a link leads to; nothing if it leads nowhere, or back to a directory on the way to it.
+    fn follow(&self, path: &StoredPath, scope: &Scope) -> io::Result<Option<Stat>> {
+        let found = match self.source.base.followed(path, OFlags::PATH) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let stat = stat_of(&stat_open(&found, self.source.asked)?, self.source.asked)
+            .ok_or_else(|| io::Error::other("the system names no kind"))?;
+        let inode = (stat.dev, stat.ino);
+        let circle = self.levels.iter().any(|level| level.dir.identity() == inode);
+        if circle || self.skipped.contains(inode) {
+            return Ok(None);
+        }
+        if scope.followed >= MOST_FOLLOWED {
+            return Err(io::Error::other("more than 8 links lead to it, one below the other"));
+        }
+        Ok(Some(stat))
     }
 
     /// Hands out a directory and goes into it.
@@ -185,40 +281,52 @@ impl<'a, 'v> Walk<'a, 'v> {
         path: StoredPath,
         stat: Stat,
         handle: FileHandle,
-        inode: Identity,
         scope: Scope,
-        is_root: bool,
     ) -> Result<(), Stop> {
-        let access = if scope.whole { Access::Read } else { Access::Look };
-        match handle.directory.child(&handle.name, inode, access) {
+        let access = if scope.whole.is_some() { Access::Read } else { Access::Look };
+        let inode = (stat.dev, stat.ino);
+        let root = handle.root;
+        let opened = match handle.followed {
+            true => handle.directory.followed_child(&handle.name, inode, access),
+            false => handle.directory.child(&handle.name, inode, access),
+        };
+        match opened {
             Ok(opened) => {
-                (self.visit)(Found::Entry { path: path.clone(), stat, handle })?;
-                self.descend(path, opened, scope, is_root)
+                self.hand_out(path.clone(), stat, handle)?;
+                self.descend(path, opened, scope, root)
             }
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
-                    (self.visit)(Found::Entry { path: path.clone(), stat, handle })?;
+                    self.hand_out(path.clone(), stat, handle)?;
                 }
-                self.failed(path, &scope, is_root, &error)
+                self.failed(path, &scope, root, &error)
             }
         }
     }
 
     /// Lists a directory and makes it the current one.
-    fn descend(&mut self, path: StoredPath, opened: Opened, scope: Scope, is_root: bool) -> Result<(), Stop> {
+    fn descend(
+        &mut self,
+        path: StoredPath,
+        opened: Opened,
+        scope: Scope,
+        root: Option<usize>,
+    ) -> Result<(), Stop> {
         if let Some(level) = self.levels.last_mut() {
             Lister::park(&mut level.names);
         }
         let (dir, fd) = opened;
-        let names = match self.names_of(&path, &fd, &scope, is_root)? {
+        let names = match self.names_of(&path, &fd, &scope, root)? {
             Ok(names) => names,
-            Err(error) => return self.failed(path, &scope, is_root, &error),
+            Err(error) => return self.failed(path, &scope, root, &error),
         };
-        if !self.source.options.excludes.is_empty() {
+        if scope.whole.is_some_and(|root| !self.root(root).rules.excludes.is_empty()) {
             self.slashes = path.to_slashes();
             if !self.slashes.is_empty() {
                 self.slashes.push(b'/');
             }
+        } else {
+            self.slashes.clear();
         }
         self.here = path;
         self.top = Some(fd);
@@ -232,23 +340,21 @@ impl<'a, 'v> Walk<'a, 'v> {
         path: &StoredPath,
         fd: &OwnedFd,
         scope: &Scope,
-        is_root: bool,
+        root: Option<usize>,
     ) -> Result<io::Result<Names>, Stop> {
         let source = self.source;
-        let depth = path.components().count();
-        let below = source.roots[scope.roots.clone()].iter().filter_map(|root| root.components().nth(depth));
-        if !scope.whole {
-            return Ok(self.lister.known(below));
-        }
+        let below = source.roots.names(&scope.roots, path.components().count());
+        let Some(whole) = scope.whole else { return Ok(self.lister.known(below)) };
         // What is longer would have no place in a listing.
         let max_name = MAX_COMPONENT.min(MAX_KEY.saturating_sub(path.as_key().len() + 1));
         let mut listed = match self.lister.list(fd, max_name, below.clone()) {
             Ok(listed) => listed,
             Err(error) => return Ok(Err(error)),
         };
-        self.tell_losses(path, &mut listed)?;
-        if source.options.exclude_caches && !is_root && listed.tagged && is_cache(fd) {
-            source.excluded.fetch_add(listed.count.saturating_sub(1), Ordering::Relaxed);
+        self.tell_losses(path, whole, &mut listed)?;
+        let is_root = root.is_some_and(|root| matches!(self.root(root).take, Take::All | Take::Tree));
+        if self.root(whole).rules.exclude_caches && !is_root && listed.tagged && is_cache(fd) {
+            self.leave_out(Some(whole), listed.count.saturating_sub(1));
             self.lister.done(listed.names);
             return Ok(self.lister.known(below.chain([CACHE_TAG])));
         }
@@ -265,86 +371,18 @@ impl<'a, 'v> Walk<'a, 'v> {
         if let Some(parent) = self.here.parent() {
             self.here = parent;
         }
-        if !self.slashes.is_empty() {
+        // Of the level above, whose rules may be others.
+        if self.around().is_none_or(|root| self.root(root).rules.excludes.is_empty()) {
+            self.slashes.clear();
+        } else if self.slashes.is_empty() {
+            self.slashes = self.here.to_slashes();
+            if !self.slashes.is_empty() {
+                self.slashes.push(b'/');
+            }
+        } else {
             self.slashes.pop();
             let end = self.slashes.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
             self.slashes.truncate(end);
         }
-    }
-
-    /// Keeps of `scope` only the roots within `path`; returns whether `path` is one itself.
-    fn narrow(&self, scope: &mut Scope, path: &StoredPath) -> bool {
-        if scope.roots.is_empty() {
-            return false;
-        }
-        let roots = &self.source.roots[scope.roots.clone()];
-        let start = roots.partition_point(|root| root < path);
-        let within = roots[start..].iter().take_while(|root| root.is_within(path)).count();
-        let is_root = roots.get(start) == Some(path);
-        let first = scope.roots.start + start;
-        scope.roots = first + usize::from(is_root)..first + within;
-        is_root
-    }
-
-    fn is_excluded(&mut self, name: &[u8], stat: &Stat) -> bool {
-        let options = &self.source.options;
-        let is_file = stat.kind == EntryKind::File;
-        if is_file && options.larger_than_bytes.is_some_and(|most| stat.size > most) {
-            return true;
-        }
-        if options.excludes.is_empty() {
-            return false;
-        }
-        let above = self.slashes.len();
-        self.slashes.extend_from_slice(name);
-        let excluded = options.excludes.excludes(&self.slashes, stat.kind == EntryKind::Directory);
-        self.slashes.truncate(above);
-        excluded
-    }
-
-    /// Tells of an entry, and of the roots below it, that the system said no.
-    fn failed(
-        &mut self,
-        path: StoredPath,
-        scope: &Scope,
-        is_root: bool,
-        error: &io::Error,
-    ) -> Result<(), Stop> {
-        let missing = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-        if scope.whole || is_root {
-            let outcome = match missing {
-                true if is_root => Outcome::Absent,
-                true => Outcome::Vanished,
-                false => Outcome::Unreadable,
-            };
-            self.problem(path, outcome, error.to_string())?;
-        }
-        let outcome = if missing { Outcome::Absent } else { Outcome::Unreadable };
-        self.lost_roots(scope.roots.clone(), outcome, &format!("a directory above it: {error}"))
-    }
-
-    fn lost_roots(&mut self, roots: Range<usize>, outcome: Outcome, message: &str) -> Result<(), Stop> {
-        let source = self.source;
-        roots
-            .into_iter()
-            .try_for_each(|root| self.problem(source.roots[root].clone(), outcome, message.to_owned()))
-    }
-
-    /// Tells, in the place of the directory itself, what cannot be told in a place of its own.
-    fn tell_losses(&mut self, path: &StoredPath, listed: &mut Listed) -> Result<(), Stop> {
-        if let Some((count, example)) = listed.too_long.take() {
-            let example = example.escape_ascii();
-            let message = format!("{count} names in it are too long to be stored, among them {example}");
-            self.problem(path.clone(), Outcome::NotStorable, message)?;
-        }
-        if let Some(error) = listed.error.take() {
-            let message = format!("it could not be listed to its end: {error}");
-            self.problem(path.clone(), Outcome::Unreadable, message)?;
-        }
-        Ok(())
-    }
-
-    fn problem(&mut self, path: StoredPath, outcome: Outcome, message: String) -> Result<(), Stop> {
-        (self.visit)(Found::Problem { path, outcome, message })
     }
 }

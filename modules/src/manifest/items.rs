@@ -90,8 +90,8 @@ impl Manifest {
 
 /// Returns the section that a path belongs to: that of the deepest declared path that is it or holds it.
 ///
-/// What a pattern matched belongs to the pattern's section only if nothing else holds it; the caller, who expanded the
-/// pattern, knows that.
+/// What patterns match is not looked at here: that is known when they are expanded ([`Layout`](crate::files::Layout), which
+/// has a match belong to its pattern's section, as the deepest declaration there can be).
 pub fn section_of(items: &[Item<'_>], path: &Path) -> Option<SectionKind> {
     let holds = |item: &&Item<'_>| match item.extent {
         Extent::Tree => path.starts_with(&item.path),

@@ -33,6 +33,7 @@ mod form;
 pub mod hooks;
 pub mod items;
 pub mod job;
+pub mod layout;
 pub mod legacy;
 pub mod lifecycle;
 mod near;

@@ -1,6 +1,7 @@
 //! Whole trees: walked, and copied from a source to a sink.
 
 mod copy;
+mod declared;
 mod deep;
 mod fidelity;
 mod hostile;

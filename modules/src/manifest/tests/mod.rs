@@ -2,6 +2,7 @@
 
 mod every_key;
 mod jobs;
+mod layout;
 mod meaning;
 mod strict;
 
