@@ -24,7 +24,7 @@ pub struct Machine {
 const SCRIPT: &str = r#"#!/bin/sh
 name=$1; shift
 cd "BASE" || exit 99
-echo "$name $*${DEDUP_STATE:+ $DEDUP_STATE}" >> events
+echo "$name${DEDUP_STATE:+ $DEDUP_STATE}" >> events
 if [ -e "fail/$name" ]; then
     touch "fired/$name"
     case $(cat "fail/$name") in

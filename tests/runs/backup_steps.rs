@@ -280,7 +280,7 @@ fn a_hook_gets_no_passphrase_and_no_terminal() {
     let hook = format!("[hooks]\nbackup_pre = {{ run = [{spy:?}], cwd = {:?} }}\n", machine.place.path("data"));
     machine.module("spied", &hook);
     let mut command = machine.command(&["backup", "-m", "spied"]);
-    command.env("DEDUP_PASSPHRASE", "hunter2").env("SECRET_THING", "x");
+    command.env("SECRET_THING", "hunter2");
     crate::cli::support::finish(command, b"typed").ok();
     let seen = fs::read_to_string(machine.place.path("data/env-seen")).unwrap();
     assert!(seen.contains("DEDUP_MODULE=spied") && seen.contains("DEDUP_OPERATION=backup"), "{seen}");

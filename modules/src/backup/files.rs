@@ -3,77 +3,77 @@
 use super::root::Root;
 use super::standing::path_item;
 use super::{Run, RunError};
-use crate::files::{Excludes, FilesOptions, FilesSource};
-use crate::manifest::items::Item;
+use crate::files::{FilesOptions, FilesSource, ItemReport, Layout};
 use crate::manifest::sections::SectionKind;
 use crate::manifest::words::Words;
-use dedup_engine::backup::{PartReport, PartRequest, Parts};
-use dedup_engine::listing::StoredPath;
-use dedup_engine::snapshot::{Account, Outcome, Section};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use dedup_engine::backup::{PartRequest, Parts};
+use dedup_engine::snapshot::{Account, Outcome, Section, State};
 
 impl Run<'_, '_> {
     /// Stores the files of all members that still take part, and the plain paths.
     pub(super) fn read(&mut self, parts: &mut Parts<'_>, root: &Root) -> Result<(), RunError> {
+        let members = self.job.members;
         for at in self.members_in() {
-            for section in SectionKind::WORDS.iter().map(|(_, section)| *section) {
-                self.unless_cancelled()?;
-                self.section(parts, root, at, section)?;
+            self.unless_cancelled()?;
+            // Only now: links and patterns are looked up in what is read.
+            match members[at].manifest.layout(members[at].variables, root.base()) {
+                Ok(layout) => self.sections(parts, root, at, &layout)?,
+                Err(error) => self.standings[at].fail(error.to_string()),
             }
         }
         self.paths(parts)
     }
 
-    fn section(
+    fn sections(
         &mut self,
         parts: &mut Parts<'_>,
-        _root: &Root,
+        root: &Root,
         at: usize,
-        section: SectionKind,
+        layout: &Layout,
     ) -> Result<(), RunError> {
         let member = &self.job.members[at];
-        let items: Vec<&Item<'_>> = member.items.iter().filter(|item| item.section == section).collect();
-        if items.is_empty() {
-            return Ok(());
-        }
-        let roots: Vec<PathBuf> = items.iter().map(|item| item.path.clone()).collect();
-        let patterns = member.manifest.exclude.effective().map(|pattern| ("[exclude]", pattern));
-        let excludes = match Excludes::parse(patterns) {
-            Ok(excludes) => excludes,
-            Err(error) => {
-                self.standings[at].fail(error.to_string());
-                return Ok(());
+        for section in SectionKind::WORDS.iter().map(|(_, section)| *section) {
+            if !member.items.iter().any(|item| item.section == section) {
+                continue;
             }
-        };
-        let options = FilesOptions {
-            excludes,
-            skip: self.job.skip.to_vec(),
-            ..FilesOptions::new(self.job.scratch_dir.to_owned())
-        };
-        let source = match FilesSource::new(&roots, options) {
-            Ok(source) => source,
-            Err(error) => {
-                self.standings[at].fail(error.to_string());
-                return Ok(());
+            self.unless_cancelled()?;
+            let options = FilesOptions {
+                skip: self.job.skip.to_vec(),
+                base: root.base().to_owned(),
+                ..FilesOptions::new(self.job.scratch_dir.to_owned())
+            };
+            let source = FilesSource::of_section(layout, section.into(), options);
+            let request = PartRequest {
+                module: member.id().as_str(),
+                section: section.into(),
+                parent: self.job.parent,
+                sources: None,
+            };
+            let report = parts.store(&source, &request)?;
+            report.enter(&mut self.accounts[at]);
+            let mut left = report.totals.problems;
+            for item in source.reports() {
+                left = left.saturating_sub(u64::from(self.tell_item(at, &item)));
             }
-        };
-        let request = PartRequest {
-            module: member.id().as_str(),
-            section: of_engine(section),
-            parent: self.job.parent,
-            sources: None,
-        };
-        let report = parts.store(&source, &request)?;
-        report.enter(&mut self.accounts[at]);
-        for item in items {
-            let (outcome, message) = outcome(&report, &item.path, item.optional);
-            self.item(at, path_item(section, &item.path), outcome, message);
-        }
-        if report.totals.problems > 0 {
-            self.standings[at].warn(problems_text(&report));
+            if left > 0 {
+                self.standings[at].warn(gaps_text(left));
+            }
         }
         Ok(())
+    }
+
+    /// Takes what became of one declared path into the account; returns whether it is a gap itself.
+    fn tell_item(&mut self, at: usize, report: &ItemReport) -> bool {
+        let item = &self.job.members[at].items[report.declared];
+        let name = path_item(item.section, &item.path);
+        let (outcome, message) = match report.outcome {
+            Outcome::Absent if item.optional => (Outcome::SkippedByChoice, "optional, and not there".to_owned()),
+            outcome => (outcome, report.message.clone()),
+        };
+        // A path that may be missing is a gap for the engine all the same.
+        let is_gap = report.outcome.is_gap();
+        self.item(at, name, outcome, message);
+        is_gap
     }
 
     fn paths(&mut self, parts: &mut Parts<'_>) -> Result<(), RunError> {
@@ -87,33 +87,17 @@ impl Run<'_, '_> {
         let report = parts.store(paths.source, &request)?;
         let mut account = Account { sources: paths.asked.clone(), ..Account::new("files") };
         report.enter(&mut account);
+        if report.totals.problems > 0 {
+            (account.state, account.reason) = (State::Warned, gaps_text(report.totals.problems));
+        }
         self.paths_account = Some(account);
         Ok(())
     }
 }
 
-/// Returns what became of a declared path.
-fn outcome(report: &PartReport, path: &Path, optional: bool) -> (Outcome, String) {
-    let place = StoredPath::from_slashes(path.as_os_str().as_bytes());
-    match place.and_then(|place| report.outcome(&place).map(|(outcome, why)| (outcome, why.to_owned()))) {
-        Some((Outcome::Absent, why)) if optional => (Outcome::SkippedByChoice, format!("optional: {why}")),
-        Some(found) => found,
-        None => (Outcome::Stored, String::new()),
-    }
-}
-
-fn problems_text(report: &PartReport) -> String {
-    match report.totals.problems {
+fn gaps_text(gaps: u64) -> String {
+    match gaps {
         1 => "one entry could not be stored as it is".into(),
         n => format!("{n} entries could not be stored as they are"),
-    }
-}
-
-/// Returns the engine's word for a section.
-pub(super) fn of_engine(section: SectionKind) -> Section {
-    match section {
-        SectionKind::Config => Section::Config,
-        SectionKind::Data => Section::Data,
-        SectionKind::Secrets => Section::Secrets,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Run, RunError};
 use crate::manifest::job::UseSnapshot;
+use std::path::Path;
 
 /// What is read.
 pub(super) enum Root {
@@ -10,6 +11,13 @@ pub(super) enum Root {
 }
 
 impl Root {
+    /// Returns the directory that stands for `/`.
+    pub fn base(&self) -> &Path {
+        match self {
+            Self::System => Path::new("/"),
+        }
+    }
+
     /// Returns whether it stays as it is while the system goes on.
     pub fn is_snapshot(&self) -> bool {
         match self {
