@@ -210,6 +210,14 @@ pub fn looks_like_job(bytes: &[u8]) -> bool {
     table.contains_key("job") && !table.contains_key("module")
 }
 
+/// Returns the id that `[module]`, or `[job]`, claims in a file whatever else is wrong with it.
+pub fn claimed_id(bytes: &[u8], table: &str) -> Option<ModuleId> {
+    let text = Text::new("", bytes).ok()?;
+    let (top, _) = text.parse();
+    let id = top.get(table)?.get_ref().as_table()?.get("id")?.get_ref().as_str()?;
+    ModuleId::parse(id).ok()
+}
+
 /// Reads a file of either kind.
 fn parse<T>(
     file: &str,
