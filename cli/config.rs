@@ -6,21 +6,29 @@
 //! index-dir = "/var/cache/dedup"
 //! max-memory = "256M"
 //! threads = 4
+//!
+//! [paths]                               # path variables of manifests that have another value on this machine
+//! VARLIB = "/srv/asterisk"              # in every module
+//! wiki = { DATA = "/srv/wiki" }         # in one
 //! ```
 //!
 //! Exactly one file is read: `--config`, or the first that exists of `./dedup.toml`, the user's and
-//! `/etc/dedup/dedup.toml`. A file that another user could have written is refused, because it decides
-//! where the data go and under which key; `./dedup.toml` never holds commands.
+//! `/etc/dedup/dedup.toml`. A file that another user could have written, or put there, is refused (`trust`),
+//! because it decides where the data go and under which key; it is never passed over in silence, since the run
+//! would then use another repository than the one in sight. `./dedup.toml` never holds commands, nor does any
+//! configuration name directories of manifests.
 
 use crate::failure::Failure;
 use crate::{find_repo, sizes};
+use dedup_modules::catalog::MachinePaths;
+use dedup_modules::id::ModuleId;
+use dedup_modules::manifest::paths::{Variables, check_name};
+use dedup_modules::trust::{Trust, TrustError};
 use serde::Deserialize;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Largest configuration file: 1 MiB, far beyond any sensible one.
-const MAX_FILE: u64 = 1 << 20;
+const MAX_FILE: usize = 1 << 20;
 
 /// What the configuration file says; everything may be absent.
 #[derive(Debug, Default, Deserialize)]
@@ -44,11 +52,41 @@ pub struct Config {
     pub max_memory: Option<u64>,
     /// Number of threads.
     pub threads: Option<u16>,
+    /// Path variables of this machine.
+    #[serde(default, deserialize_with = "paths")]
+    pub paths: MachinePaths,
 }
 
 fn size<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     let text = String::deserialize(from)?;
     sizes::size(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn paths<'de, D: serde::Deserializer<'de>>(from: D) -> Result<MachinePaths, D::Error> {
+    use serde::de::Error;
+    let mut paths = MachinePaths::default();
+    for (key, value) in toml::Table::deserialize(from)? {
+        match value {
+            toml::Value::Table(of_module) => {
+                let id = ModuleId::parse(&key).map_err(D::Error::custom)?;
+                let own = paths.of_module.entry(id).or_default();
+                for (name, value) in of_module {
+                    variable(own, name, &value).map_err(D::Error::custom)?;
+                }
+            }
+            value => variable(&mut paths.of_all, key, &value).map_err(D::Error::custom)?,
+        }
+    }
+    Ok(paths)
+}
+
+fn variable(of: &mut Variables, name: String, value: &toml::Value) -> Result<(), String> {
+    check_name(&name)?;
+    match value.as_str().map(Path::new) {
+        Some(path) if path.is_absolute() => of.set(name, path),
+        _ => return Err(format!("the path variable {name} is no absolute path")),
+    }
+    Ok(())
 }
 
 /// Reads the configuration file: the one that is named, or the first one found.
@@ -72,25 +110,37 @@ pub fn load(named: Option<&Path>) -> Result<Config, Failure> {
 
 /// Reads one file; `None` if it is not there.
 fn read(path: &Path, commands: bool) -> Result<Option<Config>, Failure> {
-    use std::io::Read;
     let failed =
         |error| Failure::io(format!("cannot read the configuration file {}", path.display()), &error);
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    // Asked of the open file, so that nobody can put another one in its place in between.
-    let stat = file.metadata().map_err(failed)?;
-    if let Some(wrong) = distrust(stat.uid(), stat.mode(), nix::unistd::geteuid().as_raw()) {
-        let refused = format!("the configuration file {} is not used: {wrong}", path.display());
-        return Err(Failure::refused(refused).hint("own it yourself, and `chmod go-w` it"));
+    // Most directories have none: then nothing is asked of where it would be.
+    match path.symlink_metadata() {
+        Err(error) if is_gone(&error) => return Ok(None),
+        _ => {}
     }
-    let mut text = String::new();
-    file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+    let whole = std::path::absolute(path).map_err(failed)?;
+    let bytes = match Trust::of(nix::unistd::geteuid().as_raw()).read(&whole, MAX_FILE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_missing() => return Ok(None),
+        Err(TrustError::Io { source, .. }) => return Err(failed(source)),
+        Err(error) => {
+            let mut failure = Failure::from(error);
+            if !commands {
+                let more = "or go elsewhere, or name another file by --config";
+                failure.hint = Some(failure.hint.map_or(more.into(), |hint| format!("{hint}; {more}")));
+            }
+            return Err(failure);
+        }
+    };
+    if bytes.len() > MAX_FILE {
+        return Err(Failure::refused(format!("the configuration file {} is too large", path.display())));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::refused(format!("the configuration file {} is not UTF-8", path.display())))?;
     parse(path, &text, commands).map(Some)
+}
+
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 fn parse(path: &Path, text: &str, commands: bool) -> Result<Config, Failure> {
@@ -122,19 +172,6 @@ fn parse(path: &Path, text: &str, commands: bool) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// Says why a file of this owner and mode cannot be trusted by user `me`.
-fn distrust(owner: u32, mode: u32, me: u32) -> Option<&'static str> {
-    if owner != me && owner != 0 {
-        Some("it belongs to another user")
-    } else if mode & 0o002 != 0 {
-        Some("every user may write it")
-    } else if me == 0 && mode & 0o020 != 0 {
-        Some("users other than root may write it")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,13 +196,20 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_could_write_is_not_trusted() {
-        assert_eq!(distrust(1000, 0o644, 1000), None);
-        assert_eq!(distrust(0, 0o644, 1000), None);
-        assert_eq!(distrust(1000, 0o664, 1000), None);
-        assert!(distrust(1001, 0o644, 1000).is_some());
-        assert!(distrust(1000, 0o646, 1000).is_some());
-        assert!(distrust(0, 0o664, 0).is_some());
-        assert!(distrust(1000, 0o644, 0).is_some());
+    fn paths_of_this_machine_are_taken() {
+        let text = "[paths]\nVARLIB = \"/srv/a\"\n[paths.Wiki]\nDATA = \"/srv/w\"\n";
+        let paths = parse(Path::new("x.toml"), text, false).unwrap().paths;
+        assert_eq!(paths.of_all.get("VARLIB"), Some(Path::new("/srv/a")));
+        assert_eq!(paths.of_module[&ModuleId::parse("wiki").unwrap()].get("DATA"), Some(Path::new("/srv/w")));
+        for (wrong, word) in [
+            ("varlib = \"/x\"", "capital"),
+            ("V = \"x\"", "absolute"),
+            ("V = 5", "absolute"),
+            ("wiki = { data = \"/x\" }", "capital"),
+            ("\"a b\" = { DATA = \"/x\" }", "no id"),
+        ] {
+            let failure = parse(Path::new("x.toml"), &format!("[paths]\n{wrong}\n"), true).unwrap_err();
+            assert!(failure.message.contains(word), "{}", failure.message);
+        }
     }
 }

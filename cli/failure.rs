@@ -9,6 +9,7 @@ use dedup_engine::error::Kind;
 use dedup_engine::repo::RepoError;
 use dedup_engine::restore::RestoreError;
 use dedup_engine::storage::StorageError;
+use dedup_modules::trust::TrustError;
 use std::error::Error;
 use std::io;
 
@@ -127,6 +128,16 @@ impl From<CryptoError> for Failure {
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         Self::of(error.kind(), &error)
+    }
+}
+
+impl From<TrustError> for Failure {
+    fn from(error: TrustError) -> Self {
+        if let TrustError::Io { path, source } = &error {
+            return Self::io(format!("cannot open {}", path.display()), source);
+        }
+        let failure = Self::refused(error.to_string());
+        Self { hint: error.hint(), ..failure }
     }
 }
 

@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod config;
 mod context;
+mod declared;
 mod escape;
 mod exit;
 mod failure;
@@ -18,6 +19,7 @@ mod problems;
 mod progress;
 mod select;
 mod sizes;
+mod state_dir;
 mod tar_stream;
 #[cfg(test)]
 mod test_node;

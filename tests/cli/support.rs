@@ -29,7 +29,17 @@ pub struct Run {
 impl Place {
     /// Makes a place without a repository.
     pub fn empty() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// Makes a place without a repository, below the home directory of whoever runs the tests: as root, files that
+    /// decide what is done are read nowhere below `/tmp`.
+    pub fn private() -> Self {
+        let home = std::env::var_os("HOME").expect("a home directory");
+        Self::within(tempfile::tempdir_in(home).unwrap())
+    }
+
+    fn within(dir: tempfile::TempDir) -> Self {
         let place = Self { dir };
         // Open to the user `nobody` too, as which some tests run the program.
         fs::set_permissions(place.dir.path(), PermissionsExt::from_mode(0o755)).unwrap();

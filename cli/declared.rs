@@ -1,0 +1,129 @@
+//! What is declared on this machine, found and read: manifests of `modules.d`, jobs of `jobs.d`.
+//!
+//! Directories, lowest first: `/etc/dedup`, the user's configuration directory, those of `--modules-dir`.
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::find_repo;
+use dedup_modules::catalog::{Catalog, Declared, Dir, Entry, Rank, Shelf, Wrong, load};
+use dedup_modules::manifest::Manifest;
+use dedup_modules::manifest::lifecycle::SetupState;
+use dedup_modules::trust::Trust;
+use std::path::PathBuf;
+
+/// Where further manifests are.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub struct ModuleDirs {
+    /// Read manifests in this directory too; may be given again, and the later one decides
+    ///
+    /// Manifests are read in /etc/dedup/modules.d and in dedup/modules.d of the user's configuration directory first.
+    #[arg(long = "modules-dir", value_name = "DIR")]
+    pub dirs: Vec<PathBuf>,
+}
+
+/// Returns whose files may decide what this process does.
+pub fn trust() -> Trust {
+    Trust::of(nix::unistd::geteuid().as_raw())
+}
+
+/// Returns the directories of a kind, lowest first.
+fn dirs(name: &str, given: &[PathBuf]) -> Result<Vec<Dir>, Failure> {
+    let mut dirs = vec![Dir { path: PathBuf::from("/etc/dedup").join(name), rank: Rank::System }];
+    let user = find_repo::base_dir("XDG_CONFIG_HOME", ".config");
+    dirs.extend(user.map(|base| Dir { path: base.join("dedup").join(name), rank: Rank::User }));
+    for path in given {
+        let whole = std::path::absolute(path)
+            .map_err(|error| Failure::io(format!("{} is no usable path", path.display()), &error))?;
+        dirs.push(Dir { path: whole, rank: Rank::Given });
+    }
+    Ok(dirs)
+}
+
+/// Reads all manifests.
+pub fn catalog(given: &ModuleDirs) -> Result<Catalog, Failure> {
+    Ok(load(trust(), &dirs(<Manifest as Declared>::NAMES.1, &given.dirs)?))
+}
+
+/// Warns of what is not used and belongs to no module, and of path variables that nobody has.
+pub fn tell_faults(ctx: &Context, catalog: &Catalog) {
+    faults(ctx, catalog);
+    for name in ctx.config.paths.unused(catalog) {
+        ctx.output.warning(&format!("[paths] of the configuration names {name}, which no manifest declares"));
+    }
+}
+
+fn faults<T>(ctx: &Context, shelf: &Shelf<T>) {
+    for fault in &shelf.faults {
+        let hint = fault.wrong.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        ctx.output.warning(&format!("{} is not used: {}{hint}", fault.path.display(), reason(&fault.wrong)));
+    }
+    for path in &shelf.hidden {
+        ctx.output.detail(&format!("{} may be read by root only", path.display()));
+    }
+}
+
+/// Says on one line what is wrong; of many problems the first one.
+pub fn reason(wrong: &Wrong) -> String {
+    let Wrong::Problems(problems) = wrong else { return wrong.to_string() };
+    let Some(first) = problems.list.first() else { return wrong.to_string() };
+    let more = problems.list.len() + problems.more - 1;
+    let and = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("{}:{}: {}{and}", problems.file, first.place, first.message)
+}
+
+/// Whether a module can take part, without running anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It can.
+    Ready,
+    /// Its manifest says no.
+    Disabled,
+    /// It was never set up.
+    NeedsSetup(String),
+    /// Only a program of the module knows.
+    Unknown(String),
+    /// Its manifest cannot be used.
+    Invalid(String),
+}
+
+impl State {
+    /// Returns the state of an entry.
+    pub fn of(ctx: &Context, entry: &Entry<Manifest>) -> Self {
+        let manifest = match &entry.what {
+            Ok(manifest) => manifest,
+            Err(wrong) => return Self::Invalid(reason(wrong)),
+        };
+        if !manifest.module.enabled {
+            return Self::Disabled;
+        }
+        match &manifest.setup.state {
+            SetupState::AlwaysReady => Self::Ready,
+            SetupState::Command(argv) => Self::Unknown(format!("`{}` knows", argv.join(" "))),
+            SetupState::File(file) => match file.resolve(&ctx.config.paths.of(manifest)) {
+                Ok(path) if path.symlink_metadata().is_ok() => Self::Ready,
+                Ok(path) => Self::NeedsSetup(format!("{} is not there", path.display())),
+                Err(error) => Self::Invalid(error.to_string()),
+            },
+        }
+    }
+
+    /// Names it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Disabled => "disabled",
+            Self::NeedsSetup(_) => "needs-setup",
+            Self::Unknown(_) => "unknown",
+            Self::Invalid(_) => "invalid",
+        }
+    }
+
+    /// Says why.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::Ready => None,
+            Self::Disabled => Some("its manifest says enabled = false"),
+            Self::NeedsSetup(why) | Self::Unknown(why) | Self::Invalid(why) => Some(why),
+        }
+    }
+}
