@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::escape;
 use crate::failure::Failure;
+use crate::find_repo::create_private_dir;
 use crate::guard;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -66,6 +67,7 @@ impl<'c> ModuleRun<'c> {
     /// a second run would take that for the usual state.
     pub fn begin(ctx: &'c Context, operation: &str, patience: Duration) -> Result<Self, Failure> {
         let state_dir = state_dir()?;
+        create_private_dir(&state_dir)?;
         let lock = lock(ctx, &state_dir, patience)?;
         let left = recover(&ctx.output, None)?;
         if let Some(run) = left.iter().find(|run| !run.is_settled()) {
@@ -152,20 +154,25 @@ fn journal_dir(state_dir: &Path) -> PathBuf {
     state_dir.join("runs")
 }
 
-/// Undoes what dead runs left, all of them or one, and says what was done.
-pub fn recover(output: &Output, only: Option<&str>) -> Result<Vec<Left>, Failure> {
+/// Works with the machine outside of any run.
+pub fn beside<T>(output: Output, work: impl FnOnce(&Machine<'_>) -> T) -> Result<T, Failure> {
     let state_dir = state_dir()?;
     let around = surroundings();
     let begun = Instant::now();
-    let machine = Machine {
+    Ok(work(&Machine {
         run: "",
         around: &around,
-        log: &OutputLog(*output),
+        log: &OutputLog(output),
         state_dir: &state_dir,
         cancelled: &|| false,
         elapsed: &move || begun.elapsed(),
-    };
-    let left = carry_out_left(&journal_dir(&state_dir), only, &machine)?;
+    }))
+}
+
+/// Undoes what dead runs left, all of them or one, and says what was done.
+pub fn recover(output: &Output, only: Option<&str>) -> Result<Vec<Left>, Failure> {
+    let left =
+        beside(*output, |machine| carry_out_left(&journal_dir(machine.state_dir), only, machine))??;
     left.iter().for_each(|run| tell(output, run));
     Ok(left)
 }

@@ -1,23 +1,27 @@
-//! Where this program keeps what it must not lose: journals of runs, logs, spaces, flags of lockdowns.
+//! Where this program keeps what it must remember between runs: logs, spaces, what a run has stopped.
 
 use crate::failure::Failure;
-use crate::find_repo::{base_dir, create_private_dir};
+use crate::find_repo;
 use std::path::PathBuf;
 
-/// Returns the directory: `DEDUP_STATE_DIR`, else `/var/lib/dedup` for root and `dedup` in the user's state directory
-/// for everybody else. It is there afterwards, for this user alone.
+/// Where root keeps it.
+pub const SYSTEM: &str = "/var/lib/dedup";
+
+/// Returns the directory: `DEDUP_STATE_DIR`; else root's is `/var/lib/dedup`, and a user's `dedup` in the state directory
+/// of the XDG Base Directory Specification (0.8). It need not be there.
 pub fn state_dir() -> Result<PathBuf, Failure> {
-    let given = std::env::var_os("DEDUP_STATE_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let usual = || match nix::unistd::geteuid().is_root() {
-        true => Some(PathBuf::from("/var/lib/dedup")),
-        false => base_dir("XDG_STATE_HOME", ".local/state").map(|dir| dir.join("dedup")),
-    };
-    let dir = given.or_else(usual).ok_or_else(|| {
-        Failure::refused("there is no home directory to keep the state of runs in")
+    if let Some(dir) = std::env::var_os("DEDUP_STATE_DIR").filter(|dir| !dir.is_empty()) {
+        let dir = PathBuf::from(dir);
+        if dir.is_relative() {
+            return Err(Failure::refused(format!("DEDUP_STATE_DIR={} is no absolute path", dir.display())));
+        }
+        return Ok(dir);
+    }
+    if nix::unistd::geteuid().is_root() {
+        return Ok(SYSTEM.into());
+    }
+    find_repo::base_dir("XDG_STATE_HOME", ".local/state").map(|dir| dir.join("dedup")).ok_or_else(|| {
+        Failure::refused("there is no home directory to keep logs and spaces in")
             .hint("name a directory with DEDUP_STATE_DIR")
-    })?;
-    let whole = std::path::absolute(&dir)
-        .map_err(|error| Failure::io(format!("{} is no usable path", dir.display()), &error))?;
-    create_private_dir(&whole)?;
-    Ok(whole)
+    })
 }

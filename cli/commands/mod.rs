@@ -8,6 +8,7 @@ mod dump;
 mod find;
 mod init;
 mod key;
+mod log;
 mod ls;
 mod man;
 mod module;
@@ -46,6 +47,7 @@ pub enum Command {
     Check(check::CheckArgs),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
+    Log(log::LogArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -80,6 +82,7 @@ impl Command {
             Self::Check(args) => check::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
+            Self::Log(args) => log::run(ctx, args),
             Self::Completions(args) => completions::run(ctx, args),
             Self::Man(args) => man::run(ctx, args),
         }

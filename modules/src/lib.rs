@@ -9,8 +9,8 @@
 //! | what lies in files | [`files`] |
 //! | what modules and jobs say | [`manifest`] |
 //! | what a run is about | [`selection`] |
-//! | what is declared on this machine, and who may declare it | [`trust`] [`catalog`] |
-//! | programs and services | [`log`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] |
+//! | what is declared on this machine, and who may declare it | [`trust`] [`catalog`] [`discover`] |
+//! | programs and services | [`log`] [`runlog`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] |
 //! | what a run must undo | [`undo`] |
 //! | runs | [`member`] [`backup`] |
 //!
@@ -19,6 +19,7 @@
 pub mod backup;
 pub mod catalog;
 pub mod child;
+pub mod discover;
 pub mod files;
 pub mod hooks;
 pub mod id;
@@ -27,6 +28,7 @@ pub mod log;
 pub mod machine;
 pub mod manifest;
 pub mod member;
+pub mod runlog;
 pub mod selection;
 pub mod services;
 pub mod setup;

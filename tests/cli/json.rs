@@ -35,6 +35,11 @@ fn hold(object: &Value, heading: &str, required: &[&str]) {
     if matches!(heading, "find" | "diff") {
         known.extend(documented["entry"].iter().cloned());
     }
+    for (document, part) in [("module", "declared module"), ("log", "kept log")] {
+        if heading == document {
+            known.extend(documented[part].iter().cloned());
+        }
+    }
     for (field, value) in object.as_object().unwrap() {
         let field = field.trim_end_matches("_hex");
         assert!(field == "type" || known.contains(field), "{heading}: {field} is not documented: {object}");
@@ -210,6 +215,62 @@ fn documents_are_as_documented() {
     );
     let fields = ["line", "column", "key", "message", "help"];
     hold(&check["files"][0]["problems"][0], "module_check", &fields);
+}
+
+#[test]
+fn modules_and_logs_are_as_documented() {
+    let place = Place::private();
+    fs::create_dir(place.path("m")).unwrap();
+    let text = "schema = 1\n[module]\nid = \"app\"\n[data]\nfiles = [\"/etc/hostname\"]\n[hooks]\nreset = { run = [\"x\"] }\n[[source]]\nname = \"db\"\ndriver = \"sqlite\"\npath = \"/x\"\n[[service]]\nname = \"s\"\nkind = \"system\"\n";
+    fs::write(place.path("m/app.toml"), text).unwrap();
+    fs::write(place.path("m/ .toml"), "").unwrap();
+    let own = [
+        "id",
+        "name",
+        "description",
+        "version",
+        "essential",
+        "state",
+        "reason",
+        "file",
+        "directory",
+        "replaces",
+    ];
+    let list = document(
+        &place.run(["module", "list", "--json", "--modules-dir", "m"]).ok(),
+        "modules",
+        &["modules", "faults"],
+    );
+    hold(&list["modules"][0], "declared module", &own);
+    hold(&list["faults"][0], "modules", &["path", "reason", "hint"]);
+    let fields = ["items", "settings", "sources", "stops", "programs", "requires", "required_by"];
+    let show = place.run(["module", "show", "app", "--json", "--modules-dir", "m"]).ok();
+    let show = document(&show, "module", &[&own[..], &fields].concat());
+    let fields = [
+        "path",
+        "section",
+        "extent",
+        "optional",
+        "presence",
+        "entries",
+        "source_bytes",
+        "problems",
+        "first_problem",
+    ];
+    hold(&show["items"][0], "module", &fields);
+    hold(&show["sources"][0], "module", &["name", "driver", "section", "phase", "needs"]);
+    hold(&show["stops"][0], "module", &["kind", "name"]);
+    hold(
+        &show["programs"][0],
+        "module",
+        &["at", "command", "shell", "user", "container", "program", "refused", "hint"],
+    );
+    let found =
+        document(&place.run(["module", "discover", "--json"]).ok(), "discovered", &["proposals", "declared"]);
+    for proposal in found["proposals"].as_array().unwrap() {
+        hold(proposal, "discovered", &["id", "found", "manifest", "written"]);
+    }
+    document(&place.run(["log", "--json"]).ok(), "logs", &["logs"]);
 }
 
 #[test]

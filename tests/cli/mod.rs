@@ -2,10 +2,13 @@
 //! engine and the modules; here is what only the whole can get wrong: words, exit status, JSON, signals.
 
 mod commands;
+mod declared;
 mod exit_codes;
 mod failures;
 mod json;
+mod log;
 mod module;
 mod sections;
 mod signals;
 pub mod support;
+mod trust;

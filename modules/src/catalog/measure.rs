@@ -4,8 +4,11 @@ use crate::files::{Excludes, FilesOptions, FilesSource, PatternError, RootError}
 use crate::manifest::Manifest;
 use crate::manifest::items::{Extent, Item};
 use dedup_engine::backup::source::{EntryKind, Found, Source, Stop};
+use dedup_engine::listing::StoredPath;
 use dedup_engine::snapshot::Outcome;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Most paths that a pattern may expand to.
@@ -89,6 +92,8 @@ pub fn measure(
             return Err(Stop);
         }
         match found {
+            // What leads to the item is stored with it and is none of it.
+            Found::Entry { path, .. } if !is_below(&roots, &path) => {}
             Found::Entry { stat, .. } => {
                 measured.entries = measured.entries.saturating_add(1);
                 if stat.kind == EntryKind::File {
@@ -109,6 +114,12 @@ pub fn measure(
         measured.presence = if measured.problems > 0 { Presence::Unreadable } else { Presence::Absent };
     }
     Ok(measured)
+}
+
+/// Returns whether a stored path is one of these, or lies below one.
+fn is_below(roots: &[PathBuf], path: &StoredPath) -> bool {
+    let path = Path::new("/").join(OsStr::from_bytes(&path.to_slashes()));
+    roots.iter().any(|root| path.starts_with(root))
 }
 
 /// Says what is wrong with an item itself.

@@ -1,62 +1,16 @@
-//! `dedup module`: what applications say of themselves.
+//! `dedup module check`: what is wrong with manifests and job files.
 
 use crate::context::Context;
 use crate::escape;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
-use clap::Subcommand;
 use dedup_modules::manifest::job::Job;
-use dedup_modules::manifest::{MAX_FILE_BYTES, Manifest, Problems, json_schema, looks_like_job};
+use dedup_modules::manifest::{MAX_FILE_BYTES, Manifest, Problems, looks_like_job};
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-
-/// Check manifests of modules and job files
-///
-/// A manifest is a small TOML file that says what an application owns: files, databases, services. The guide is
-/// modules/MANIFEST.md.
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  dedup module check /etc/dedup/modules.d/*.toml
-  dedup module schema > manifest.schema.json")]
-pub struct ModuleArgs {
-    #[command(subcommand)]
-    command: ModuleCommand,
-}
-
-#[derive(Subcommand, Debug)]
-enum ModuleCommand {
-    /// Say everything that is wrong with manifests and job files, with line and column
-    ///
-    /// A file with a table `job` is a job file, any other one a manifest. Nothing is run and nothing is changed. The exit
-    /// status is 2 if anything is wrong.
-    #[command(after_help = "Examples:
-  dedup module check wordpress.toml
-  dedup module check --json /etc/dedup/modules.d/*.toml")]
-    Check {
-        /// The files
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-    },
-    /// Print the JSON schema of manifests, for editors that complete and check TOML
-    #[command(after_help = "Examples:
-  dedup module schema > manifest.schema.json
-  dedup module schema --job > job.schema.json")]
-    Schema {
-        /// The schema of job files instead
-        #[arg(long)]
-        job: bool,
-    },
-}
-
-pub fn run(ctx: &Context, args: &ModuleArgs) -> Result<Exit, Failure> {
-    match &args.command {
-        ModuleCommand::Check { files } => check(ctx, files),
-        ModuleCommand::Schema { job } => schema(ctx, *job),
-    }
-}
 
 /// What a file was found to be.
 struct Checked {
@@ -67,7 +21,7 @@ struct Checked {
     note: Option<&'static str>,
 }
 
-fn check(ctx: &Context, files: &[PathBuf]) -> Result<Exit, Failure> {
+pub fn run(ctx: &Context, files: &[PathBuf]) -> Result<Exit, Failure> {
     // All are read first: an error of reading must not follow half a list.
     let texts: Vec<Vec<u8>> = files.iter().map(|path| read(path)).collect::<Result<_, _>>()?;
     let checked: Vec<(&PathBuf, Checked)> =
@@ -170,18 +124,4 @@ fn as_json(path: &Path, checked: &Checked) -> Value {
     });
     crate::output::put_path(&mut file, "path", path.as_os_str().as_encoded_bytes());
     file
-}
-
-fn schema(ctx: &Context, job: bool) -> Result<Exit, Failure> {
-    let schema = if job {
-        json_schema(&Job::shape(), "dedup job file")
-    } else {
-        json_schema(&Manifest::shape(), "dedup manifest of a module")
-    };
-    let mut out = ctx.output.listing();
-    // Pretty, since people look at it too.
-    let text = serde_json::to_string_pretty(&schema).map_err(std::io::Error::from)?;
-    writeln!(out, "{text}")?;
-    out.flush()?;
-    Ok(Exit::Complete)
 }

@@ -1,0 +1,82 @@
+//! `dedup module`: what applications say of themselves.
+
+mod check;
+mod discover;
+mod list;
+mod show;
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use clap::Subcommand;
+use dedup_modules::manifest::job::Job;
+use dedup_modules::manifest::{Manifest, json_schema};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// List, show, find and check modules
+///
+/// A module is described by a manifest: a small TOML file that says what an application owns: files, databases,
+/// services. The guide is modules/MANIFEST.md.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  dedup module list
+  dedup module show wordpress
+  dedup module discover
+  dedup module check /etc/dedup/modules.d/*.toml")]
+pub struct ModuleArgs {
+    #[command(subcommand)]
+    command: ModuleCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum ModuleCommand {
+    List(list::ListArgs),
+    Show(show::ShowArgs),
+    Discover(discover::DiscoverArgs),
+    /// Say everything that is wrong with manifests and job files, with line and column
+    ///
+    /// A file with a table `job` is a job file, any other one a manifest. Nothing is run and nothing is changed. The exit
+    /// status is 2 if anything is wrong.
+    #[command(after_help = "Examples:
+  dedup module check wordpress.toml
+  dedup module check --json /etc/dedup/modules.d/*.toml")]
+    Check {
+        /// The files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON schema of manifests, for editors that complete and check TOML
+    #[command(after_help = "Examples:
+  dedup module schema > manifest.schema.json
+  dedup module schema --job > job.schema.json")]
+    Schema {
+        /// The schema of job files instead
+        #[arg(long)]
+        job: bool,
+    },
+}
+
+pub fn run(ctx: &Context, args: &ModuleArgs) -> Result<Exit, Failure> {
+    match &args.command {
+        ModuleCommand::List(args) => list::run(ctx, args),
+        ModuleCommand::Show(args) => show::run(ctx, args),
+        ModuleCommand::Discover(args) => discover::run(ctx, args),
+        ModuleCommand::Check { files } => check::run(ctx, files),
+        ModuleCommand::Schema { job } => schema(ctx, *job),
+    }
+}
+
+fn schema(ctx: &Context, job: bool) -> Result<Exit, Failure> {
+    let schema = if job {
+        json_schema(&Job::shape(), "dedup job file")
+    } else {
+        json_schema(&Manifest::shape(), "dedup manifest of a module")
+    };
+    let mut out = ctx.output.listing();
+    // Pretty, since people look at it too.
+    let text = serde_json::to_string_pretty(&schema).map_err(std::io::Error::from)?;
+    writeln!(out, "{text}")?;
+    out.flush()?;
+    Ok(Exit::Complete)
+}
