@@ -38,6 +38,8 @@ mod temporary;
 mod tests;
 mod walk;
 
+pub(crate) use meta::xattrs_by_path;
+
 pub use excludes::{Excludes, PatternError};
 pub use options::{FilesOptions, SkipNotice};
 pub use sink::{ExistingFile, FilesSink, NewFile, OwnerChoice, SinkOptions, XattrChoice};
