@@ -4,13 +4,14 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | words | [`id`] [`units`] [`version`] |
+//! | words | [`id`] [`units`] [`version`] [`mod@folder`] |
 //! | programs of others | [`child`] |
 //! | what lies in files | [`files`] |
 //! | what modules and jobs say | [`manifest`] |
 //! | what a run is about | [`selection`] |
 //! | what is declared on this machine, and who may declare it | [`trust`] [`catalog`] [`discover`] |
 //! | programs and services | [`log`] [`runlog`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] |
+//! | what must be asked for its data | [`sources`] |
 //! | what a run must undo | [`undo`] |
 //! | runs | [`member`] [`backup`] |
 //!
@@ -22,6 +23,7 @@ pub mod child;
 pub mod discover;
 pub mod files;
 pub mod hooks;
+pub mod folder;
 pub mod id;
 pub mod lockdown;
 pub mod log;
@@ -32,6 +34,7 @@ pub mod runlog;
 pub mod selection;
 pub mod services;
 pub mod setup;
+pub mod sources;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(test)]

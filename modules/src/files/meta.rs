@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 /// Extended attributes: names and values, sorted by name.
-pub(super) type XattrSet = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type XattrSet = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What is always asked of the system; every field of [`Stat`] but the access and birth times.
 pub(super) const ALWAYS: StatxFlags = StatxFlags::BASIC_STATS.difference(StatxFlags::ATIME);
@@ -100,7 +100,7 @@ pub(super) fn xattrs_of(fd: impl AsFd) -> io::Result<XattrSet> {
 }
 
 /// Reads the extended attributes of an inode opened with `O_PATH`.
-pub(super) fn xattrs_by_path(fd: impl AsFd) -> io::Result<XattrSet> {
+pub(crate) fn xattrs_by_path(fd: impl AsFd) -> io::Result<XattrSet> {
     let path = proc_path(fd);
     read_xattrs(
         |list| rustix::fs::listxattr(&path, list),

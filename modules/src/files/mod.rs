@@ -48,6 +48,8 @@ mod temporary;
 mod tests;
 mod walk;
 
+pub(crate) use meta::xattrs_by_path;
+
 pub use excludes::{Excludes, PatternError};
 pub use layout::{Declared, Layout, Reach};
 pub use options::{ElsewhereNotice, FilesOptions, SkipNotice};

@@ -1,0 +1,228 @@
+//! Sources that must be asked for their data: dumped as a stream, given back as a stream.
+//!
+//! ```text
+//! mod.rs       SourceSpec, Dump, Load: what a run sees
+//! error.rs     SourceError
+//! command.rs   driver `command`: what a program prints
+//! sqlite/      driver `sqlite`: a database in a file, in use or not
+//! ```
+//!
+//! A run calls [`open_dump`], reads to the end and calls [`Dump::finish`]: only then is the stream whole, else it is
+//! void. It is nowhere kept between source and reader, so what a driver holds of it is bounded by a constant.
+//!
+//! A restore calls [`open_load`], [`Load::check`] before anything is changed, [`Load::prepare`] with bytes that were
+//! verified, writes down the [`WayBack`] and calls [`Load::put`] with the same reader: one of the two takes the stream.
+//! What was there is kept until [`WayBack::discard`]; [`WayBack::put_back`] brings it back, from another process
+//! too, and may be repeated.
+
+mod command;
+mod error;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+pub use error::SourceError;
+pub use sqlite::SqliteWayBack;
+
+use crate::child::{Limits, Surroundings};
+use crate::manifest::drivers::Driver;
+use crate::manifest::paths::Variables;
+use crate::manifest::sources::Source;
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a locked database is waited for, where nothing else is said.
+pub const BUSY_LIMIT: Duration = Duration::from_secs(30);
+/// How long a program may do nothing, where nothing else is said.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(600);
+
+/// A source of this machine: a manifest's, with its paths resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceSpec {
+    /// Its name, unique in the module.
+    pub name: String,
+    /// How long a dump or an import may take in all.
+    pub limit: Option<Duration>,
+    /// How it is asked.
+    pub how: How,
+}
+
+/// How a source is asked, with what only that driver needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum How {
+    /// Driver `sqlite`.
+    Sqlite {
+        /// The database file.
+        path: PathBuf,
+        /// How long a locked database is waited for.
+        busy_limit: Duration,
+    },
+    /// Driver `command`.
+    Command {
+        /// The program that prints the stream.
+        dump: Vec<String>,
+        /// The program that reads it; empty if there is none.
+        load: Vec<String>,
+        /// How long either may do nothing.
+        idle_limit: Duration,
+    },
+}
+
+impl SourceSpec {
+    /// Resolves a source of a manifest.
+    pub fn of(source: &Source, variables: &Variables) -> Result<Self, SourceError> {
+        let how = match (source.driver, &source.path) {
+            (Driver::Sqlite, Some(path)) => {
+                How::Sqlite { path: path.resolve(variables)?, busy_limit: BUSY_LIMIT }
+            }
+            (Driver::Command, _) => {
+                How::Command { dump: source.dump.clone(), load: source.load.clone(), idle_limit: IDLE_LIMIT }
+            }
+            (driver, _) => return Err(SourceError::Unsupported { driver: driver.to_string() }),
+        };
+        Ok(Self { name: source.name.clone(), limit: source.timeout, how })
+    }
+}
+
+/// What a source works with, of its caller.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// What programs get of this process's world.
+    pub around: &'a Surroundings,
+    /// Says whether the run is to stop. Asked often, so it must be quick.
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+/// Gets the lines that a program writes to standard error, as they come.
+pub type Said<'a> = dyn FnMut(&str) + 'a;
+
+/// What is known of a dump when it begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The driver: `sqlite`, `command`.
+    pub kind: String,
+    /// What wrote the stream: `SQLite 3.53.0`; empty where nobody says.
+    pub version: String,
+    /// Length of the stream in bytes, where it is known beforehand; exact for `sqlite`.
+    pub estimated_bytes: Option<u64>,
+    /// The source is there and has nothing in it: the stream has no byte, and the outcome is *empty*.
+    pub is_empty: bool,
+    /// What else is known: `journal_mode`, `page_size`, `user_version`…
+    pub facts: Vec<(String, String)>,
+    /// Owner, group and mode of the file, to give to one that is restored where none is.
+    pub owner: Option<FileOwner>,
+}
+
+/// Whose a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileOwner {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// A dump that is being read.
+///
+/// The end of the stream is told only when the source is content with it: a program that failed, a database that
+/// could not be read to its last page, are errors of the last `read`. A dump that is dropped ends its source.
+pub trait Dump: Read {
+    /// Returns what was known when it began.
+    fn head(&self) -> &Head;
+
+    /// Ends the dump; what was read is void unless this succeeds. Before the end of the stream it is an error.
+    /// Returns the number of bytes. An error of `read` is told here again, with its type.
+    fn finish(self: Box<Self>) -> Result<u64, SourceError>;
+}
+
+/// Opens a source: connects, and begins its consistent view, which is that of this moment.
+///
+/// The time limit of a database is the caller's business, by `world.cancelled`; that of a program is kept here.
+pub fn open_dump<'a>(
+    spec: &SourceSpec,
+    world: World<'a>,
+    said: &'a mut Said<'a>,
+) -> Result<Box<dyn Dump + 'a>, SourceError> {
+    Ok(match &spec.how {
+        How::Sqlite { path, busy_limit } => Box::new(sqlite::SqliteDump::open(path, *busy_limit, world)?),
+        How::Command { dump, idle_limit, .. } => {
+            let limits = Limits { total: spec.limit, idle: Some(*idle_limit) };
+            Box::new(command::CommandDump::start(dump, limits, world, said)?)
+        }
+    })
+}
+
+/// What a caller chooses about a load.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadOptions {
+    /// Owner and mode of a file that is not there yet.
+    pub owner: Option<FileOwner>,
+    /// Whether other programs have the target open, if the caller knows (they may run on another machine, or be
+    /// stopped for sure). None: it is looked for, and where this cannot be seen, taken for granted.
+    pub in_use: Option<bool>,
+}
+
+/// A load, step by step: [`check`](Self::check), [`prepare`](Self::prepare), [`put`](Self::put). One that is dropped
+/// before `put` changed nothing and leaves nothing behind.
+pub trait Load {
+    /// Says whether it could be done, as far as can be told without changing anything.
+    fn check(&mut self) -> Result<(), SourceError>;
+
+    /// Takes the stream to its end, if the driver can keep it beside, and looks whether it is what it should be; else
+    /// leaves it untouched. Nothing that was there is changed. Returns what brings back what is there now: to be
+    /// written down before [`put`](Self::put), which is to follow at once.
+    fn prepare(&mut self, bytes: &mut dyn Read) -> Result<WayBack, SourceError>;
+
+    /// Puts the stream in place: all of it or nothing, where the driver can. Takes it from `bytes` if `prepare` did
+    /// not.
+    fn put(self: Box<Self>, bytes: &mut dyn Read) -> Result<(), SourceError>;
+}
+
+/// What brings back what was there before a load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WayBack {
+    /// Of driver `sqlite`.
+    Sqlite(SqliteWayBack),
+    /// The driver has none: what is there must be dumped first, and that dump loaded again.
+    DumpFirst,
+}
+
+impl WayBack {
+    /// Brings back what was there. After success, or if nothing was changed, it does nothing.
+    pub fn put_back(&self, world: World<'_>) -> Result<(), SourceError> {
+        match self {
+            Self::Sqlite(way) => way.put_back(world),
+            Self::DumpFirst => Ok(()),
+        }
+    }
+
+    /// Removes what was kept for it.
+    pub fn discard(&self) -> Result<(), SourceError> {
+        match self {
+            Self::Sqlite(way) => way.discard(),
+            Self::DumpFirst => Ok(()),
+        }
+    }
+}
+
+/// Begins a load.
+pub fn open_load<'a>(
+    spec: &SourceSpec,
+    options: LoadOptions,
+    world: World<'a>,
+    said: &'a mut Said<'a>,
+) -> Result<Box<dyn Load + 'a>, SourceError> {
+    Ok(match &spec.how {
+        How::Sqlite { path, busy_limit } => {
+            Box::new(sqlite::SqliteLoad::new(path.clone(), *busy_limit, options, world)?)
+        }
+        How::Command { load, idle_limit, .. } => {
+            let limits = Limits { total: spec.limit, idle: Some(*idle_limit) };
+            Box::new(command::CommandLoad::new(load, limits, world, said)?)
+        }
+    })
+}
