@@ -2,11 +2,13 @@
 
 pub mod budget;
 pub mod compare;
+pub mod docker;
 pub mod hooked;
 pub mod memory_sink;
 pub mod oracle;
 pub mod planted;
 pub mod random;
+pub mod systemd;
 pub mod trees;
 pub mod world;
 
