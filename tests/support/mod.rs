@@ -2,12 +2,14 @@
 
 pub mod budget;
 pub mod compare;
+pub mod docker;
 pub mod hooked;
 pub mod memory_sink;
 pub mod oracle;
 pub mod parts;
 pub mod planted;
 pub mod random;
+pub mod systemd;
 pub mod trees;
 pub mod world;
 

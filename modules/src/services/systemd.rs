@@ -115,7 +115,7 @@ impl Controller for Systemd {
 }
 
 fn systemctl(verb: &str, mode: Option<&str>, names: &[String]) -> crate::child::Program {
-    let fixed = ["systemctl", verb, "--no-ask-password", "--no-pager", "--quiet"];
+    let fixed = ["systemctl", verb, "--no-ask-password", "--no-pager"];
     program(fixed.into_iter().chain(mode).chain(["--"]).chain(names.iter().map(String::as_str)))
 }
 

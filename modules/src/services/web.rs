@@ -66,7 +66,7 @@ fn is_enabled(service: &ServiceSpec, machine: &Machine<'_>) -> Result<bool, Serv
 /// Has the web server read its configuration again, if it runs.
 fn reload(service: &ServiceSpec, to: To, machine: &Machine<'_>) -> Result<(), ServiceError> {
     let verb = tools(service).reload;
-    let program = program(["systemctl", verb, "--no-ask-password", "--no-pager", "--quiet", UNIT]);
+    let program = program(["systemctl", verb, "--no-ask-password", "--no-pager", UNIT]);
     let finished = tell(&program, &service.name, to, Some(limit(service, to)), machine)?;
     if finished.is_success() {
         return Ok(());
