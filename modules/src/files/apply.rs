@@ -4,9 +4,9 @@
 //! attributes that need the right to write, as long as the owner has it. Then the mode, then access
 //! control lists and capabilities, which may change what the mode shows. Times last.
 
+use super::choices::{OwnerChoice, SinkOptions, XattrChoice};
 use super::meta::{XattrSet, proc_path, xattrs_by_path, xattrs_of};
 use super::owners::Owners;
-use super::sink::{OwnerChoice, SinkOptions, XattrChoice};
 use dedup_engine::listing::{Body, Time};
 use dedup_engine::restore::sink::{Item, SinkError};
 use rustix::fd::{AsFd, BorrowedFd};
@@ -28,22 +28,33 @@ pub(super) struct Inode<'a> {
     path_only: bool,
     /// Made by this sink without attributes of its own.
     bare: bool,
+    /// The mode it gets if modes are not restored.
+    like: Option<u32>,
 }
 
 impl<'a> Inode<'a> {
     /// A file or directory opened for reading or writing.
     pub(super) fn open(fd: &'a impl AsFd) -> Self {
-        Self { fd: fd.as_fd(), path_only: false, bare: false }
+        Self { fd: fd.as_fd(), path_only: false, bare: false, like: None }
     }
 
     /// Anything opened with `O_PATH`.
     pub(super) fn path_only(fd: &'a impl AsFd) -> Self {
-        Self { fd: fd.as_fd(), path_only: true, bare: false }
+        Self { fd: fd.as_fd(), path_only: true, bare: false, like: None }
     }
 
     /// Says that it was made just now and has no attributes.
     pub(super) fn bare(self, bare: bool) -> Self {
         Self { bare, ..self }
+    }
+
+    /// Says which mode it gets if modes are not restored.
+    pub(super) fn like(self, like: Option<u32>) -> Self {
+        Self { like, ..self }
+    }
+
+    pub(super) fn fd(self) -> BorrowedFd<'a> {
+        self.fd
     }
 
     fn chmod(self, mode: u32) -> Result<(), Errno> {
@@ -83,6 +94,9 @@ pub(super) struct Rules {
     owner: OwnerChoice,
     numeric_owner: bool,
     xattrs: XattrChoice,
+    modes: bool,
+    times: bool,
+    acls: bool,
     /// Whether owners can be given away.
     pub(super) privileged: bool,
     owners: Owners,
@@ -94,6 +108,9 @@ impl Rules {
             owner: options.owner,
             numeric_owner: options.numeric_owner,
             xattrs: options.xattrs,
+            modes: options.modes,
+            times: options.times,
+            acls: options.acls,
             privileged: user == 0,
             owners: Owners::default(),
         }
@@ -120,7 +137,29 @@ impl Rules {
     /// Returns whether owner and mode are as they should be, as far as they are restored.
     pub(super) fn has_rights(&self, now: &Statx, item: &Item<'_>) -> bool {
         let owner = self.owner == OwnerChoice::Keep || (now.stx_uid, now.stx_gid) == self.owner(item);
-        owner && u32::from(now.stx_mode) & 0o7777 == item.node.mode
+        owner && (!self.modes || u32::from(now.stx_mode) & 0o7777 == item.node.mode)
+    }
+
+    /// Returns whether [`apply`](Self::apply) would change anything but the access time.
+    pub(super) fn differs(&self, inode: Inode<'_>, now: &Statx, item: &Item<'_>) -> bool {
+        let is_link = matches!(item.node.body, Body::Symlink(_));
+        let owner = self.owner != OwnerChoice::Keep && (now.stx_uid, now.stx_gid) != self.owner(item);
+        let mode = self.modes && !is_link && u32::from(now.stx_mode) & 0o7777 != item.node.mode;
+        let mtime = self.times && !is(&now.stx_mtime, item.node.mtime);
+        owner || mode || mtime || self.xattrs != XattrChoice::None && self.xattrs_differ(inode, item)
+    }
+
+    fn xattrs_differ(&self, inode: Inode<'_>, item: &Item<'_>) -> bool {
+        let Ok(has) = inode.xattrs() else { return true };
+        let mut wanted = item.xattrs.iter().filter(|(name, _)| self.restores(name));
+        let surplus = has.iter().any(|(name, _)| {
+            self.removes(name) && !item.xattrs.iter().any(|(other, _)| other == name && self.restores(other))
+        });
+        surplus || wanted.any(|(name, value)| !has.iter().any(|(other, old)| other == name && old == value))
+    }
+
+    fn restores(&self, name: &[u8]) -> bool {
+        self.xattrs.restores(name) && (self.acls || !name.starts_with(b"system.posix_acl_"))
     }
 
     /// Gives an inode, which the system describes as `now`, the metadata of `item`.
@@ -133,9 +172,13 @@ impl Rules {
         let right = self.set_owner(&mut work, now, item);
         let now_mode = u32::from(now.stx_mode) & 0o7777;
         // A link has no mode of its own.
-        let mode = if is_link { now_mode } else { safe_mode(&mut work, item.node.mode, right) };
+        let mode = match self.modes {
+            _ if is_link => now_mode,
+            true => safe_mode(&mut work, item.node.mode, right),
+            false => inode.like.unwrap_or(now_mode),
+        };
 
-        let wanted: Vec<_> = item.xattrs.iter().filter(|(name, _)| self.xattrs.restores(name)).collect();
+        let wanted: Vec<_> = item.xattrs.iter().filter(|(name, _)| self.restores(name)).collect();
         let mut has = match self.xattrs {
             XattrChoice::None => XattrSet::new(),
             _ if inode.bare => XattrSet::new(),
@@ -167,7 +210,9 @@ impl Rules {
                 work.set_xattr(&has, name, value);
             }
         }
-        set_times(&mut work, now, item);
+        if self.times {
+            set_times(&mut work, now, item);
+        }
         work.finish()
     }
 
@@ -203,7 +248,7 @@ impl Rules {
     /// Returns whether an attribute that the entry had not is removed. Labels that the system gives
     /// by itself are left.
     fn removes(&self, name: &[u8]) -> bool {
-        self.xattrs.restores(name)
+        self.restores(name)
             && (name.starts_with(b"user.")
                 || name.starts_with(b"system.posix_acl_")
                 || name == CAPABILITY
@@ -228,8 +273,11 @@ fn needs_write(name: &[u8]) -> bool {
     name.starts_with(b"user.") || name.starts_with(b"trusted.")
 }
 
+fn is(time: &StatxTimestamp, wanted: Time) -> bool {
+    (time.tv_sec, time.tv_nsec) == (wanted.secs, wanted.nanos)
+}
+
 fn set_times(work: &mut Work<'_>, now: &Statx, item: &Item<'_>) {
-    let is = |time: &StatxTimestamp, wanted: Time| (time.tv_sec, time.tv_nsec) == (wanted.secs, wanted.nanos);
     let node = item.node;
     let mtime = (!is(&now.stx_mtime, node.mtime)).then_some(node.mtime);
     let atime = node.atime.filter(|atime| !is(&now.stx_atime, *atime));

@@ -1,9 +1,12 @@
 //! What is made without content: links, pipes, sockets, devices, and further names of files.
 
 use super::apply::Inode;
+use super::beneath::errno_error;
+use super::choices::OnConflict;
 use super::lock;
-use super::place::{Place, errno_error};
-use super::sink::{FilesSink, Spot, check_replaceable, kind_of, look, remove};
+use super::place::Place;
+use super::publish::Spot;
+use super::sink::{FilesSink, check_replaceable, kind_of, look, remove};
 use dedup_engine::backup::source::EntryKind;
 use dedup_engine::listing::{Body, StoredPath};
 use dedup_engine::restore::sink::{Item, SinkError};
@@ -57,7 +60,11 @@ impl FilesSink {
         }
         if let Some(there) = self.clear(spot)? {
             if let Some(fd) = self.same_special(spot, &there, item) {
+                if self.options.on_conflict == OnConflict::Rename {
+                    return Ok(false);
+                }
                 self.remember(&there, item);
+                self.note(&spot.key, Inode::path_only(&fd), &there, item)?;
                 return self.rules.apply(Inode::path_only(&fd), &there, item);
             }
             check_replaceable(&there)?;
@@ -80,7 +87,7 @@ impl FilesSink {
         }
         let bare = !spot.parent.default_acl;
         let applied = self.rules.apply(Inode::path_only(&fd).bare(bare), &now, item);
-        self.publish(spot, &temporary)?;
+        self.publish(spot, &temporary, &now)?;
         self.remember(&now, item);
         applied.map(|_| true)
     }
@@ -96,7 +103,7 @@ impl FilesSink {
         if there.stx_nlink > 1 && (item.node.link.is_none() || !mode_right) {
             return None;
         }
-        let fd = open_path(&spot.parent, spot.name).ok()?;
+        let fd = open_path(&spot.parent, spot.name()).ok()?;
         // What was looked at before must be what is open now.
         if inode(&look(&fd, b"").ok()?) != inode(there) {
             return None;
@@ -110,15 +117,19 @@ impl FilesSink {
 
     /// Makes `item` another name of what `first` names; `false` if that cannot be.
     pub(super) fn hard_link(&self, first: &StoredPath, item: &Item<'_>) -> Result<bool, SinkError> {
-        if !first.is_within(&self.options.strip) || item.node.is_directory() {
+        if item.node.is_directory() {
             return Ok(false);
         }
-        let from = self.spot(first)?;
-        let Ok(old) = look(&*from.parent, from.name) else { return Ok(false) };
+        // It may lie outside of what is restored.
+        let Ok(from) = self.spot(first) else { return Ok(false) };
+        let Ok(old) = look(&*from.parent, from.name()) else { return Ok(false) };
         if !self.made.vouches_for(&old, item) {
             return Ok(false);
         }
         let spot = self.spot(item.path)?;
+        if self.stays(&spot, item)? {
+            return Ok(true);
+        }
         let there = self.clear(&spot)?;
         if let Some(there) = &there {
             if inode(there) == inode(&old) {
@@ -127,7 +138,7 @@ impl FilesSink {
             check_replaceable(there)?;
         }
         let temporary = self.names.next();
-        match linkat(&*from.parent, from.name, &*spot.parent, &temporary, AtFlags::empty()) {
+        match linkat(&*from.parent, from.name(), &*spot.parent, &temporary, AtFlags::empty()) {
             Ok(()) => {}
             // Another file system, no more names, or a rule of the system about links.
             Err(
@@ -142,7 +153,7 @@ impl FilesSink {
             remove(&spot.parent, &temporary);
             return Ok(false);
         }
-        self.publish(&spot, &temporary)?;
+        self.publish(&spot, &temporary, &old)?;
         if there.is_some() {
             // Renaming one name of an inode over another does nothing, and both stay.
             remove(&spot.parent, &temporary);

@@ -12,8 +12,10 @@
 //!   dirs.rs      directories of which only a few are open at a time
 //!   excludes.rs  patterns, cache tags, inodes to leave out
 //!   read.rs      regular files and their holes
-//! sink.rs      FilesSink: the engine's calls
-//!   place.rs     directories of the target, never through a link
+//! sink.rs      FilesSink: the engine's calls; choices.rs: what a caller chooses about a restore
+//!   publish.rs   where an entry goes, what becomes of what is there, how the new one gets its name
+//!   aside/       the way back: what is replaced is kept, and can be put back
+//!   place.rs     directories of the target, never through a link; beneath.rs: how they are opened
 //!   apply.rs     metadata, on open inodes only
 //!   made.rs      links, special files, further names
 //! meta.rs      what the system says of an inode; extended attributes
@@ -25,7 +27,10 @@
 //! matters and no symbolic link is ever followed.
 
 mod apply;
+mod aside;
 mod base;
+mod beneath;
+mod choices;
 mod dirs;
 mod excludes;
 mod glob;
@@ -37,6 +42,7 @@ mod options;
 mod outcomes;
 mod owners;
 mod place;
+mod publish;
 mod read;
 mod roots;
 mod sink;
@@ -50,12 +56,14 @@ mod walk;
 
 pub(crate) use meta::xattrs_by_path;
 
+pub use aside::{AsideError, Safety, TakenBack, settle, take_back};
+pub use choices::{OnConflict, OwnerChoice, SinkOptions, XattrChoice};
 pub use excludes::{Excludes, PatternError};
 pub use layout::{Declared, Layout, Reach};
 pub use options::{ElsewhereNotice, FilesOptions, SkipNotice};
 pub use outcomes::ItemReport;
 pub use roots::Rules;
-pub use sink::{ExistingFile, FilesSink, NewFile, OwnerChoice, SinkOptions, XattrChoice};
+pub use sink::{ExistingFile, FilesSink, NewFile};
 pub use source::{FileHandle, FilesSource, RootError};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -7,19 +7,19 @@
 //! A directory that somebody moves elsewhere while its handle is open is still written to. Only its owner
 //! or somebody with the right to write to it can do that, so it never leads to where he could not write.
 
+use super::aside::{Act, Aside};
+use super::beneath::{DIRECTORY, errno_error, io_error, lookup_error, mount_point, open_below};
 use super::lock;
 use super::meta::proc_path;
+use super::sink::proof_of;
 use super::temporary::is_temporary;
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::restore::sink::SinkError;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, chmodat, makedev, mkdirat, openat,
-    openat2, statx, unlinkat,
+    AtFlags, CWD, Mode, OFlags, RawDir, Statx, StatxFlags, chmodat, makedev, mkdirat, openat, statx, unlinkat,
 };
 use rustix::io::Errno;
-use std::collections::HashMap;
-use std::io;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -29,12 +29,9 @@ const OPEN_PLACES: usize = 128;
 const MOST_DEVICES: usize = 64;
 /// What one call resolves; `PATH_MAX` is 4,096 with the terminator.
 const PIECE_BYTES: usize = 4000;
-/// How often a lookup that met a rename is repeated.
-const RETRIES: usize = 64;
+/// How many directories above what is restored are remembered.
+const MOST_ABOVE: usize = 65_536;
 
-const BELOW: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const OWNER_ONLY: Mode = Mode::RWXU;
 
 /// A directory of the target, open.
@@ -47,8 +44,12 @@ pub(super) struct Place {
     pub(super) fresh: bool,
     /// What is made in it inherits access rights.
     pub(super) default_acl: bool,
-    device: u64,
+    /// Where renaming is possible.
+    pub(super) domain: Domain,
 }
+
+/// Device and mount: between two of the same, names can be moved.
+pub(super) type Domain = (u64, u64);
 
 impl AsFd for Place {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -64,6 +65,8 @@ pub(super) struct Places {
     pub(super) made_root: bool,
     open: Mutex<Open>,
     user: u32,
+    /// What is noted and kept before anything is changed.
+    pub(super) aside: Option<Arc<Aside>>,
 }
 
 #[derive(Debug, Default)]
@@ -71,12 +74,14 @@ struct Open {
     /// By key in the listing, with the moment of the last use.
     places: HashMap<Box<[u8]>, (Arc<Place>, u64)>,
     clock: u64,
+    /// Those that were made because something below them was restored, so that they get their metadata.
+    made_above: HashSet<Box<[u8]>>,
     devices: Vec<(u64, Arc<Place>)>,
 }
 
 impl Places {
     /// Opens the target, which is made with its parents if it is not there. Its path may contain links.
-    pub(super) fn open(target: &Path, user: u32) -> Result<Self, SinkError> {
+    pub(super) fn open(target: &Path, user: u32, aside: Option<Arc<Aside>>) -> Result<Self, SinkError> {
         let made_root = !target.exists();
         if made_root {
             std::fs::create_dir_all(target).map_err(io_error("create the target directory"))?;
@@ -90,41 +95,98 @@ impl Places {
             result => (result.map_err(errno_error("open the target directory"))?, true),
         };
         let root = Arc::new(Place::new(fd, readable)?.0);
+        if let Some(aside) = &aside {
+            aside.note(b"", &*root)?;
+        }
         if !made_root {
             root.clean_leftovers();
         }
-        let open = Open { devices: vec![(root.device, root.clone())], ..Open::default() };
-        Ok(Self { root, made_root, open: Mutex::new(open), user })
+        let open = Open { devices: vec![(root.domain.0, root.clone())], ..Open::default() };
+        Ok(Self { root, made_root, open: Mutex::new(open), user, aside })
     }
 
     /// Returns the directory with this key, relative to the target. Those missing are made for their owner only.
     pub(super) fn get(&self, key: &[u8]) -> Result<Arc<Place>, SinkError> {
-        if key.is_empty() {
-            return Ok(self.root.clone());
-        }
-        {
-            let mut open = lock(&self.open);
-            open.clock += 1;
-            let now = open.clock;
-            if let Some((place, used)) = open.places.get_mut(key) {
-                *used = now;
-                return Ok(place.clone());
-            }
+        if let Some(place) = self.known(key) {
+            return Ok(place);
         }
         let place = match self.look_up(key) {
             Err(Errno::NOENT) => self.make_all(key)?,
-            result => result.map_err(lookup_error)?,
+            result => {
+                let place = result.map_err(lookup_error)?;
+                self.note(key, &place)?;
+                place
+            }
         };
         Ok(self.keep(key, place))
     }
 
+    /// Returns the directory with this key if it is there; nothing is going to be changed in it.
+    pub(super) fn find(&self, key: &[u8]) -> rustix::io::Result<Place> {
+        match key {
+            b"" => {
+                Ok(Place::look(self.root.fd.try_clone().map_err(|_| Errno::MFILE)?, self.root.readable)?.0)
+            }
+            _ => self.look_up(key),
+        }
+    }
+
+    /// Forgets directories that have gone elsewhere: `key` and what is below it.
+    pub(super) fn forget(&self, key: &[u8]) {
+        let gone =
+            |at: &[u8]| at.strip_prefix(key).is_some_and(|rest| matches!(rest.first(), None | Some(0)));
+        lock(&self.open).places.retain(|at, _| !gone(at));
+    }
+
+    /// Returns whether a directory was made only because something below it was restored.
+    pub(super) fn was_made_above(&self, key: &[u8]) -> bool {
+        lock(&self.open).made_above.contains(key)
+    }
+
+    fn known(&self, key: &[u8]) -> Option<Arc<Place>> {
+        if key.is_empty() {
+            return Some(self.root.clone());
+        }
+        let mut open = lock(&self.open);
+        open.clock += 1;
+        let now = open.clock;
+        let (place, used) = open.places.get_mut(key)?;
+        *used = now;
+        Some(place.clone())
+    }
+
+    fn note(&self, key: &[u8], place: &Place) -> Result<(), SinkError> {
+        self.aside.as_ref().map_or(Ok(()), |aside| aside.note(key, place))
+    }
+
+    fn log(&self, act: impl FnOnce() -> Act) -> Result<(), SinkError> {
+        self.aside.as_ref().map_or(Ok(()), |aside| aside.log(&act()))
+    }
+
     /// Makes a directory, or takes the one that is there.
     pub(super) fn make(&self, parent: &Place, name: &[u8], key: &[u8]) -> Result<Arc<Place>, SinkError> {
+        if let Some(aside) = &self.aside {
+            // What may not have been made must not be noted as made: it would be removed on the way back.
+            match statx(parent, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE) {
+                Ok(_) => {}
+                Err(Errno::NOENT) => aside.log(&Act::Making { path: key.to_vec() })?,
+                Err(errno) => return Err(errno_error("examine what is at its place")(errno)),
+            }
+        }
         let mut made = mkdirat(parent, name, OWNER_ONLY);
         let mut opened = open_below(parent.as_fd(), name);
         if made == Err(Errno::EXIST) && matches!(opened, Err(Errno::NOTDIR | Errno::LOOP)) {
             // What is in the way is no directory. A link is removed, never followed.
-            unlinkat(parent, name, AtFlags::empty()).map_err(errno_error("remove what is in the way"))?;
+            match &self.aside {
+                None => unlinkat(parent, name, AtFlags::empty())
+                    .map_err(errno_error("remove what is in the way"))?,
+                Some(aside) => {
+                    if !aside.remove(self, parent, key, false)? {
+                        return Err(mount_point());
+                    }
+                    aside.log(&Act::Making { path: key.to_vec() })?;
+                }
+            }
             made = mkdirat(parent, name, OWNER_ONLY);
             opened = open_below(parent.as_fd(), name);
         }
@@ -137,7 +199,10 @@ impl Places {
         let (mut place, stat) = Place::new(fd, readable)?;
         // Between the two calls somebody may have put another directory there.
         place.fresh = made.is_ok() && stat.stx_uid == self.user;
-        if made.is_err() {
+        if made.is_ok() {
+            self.log(|| Act::Made { path: key.to_vec(), inode: proof_of(&stat) })?;
+        } else {
+            self.note(key, &place)?;
             if self.user != 0 && stat.stx_uid == self.user && stat.stx_mode & 0o700 != 0o700 {
                 place = self.unlock(place, &stat)?;
             }
@@ -186,17 +251,40 @@ impl Places {
     }
 
     fn make_all(&self, key: &[u8]) -> Result<Place, SinkError> {
-        let mut at: Option<(OwnedFd, bool)> = None;
-        for name in key.split(|byte| *byte == 0) {
-            let from = at.as_ref().map_or(self.root.as_fd(), |(fd, _)| fd.as_fd());
-            match mkdirat(from, name, OWNER_ONLY) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno_error("create a directory above it")(errno)),
+        let mut at: Option<Place> = None;
+        let ends = key.iter().enumerate().filter(|(_, byte)| **byte == 0).map(|(end, _)| end);
+        let mut start = 0;
+        for end in ends.chain([key.len()]) {
+            let (here, name) = (&key[..end], &key[start..end]);
+            let above = &key[..start.saturating_sub(1)];
+            let parent = at.as_ref().unwrap_or(&self.root);
+            let mut opened = open_below(parent.as_fd(), name);
+            let mut made = false;
+            if matches!(opened, Err(Errno::NOENT)) {
+                if !parent.fresh {
+                    self.note(above, parent)?;
+                }
+                self.log(|| Act::Making { path: here.to_vec() })?;
+                match mkdirat(parent, name, OWNER_ONLY) {
+                    Ok(()) => made = true,
+                    Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(errno_error("create a directory above it")(errno)),
+                }
+                opened = open_below(parent.as_fd(), name);
             }
-            at = Some(open_below(from, name).map_err(lookup_error)?);
+            let (fd, readable) = opened.map_err(lookup_error)?;
+            let (mut place, stat) = Place::new(fd, readable)?;
+            place.fresh = made && stat.stx_uid == self.user;
+            if made {
+                self.log(|| Act::Made { path: here.to_vec(), inode: proof_of(&stat) })?;
+                let mut open = lock(&self.open);
+                if open.made_above.len() < MOST_ABOVE {
+                    open.made_above.insert(here.into());
+                }
+            }
+            (at, start) = (Some(place), end + 1);
         }
-        let (fd, readable) = at.ok_or_else(|| lookup_error(Errno::NOENT))?;
-        Ok(Place::new(fd, readable)?.0)
+        at.ok_or_else(|| lookup_error(Errno::NOENT))
     }
 
     fn keep(&self, key: &[u8], place: Place) -> Arc<Place> {
@@ -212,9 +300,9 @@ impl Places {
         open.clock += 1;
         let now = open.clock;
         open.places.insert(key.into(), (place.clone(), now));
-        let known = open.devices.iter().any(|(device, _)| *device == place.device);
+        let known = open.devices.iter().any(|(device, _)| *device == place.domain.0);
         if !known && open.devices.len() < MOST_DEVICES {
-            open.devices.push((place.device, place.clone()));
+            open.devices.push((place.domain.0, place.clone()));
         }
         place
     }
@@ -226,19 +314,20 @@ impl Place {
     }
 
     fn look(fd: OwnedFd, readable: bool) -> rustix::io::Result<(Self, Statx)> {
-        let stat = statx(&fd, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+        let asked = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID | StatxFlags::BTIME;
+        let stat = statx(&fd, c"", AtFlags::EMPTY_PATH, asked)?;
         let acl = c"system.posix_acl_default";
         let mut none = [0; 0];
         let found = match readable {
             true => rustix::fs::fgetxattr(&fd, acl, &mut none[..]),
             false => rustix::fs::getxattr(proc_path(&fd), acl, &mut none[..]),
         };
-        let device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
-        Ok((Self { fd, readable, fresh: false, default_acl: found.is_ok(), device }, stat))
+        let domain = (makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_mnt_id);
+        Ok((Self { fd, readable, fresh: false, default_acl: found.is_ok(), domain }, stat))
     }
 
     /// Removes temporary files that an interrupted restore left; those of one that still runs as well.
-    fn clean_leftovers(&self) {
+    pub(super) fn clean_leftovers(&self) {
         if !self.readable {
             return;
         }
@@ -251,49 +340,4 @@ impl Place {
             }
         }
     }
-}
-
-/// Opens a directory below another one: for reading, or where that is not allowed to pass through it.
-fn open_below(at: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<(OwnedFd, bool)> {
-    if planted(Bug::FollowLinks) {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        return openat(at, path, flags, Mode::empty()).map(|fd| (fd, true));
-    }
-    match retry(|| openat2(at, path, OFlags::RDONLY | DIRECTORY, Mode::empty(), BELOW)) {
-        Err(Errno::ACCESS) => {
-            retry(|| openat2(at, path, OFlags::PATH | DIRECTORY, Mode::empty(), BELOW)).map(|fd| (fd, false))
-        }
-        result => result.map(|fd| (fd, true)),
-    }
-}
-
-/// Repeats a lookup that the kernel gave up because something was renamed meanwhile.
-fn retry<T>(call: impl Fn() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
-    for _ in 0..RETRIES {
-        match call() {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            result => return result,
-        }
-    }
-    call()
-}
-
-fn lookup_error(errno: Errno) -> SinkError {
-    let text = match errno {
-        Errno::LOOP | Errno::XDEV => "a symbolic link stands where a directory was restored",
-        Errno::NOTDIR => "something that is no directory stands where a directory was restored",
-        Errno::NOSYS => "restoring needs openat2, which Linux has since 5.6",
-        _ => return errno_error("open the directory")(errno),
-    };
-    SinkError::Refused(text.to_owned())
-}
-
-/// Says which call failed.
-pub(super) fn errno_error(call: &'static str) -> impl Fn(Errno) -> SinkError {
-    move |errno| SinkError::Io { call, source: errno.into() }
-}
-
-/// Says which call failed.
-fn io_error(call: &'static str) -> impl Fn(io::Error) -> SinkError {
-    move |source| SinkError::Io { call, source }
 }

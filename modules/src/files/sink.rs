@@ -5,9 +5,13 @@
 //! what was there before or the whole new entry, never a part of it.
 
 use super::apply::{Inode, Rules};
+use super::aside::{Aside, Safety, split};
+use super::beneath::errno_error;
+use super::choices::{OnConflict, SinkOptions};
 use super::made::Made;
 use super::meta::stat_of;
-use super::place::{Place, Places, errno_error};
+use super::place::{Place, Places};
+use super::publish::Spot;
 use super::read::open_regular;
 use super::temporary::TemporaryNames;
 use dedup_engine::backup::source::EntryKind;
@@ -16,69 +20,15 @@ use dedup_engine::planted::{Bug, planted};
 use dedup_engine::restore::sink::{Item, Prepared, Sink, SinkError};
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, Statx, StatxFlags, fallocate, ftruncate, openat,
-    renameat, seek, statx, unlinkat,
+    AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, Statx, StatxFlags, fallocate, ftruncate, openat, seek,
+    statx, unlinkat,
 };
 use rustix::io::{Errno, pread, pwrite};
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-/// What a restore does with owners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnerChoice {
-    /// Sets them. Without root's rights, where only one's own groups can be set, the rest stays as it is,
-    /// and setuid and setgid are left out where the owner is not right.
-    Restore,
-    /// Leaves everything to whoever runs the restore.
-    Keep,
-}
-
-/// Which extended attributes a restore sets. Those that entries have in the target, but not in the backup,
-/// are removed by the same choice; labels that the system sets by itself stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XattrChoice {
-    /// All of them, capabilities and security labels included.
-    All,
-    /// `user.*` and access control lists: nothing that gives rights beyond those of the owner.
-    UserOnly,
-    /// None.
-    None,
-}
-
-/// What a caller chooses about a restore.
-#[derive(Clone, Debug)]
-pub struct SinkOptions {
-    /// The directory of the listing that the target stands for; the root for whole paths.
-    pub strip: StoredPath,
-    /// What to do with owners.
-    pub owner: OwnerChoice,
-    /// Take owners by their numbers even if their names are known here.
-    pub numeric_owner: bool,
-    /// Which extended attributes to set.
-    pub xattrs: XattrChoice,
-    /// Leave holes as holes; else all of a file is allocated.
-    pub sparse: bool,
-    /// Make device nodes, if root does the restore; else they are refused.
-    pub devices: bool,
-    /// Give the target directory itself the metadata of the entry it stands for, even if it existed.
-    pub root_metadata: bool,
-}
-
-impl Default for SinkOptions {
-    fn default() -> Self {
-        Self {
-            strip: StoredPath::root(),
-            owner: OwnerChoice::Restore,
-            numeric_owner: false,
-            xattrs: XattrChoice::All,
-            sparse: true,
-            devices: false,
-            root_metadata: false,
-        }
-    }
-}
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A directory of this machine as the target of a restore.
 #[derive(Debug)]
@@ -88,6 +38,7 @@ pub struct FilesSink {
     pub(super) rules: Rules,
     pub(super) names: TemporaryNames,
     pub(super) made: Made,
+    pub(super) conflicts: AtomicU64,
 }
 
 /// A regular file that is being written under a temporary name.
@@ -107,94 +58,62 @@ pub struct ExistingFile {
     fd: OwnedFd,
 }
 
-/// Where an entry goes: its directory and its name there.
-#[derive(Debug)]
-pub(super) struct Spot<'a> {
-    pub(super) parent: Arc<Place>,
-    pub(super) name: &'a [u8],
-}
-
 impl FilesSink {
     /// Opens the target, making it if it is not there. Temporary files of an interrupted restore are
     /// removed from every directory that existed before; so two restores to one target must not run at once.
     pub fn new(target: &Path, options: SinkOptions) -> Result<Self, SinkError> {
+        Self::with(target, options, None)
+    }
+
+    /// As [`Self::new`], with a way back: whatever exists is noted, and kept aside on its own file system, before it is
+    /// replaced, moved or changed. Afterwards [`settle`](super::settle) removes what was kept, or
+    /// [`take_back`](super::take_back) undoes everything. The target must exist.
+    pub fn with_safety(target: &Path, options: SinkOptions, safety: &Safety) -> Result<Self, SinkError> {
+        if !target.is_dir() {
+            return Err(SinkError::Refused("the target of a restore in place is no directory".to_owned()));
+        }
+        Self::with(target, options, Some(safety))
+    }
+
+    fn with(target: &Path, options: SinkOptions, safety: Option<&Safety>) -> Result<Self, SinkError> {
         let user = rustix::process::geteuid().as_raw();
         let rules = Rules::new(&options, user);
+        let aside = safety.map(|safety| Aside::open(safety, user)).transpose()?.map(Arc::new);
+        let places = Places::open(target, user, aside)?;
         let (names, made) = (TemporaryNames::default(), Made::default());
-        Ok(Self { places: Places::open(target, user)?, options, rules, names, made })
+        Ok(Self { places, options, rules, names, made, conflicts: AtomicU64::new(0) })
+    }
+
+    /// Returns how many entries were left out, or restored under another name, because something else was there.
+    pub fn conflicts(&self) -> u64 {
+        self.conflicts.load(Ordering::Relaxed)
     }
 
     /// Writes everything that was restored to disk: one `syncfs` for each of the first 64 file systems
-    /// met below the target.
+    /// met below the target, and the log of the way back.
     pub fn sync(&self) -> Result<(), SinkError> {
+        if let Some(aside) = &self.places.aside {
+            aside.sync()?;
+        }
         self.places.sync()
-    }
-
-    /// Returns the key of an entry below the target.
-    fn key<'a>(&self, path: &'a StoredPath) -> Result<&'a [u8], SinkError> {
-        let strip = self.options.strip.as_key();
-        let key = path.as_key();
-        if !path.is_within(&self.options.strip) {
-            return Err(SinkError::Refused(format!("{path:?} is not below {:?}", self.options.strip)));
-        }
-        let rest = &key[strip.len()..];
-        Ok(rest.strip_prefix(&[0]).unwrap_or(rest))
-    }
-
-    /// Returns where an entry goes.
-    pub(super) fn spot<'a>(&self, path: &'a StoredPath) -> Result<Spot<'a>, SinkError> {
-        let (parent, name) = split(self.key(path)?);
-        if name.is_empty() {
-            return Err(SinkError::Refused(
-                "only a directory can be restored as the target itself".to_owned(),
-            ));
-        }
-        Ok(Spot { parent: self.places.get(parent)?, name })
-    }
-
-    /// Makes way for an entry that is no directory, and returns what else stands at its place.
-    pub(super) fn clear(&self, spot: &Spot<'_>) -> Result<Option<Statx>, SinkError> {
-        if spot.parent.fresh {
-            return Ok(None);
-        }
-        let there = match look(&spot.parent, spot.name) {
-            Err(Errno::NOENT) => return Ok(None),
-            result => result.map_err(errno_error("examine what is at its place"))?,
-        };
-        if kind_of(&there) != Some(EntryKind::Directory) {
-            return Ok(Some(there));
-        }
-        match unlinkat(&*spot.parent, spot.name, AtFlags::REMOVEDIR) {
-            Ok(()) => Ok(None),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => Err(SinkError::Refused(
-                "a directory that is not empty stands at its place; remove it or restore elsewhere"
-                    .to_owned(),
-            )),
-            Err(errno) => Err(errno_error("remove the empty directory at its place")(errno)),
-        }
-    }
-
-    /// Gives what was made under a temporary name its own name.
-    pub(super) fn publish(&self, spot: &Spot<'_>, temporary: &str) -> Result<(), SinkError> {
-        renameat(&*spot.parent, temporary, &*spot.parent, spot.name).map_err(|errno| {
-            remove(&spot.parent, temporary);
-            errno_error("give it its name")(errno)
-        })
-    }
-}
-
-/// Splits a key into that of the directory and the last component.
-fn split(key: &[u8]) -> (&[u8], &[u8]) {
-    match key.iter().rposition(|byte| *byte == 0) {
-        Some(at) => (&key[..at], &key[at + 1..]),
-        None => (&[], key),
     }
 }
 
 /// Asks what `name` is, without following it; what is open itself if the name is empty.
 pub(super) fn look(at: impl rustix::fd::AsFd, name: &[u8]) -> rustix::io::Result<Statx> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::EMPTY_PATH;
-    statx(at, name, flags, StatxFlags::BASIC_STATS)
+    statx(at, name, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME)
+}
+
+/// Returns what proves that an inode is still the same one: its number, which another one may get later, and its birth,
+/// where the file system knows it.
+pub(super) fn proof_of(stat: &Statx) -> u64 {
+    let birth = match stat.stx_mask & StatxFlags::BTIME.bits() {
+        0 => 0,
+        _ => stat.stx_btime.tv_sec.cast_unsigned() << 30 ^ u64::from(stat.stx_btime.tv_nsec),
+    };
+    // An odd factor loses nothing.
+    stat.stx_ino ^ birth.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 pub(super) fn kind_of(stat: &Statx) -> Option<EntryKind> {
@@ -223,14 +142,17 @@ impl Sink for FilesSink {
 
     fn prepare(&self, entry: &Item<'_>) -> Result<Prepared<ExistingFile>, SinkError> {
         if entry.node.is_directory() {
-            let key = self.key(entry.path)?;
-            let (parent, name) = split(key);
-            if !name.is_empty() {
-                self.places.make(&*self.places.get(parent)?, name, key)?;
+            let key = self.options.key(entry.path)?;
+            let (parent, name) = split(&key);
+            if !name.is_empty() && self.options.is_meant(entry.path) {
+                self.places.make(&*self.places.get(parent)?, name, &key)?;
             }
             return Ok(Prepared::Directory);
         }
         let spot = self.spot(entry.path)?;
+        if self.stays(&spot, entry)? {
+            return Ok(Prepared::Done { changed: false });
+        }
         let Body::File { size, .. } = entry.node.body else {
             return self.special(&spot, entry).map(|changed| Prepared::Done { changed });
         };
@@ -241,7 +163,7 @@ impl Sink for FilesSink {
         if kind_of(&there) == Some(EntryKind::File)
             && there.stx_size == size
             && !shared
-            && let Ok(fd) = open_regular(&*spot.parent, spot.name)
+            && let Ok(fd) = open_regular(&*spot.parent, spot.name())
         {
             return Ok(Prepared::Compare(ExistingFile { fd }));
         }
@@ -273,25 +195,29 @@ impl Sink for FilesSink {
         if kind_of(&now) != Some(EntryKind::File) {
             return Err(SinkError::Refused("what was compared is no regular file".to_owned()));
         }
+        if self.options.on_conflict == OnConflict::Rename {
+            return Ok(false);
+        }
         if now.stx_nlink > 1 && !self.rules.has_rights(&now, entry) {
             return Err(SinkError::Refused("the file got another name while it was compared".to_owned()));
         }
         if entry.node.link.is_some() {
             self.made.add(&now);
         }
+        self.note(&self.options.key(entry.path)?, Inode::open(&file.fd), &now, entry)?;
         self.rules.apply(Inode::open(&file.fd), &now, entry)
     }
 
     fn create(&self, entry: &Item<'_>, size: u64) -> Result<NewFile, SinkError> {
-        let (parent, _) = split(self.key(entry.path)?);
-        let parent = self.places.get(parent)?;
+        let key = self.options.key(entry.path)?;
+        let parent = self.places.get(split(&key).0)?;
         let temporary = self.names.next();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(&*parent, &temporary, flags, Mode::RUSR | Mode::WUSR)
             .map_err(errno_error("create the file"))?;
         let file = NewFile { fd, parent, temporary, size, end: Cell::new(0) };
         if planted(Bug::PublishAtOnce) {
-            self.publish(&self.spot(entry.path)?, &file.temporary)?;
+            self.rename(&self.spot(entry.path)?, &file.temporary)?;
         }
         if !self.options.sparse && size > 0 {
             match fallocate(&file.fd, FallocateFlags::empty(), 0, size) {
@@ -325,15 +251,16 @@ impl Sink for FilesSink {
     }
 
     fn finish(&self, file: NewFile, entry: &Item<'_>) -> Result<(), SinkError> {
-        let spot = Spot { parent: file.parent, name: entry.path.name() };
+        let spot = Spot { parent: file.parent, key: self.options.key(entry.path)? };
         let sized = if file.end.get() == file.size { Ok(()) } else { ftruncate(&file.fd, file.size) };
         let now = sized.and_then(|()| look(&file.fd, b"")).map_err(|errno| {
             remove(&spot.parent, &file.temporary);
             errno_error("set the length of the file")(errno)
         })?;
-        let applied = self.rules.apply(Inode::open(&file.fd).bare(!spot.parent.default_acl), &now, entry);
+        let inode = Inode::open(&file.fd).bare(!spot.parent.default_acl).like(self.mode_there(&spot));
+        let applied = self.rules.apply(inode, &now, entry);
         if !planted(Bug::PublishAtOnce) {
-            self.publish(&spot, &file.temporary)?;
+            self.publish(&spot, &file.temporary, &now)?;
         }
         if entry.node.link.is_some() {
             self.made.add(&now);
@@ -350,11 +277,12 @@ impl Sink for FilesSink {
     }
 
     fn finish_directory(&self, entry: &Item<'_>) -> Result<(), SinkError> {
-        let key = self.key(entry.path)?;
-        if key.is_empty() && !self.places.made_root && !self.options.root_metadata {
+        let key = self.options.key(entry.path)?;
+        let is_target = key.is_empty() && !self.places.made_root && !self.options.root_metadata;
+        if is_target || !self.options.is_meant(entry.path) && !self.places.was_made_above(&key) {
             return Ok(());
         }
-        let place = self.places.get(key)?;
+        let place = self.places.get(&key)?;
         let now = look(&*place, b"").map_err(errno_error("examine the directory"))?;
         let inode = if place.readable { Inode::open(&*place) } else { Inode::path_only(&*place) };
         self.rules.apply(inode, &now, entry).map(drop)

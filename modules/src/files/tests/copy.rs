@@ -1,7 +1,7 @@
 //! A copy of a tree through the engine's traits: source, nodes, sink, without anything between them.
 
-use super::super::sink::{FilesSink, SinkOptions};
 use super::*;
+use crate::files::{FilesSink, SinkOptions};
 use dedup_engine::backup::source::EntryKind;
 use dedup_engine::id::LinkGroup;
 use dedup_engine::listing::{Body, Content, Node, StoredPath, Time, Xattrs};

@@ -1,5 +1,6 @@
 //! Whole trees: walked, and copied from a source to a sink.
 
+mod aside;
 mod copy;
 mod declared;
 mod deep;
