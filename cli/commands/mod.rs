@@ -14,6 +14,7 @@ mod man;
 mod module;
 mod recover;
 mod restore;
+mod restore_modules;
 mod snapshots;
 mod stats;
 
@@ -62,6 +63,7 @@ impl Command {
     pub fn wants_guard(&self) -> bool {
         match self {
             Self::Backup(args) => args.is_about_modules(),
+            Self::Restore(args) => args.wants_guard(),
             _ => false,
         }
     }

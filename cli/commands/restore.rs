@@ -1,7 +1,8 @@
 //! `dedup restore`: writes the files of a snapshot, below a directory or where they came from.
 
-use super::{choose, listing};
+use super::{choose, listing, restore_modules};
 use crate::context::{Context, this_host};
+use crate::declared::ModuleDirs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::put_path;
@@ -15,6 +16,7 @@ use dedup_engine::map::Root;
 use dedup_engine::repo::Repository;
 use dedup_engine::restore::sink::SinkError;
 use dedup_engine::restore::{self, RestorePlan, RestoreReport, RestoreRequest};
+use dedup_modules::id::ModuleId;
 use dedup_modules::files::{FilesSink, OwnerChoice, SinkOptions, XattrChoice};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde_json::json;
@@ -27,12 +29,16 @@ use std::path::{Path, PathBuf};
 /// With --target, everything goes below that directory and nothing else is touched: files keep their whole
 /// path below it, and SNAPSHOT:PATH leaves PATH off. Without, files go back to where they came from, after
 /// a plan and a question. Files that are right already are left as they are; nothing is deleted.
+///
+/// Modules go back whole: everything is verified before anything is touched, their services stand still meanwhile, and
+/// what is replaced is put back if a module fails.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   dedup restore latest --target /tmp/restored
   dedup restore 1a2b3c4d:/home/ann/Documents --target ~/old-documents
   dedup restore latest --target out --include '*.odt' --exclude '/home/*/.cache'
-  dedup restore latest:/etc/nginx --dry-run      shows the plan for /etc/nginx itself")]
+  dedup restore latest:/etc/nginx --dry-run      shows the plan for /etc/nginx itself
+  dedup restore latest -m wordpress              the module, back to where it was")]
 pub struct RestoreArgs {
     /// The snapshot: first digits of its id, latest or latest-any; and perhaps a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
@@ -48,7 +54,7 @@ pub struct RestoreArgs {
     exclude: Vec<String>,
     /// Only show the plan
     #[arg(long, short = 'n')]
-    dry_run: bool,
+    pub dry_run: bool,
     /// Take owners by their numbers even if their names are known here
     #[arg(long)]
     numeric_owner: bool,
@@ -64,7 +70,46 @@ pub struct RestoreArgs {
     #[command(flatten)]
     section: SectionChoice,
     #[command(flatten)]
-    filter: Filter,
+    pub filter: Filter,
+    #[command(flatten)]
+    pub modules: ModuleRestore,
+}
+
+/// Arguments about modules.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Modules")]
+pub struct ModuleRestore {
+    /// Leave this module as it is (repeatable)
+    #[arg(long, value_name = "MODULE")]
+    pub ignore: Vec<ModuleId>,
+    /// Restore what the module requires as well
+    #[arg(long)]
+    pub with_dependencies: bool,
+    /// Restore the other modules if the data of one cannot be read
+    #[arg(long)]
+    pub allow_partial: bool,
+    /// Roll a module back if something of it was stored and nothing here takes it
+    #[arg(long)]
+    pub strict: bool,
+    /// Set nothing up before
+    #[arg(long)]
+    pub no_setup: bool,
+    #[command(flatten)]
+    pub dirs: ModuleDirs,
+}
+
+impl RestoreArgs {
+    /// Returns whether everything goes back to where it came from, and is not narrowed to some files.
+    pub fn is_in_place(&self) -> bool {
+        let whole = !self.snapshot.as_encoded_bytes().contains(&b':');
+        let everything = self.include.is_empty() && self.exclude.is_empty() && self.section.section.is_none();
+        self.target.is_none() && whole && everything
+    }
+
+    /// Returns whether something may be replaced where it is.
+    pub fn wants_guard(&self) -> bool {
+        self.is_in_place() && !self.dry_run
+    }
 }
 
 pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
@@ -76,6 +121,9 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     }
     let repo = ctx.open_indexed()?;
     let chosen = choose(ctx, &repo, &selection.wanted, &args.filter)?;
+    if restore_modules::is_meant(args, &chosen) {
+        return restore_modules::run(ctx, args, &repo, &chosen);
+    }
     let root = listing(ctx, &chosen.snapshot, &args.filter, args.section)?;
     let base = selection.path.unwrap_or_default();
     let options = sink_options(args, strip(&repo, root, &base, &chosen)?);

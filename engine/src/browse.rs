@@ -5,7 +5,7 @@ use crate::format::{MAX_BODY, MAX_CHUNK};
 use crate::listing::{
     Body, ContentReader, MAX_NODE_VALUE, Node, StoredPath, Walk, XattrSet, decode_node, load_xattrs, subtree,
 };
-use crate::map::{Change as MapChange, Class, Cursor, Diff, Root, Value, load_value};
+use crate::map::{Blob, BlobReader, Change as MapChange, Class, Cursor, Diff, Root, Value, load_value};
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::{Listing, Outcome};
@@ -183,6 +183,26 @@ impl<'r> Contents<'r> {
         }
         Ok(())
     }
+}
+
+/// Returns the bytes of a small thing that an account refers to: a manifest, the schema of a dump.
+///
+/// # Errors
+/// It is longer than `max_bytes`, damaged, or of a class that the key in use does not open.
+pub fn blob(repo: &Repository, class: Class, blob: &Blob, max_bytes: u64) -> Result<Vec<u8>, BrowseError> {
+    if blob.len > max_bytes {
+        return Err(Corrupt::new("blob", format!("{} bytes; {max_bytes} are allowed", blob.len)).into());
+    }
+    if blob.len == 0 {
+        return Ok(Vec::new());
+    }
+    let reader = maps(repo, class)?;
+    let mut pieces = BlobReader::new(&reader, blob)?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.next()? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
 }
 
 fn write_zeros(out: &mut dyn Write, mut len: u64) -> io::Result<()> {

@@ -13,13 +13,14 @@
 //! | programs and services | [`log`] [`runlog`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] |
 //! | what must be asked for its data | [`sources`] |
 //! | what a run must undo | [`undo`] |
-//! | runs | [`member`] [`backup`] |
+//! | runs | [`member`] [`conduct`] [`backup`] [`restore`] |
 //!
 //! The guide to manifests is `MANIFEST.md` beside this crate.
 
 pub mod backup;
 pub mod catalog;
 pub mod child;
+pub mod conduct;
 pub mod discover;
 pub mod files;
 pub mod hooks;
@@ -30,6 +31,7 @@ pub mod log;
 pub mod machine;
 pub mod manifest;
 pub mod member;
+pub mod restore;
 pub mod runlog;
 pub mod selection;
 pub mod services;

@@ -258,7 +258,7 @@ fn print_json(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome, exit: E
             })).collect::<Vec<_>>(),
         })
     };
-    let downtime = |downtime: &dedup_modules::backup::Downtime| {
+    let downtime = |downtime: &dedup_modules::conduct::Downtime| {
         json!({ "name": downtime.name, "seconds": downtime.time.as_secs_f64() })
     };
     Ok(ctx.output.object(&json!({

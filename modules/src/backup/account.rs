@@ -4,7 +4,6 @@ use super::{Run, RunError};
 use crate::selection::LeftOut;
 use dedup_engine::backup::Parts;
 use dedup_engine::snapshot::{Account, Section, State};
-use std::os::unix::ffi::OsStrExt;
 
 impl Run<'_, '_> {
     /// Makes the accounts.
@@ -16,7 +15,7 @@ impl Run<'_, '_> {
         let mut accounts: Vec<Account> = self.paths_account.take().into_iter().collect();
         let mut reasons = Vec::new();
         for ((member, standing), mut account) in
-            members.iter().zip(&self.standings).zip(std::mem::take(&mut self.accounts))
+            members.iter().zip(&self.conduct.standings).zip(std::mem::take(&mut self.accounts))
         {
             (account.state, account.reason) = standing.state();
             if matches!(account.state, State::Failed | State::Skipped) {
@@ -27,8 +26,6 @@ impl Run<'_, '_> {
                 account.totals = Default::default();
             }
             account.version = member.manifest.module.version.to_string();
-            // In the order of the manifest's items: so a restore finds the values that path variables had here.
-            account.sources = member.items.iter().map(|item| item.path.as_os_str().as_bytes().to_vec()).collect();
             account.items.clone_from(&standing.items);
             let requires = &member.manifest.depends.requires;
             account.dependencies = requires.iter().map(ToString::to_string).collect();

@@ -1,24 +1,28 @@
 //! Files: every section of every module, below the root.
 
 use super::root::Root;
-use super::standing::path_item;
+use crate::conduct::path_item;
 use super::{Run, RunError};
 use crate::files::{FilesOptions, FilesSource, ItemReport, Layout};
 use crate::manifest::sections::SectionKind;
 use crate::manifest::words::Words;
 use dedup_engine::backup::{PartRequest, Parts};
 use dedup_engine::snapshot::{Account, Outcome, Section, State};
+use std::collections::BTreeSet;
+
+/// Places that an account names at most (`FORMAT.md` 12).
+const MAX_SOURCES: usize = 4096;
 
 impl Run<'_, '_> {
     /// Stores the files of all members that still take part, and the plain paths.
     pub(super) fn read(&mut self, parts: &mut Parts<'_>, root: &Root) -> Result<(), RunError> {
         let members = self.job.members;
-        for at in self.members_in() {
-            self.unless_cancelled()?;
+        for at in self.conduct.members_in() {
+            self.conduct.unless_cancelled()?;
             // Only now: links and patterns are looked up in what is read.
             match members[at].manifest.layout(members[at].variables, root.base()) {
                 Ok(layout) => self.sections(parts, root, at, &layout)?,
-                Err(error) => self.standings[at].fail(error.to_string()),
+                Err(error) => self.conduct.standings[at].fail(error.to_string()),
             }
         }
         self.paths(parts)
@@ -32,11 +36,16 @@ impl Run<'_, '_> {
         layout: &Layout,
     ) -> Result<(), RunError> {
         let member = &self.job.members[at];
+        // As they were found: a restore must know which of the listed places were meant, and which are only the way.
+        let places = (0..member.items.len()).flat_map(|item| layout.places(item));
+        let places = places.map(|place| [b"/", &place.to_slashes()[..]].concat());
+        let sources: BTreeSet<Vec<u8>> = places.take(MAX_SOURCES).collect();
+        self.accounts[at].sources = sources.into_iter().collect();
         for section in SectionKind::WORDS.iter().map(|(_, section)| *section) {
             if !member.items.iter().any(|item| item.section == section) {
                 continue;
             }
-            self.unless_cancelled()?;
+            self.conduct.unless_cancelled()?;
             let options = FilesOptions {
                 skip: self.job.skip.to_vec(),
                 base: root.base().to_owned(),
@@ -56,7 +65,7 @@ impl Run<'_, '_> {
                 left = left.saturating_sub(u64::from(self.tell_item(at, &item)));
             }
             if left > 0 {
-                self.standings[at].warn(gaps_text(left));
+                self.conduct.standings[at].warn(gaps_text(left));
             }
         }
         Ok(())

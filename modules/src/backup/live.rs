@@ -8,8 +8,8 @@ use dedup_engine::backup::Parts;
 impl Run<'_, '_> {
     /// Runs the hooks of this phase and dumps the sources of it.
     pub(super) fn live(&mut self, parts: &mut Parts<'_>) -> Result<(), RunError> {
-        self.make_due()?;
-        self.run_pre(HookPhase::Live)?;
+        self.conduct.make_due()?;
+        self.conduct.run_pre(HookPhase::Live)?;
         self.dump(parts, SourcePhase::Live)
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! live     hooks before · sources of phase live                                          live.rs
-//! quiet    lock · stop services in reverse · hooks before · sources · stop the rest      quiet.rs
+//! quiet    lock · stop services in reverse · hooks before · sources · stop the rest      quiet.rs, conduct/
 //!          [filesystem snapshot]                                                         root.rs
 //! read     files of every section, below the snapshot or `/`                             files.rs
-//! back     hooks after · services in exact order, those that ran · unlock · live hooks   back.rs
+//! back     hooks after · services in exact order, those that ran · unlock · live hooks   conduct/
 //! tell     one account for each module, its manifest with it                             account.rs
 //! ```
 //!
@@ -13,38 +13,31 @@
 //! was read is durable, and before the snapshot is published. Every act that must be undone stands in the journal before
 //! it is done (`undo/`); the list is carried out on every way out, and by the guarding process if this one dies.
 //!
-//! A module that fails is left out from there on, its hooks after the run still run with state `fail`, and the others go
-//! on. Only what concerns all of them ends the run: the repository, the journal, a cancellation, a snapshot that the job
+//! Only what concerns all modules ends the run: the repository, the journal, a cancellation, a snapshot that the job
 //! requires.
 
 mod account;
-mod back;
 mod files;
 mod live;
 mod quiet;
 mod root;
 mod sources;
-mod standing;
 
-pub use standing::Standing;
-
+use crate::conduct::{Cancelled, Conduct, Downtime, StillError};
 use crate::files::FilesSource;
-use crate::hooks::{HookContext, HookEnd, ResolvedHook, run_hook};
-use crate::id::ModuleId;
+use crate::hooks::{HookEnd, ResolvedHook, run_hook};
 use crate::machine::Machine;
-use crate::manifest::hooks::{HookPhase, HookState};
 use crate::manifest::job::UseSnapshot;
-use crate::manifest::programs::Severity;
-use crate::member::{Halt, Member, Point};
+use crate::manifest::services::Operation;
+use crate::member::{Halt, Member};
 use crate::selection::LeftOut;
 use crate::undo::{JournalError, Undoing};
 use dedup_engine::backup::{BackupError, Parent, Parts, RunReport, RunRequest, run_parts};
 use dedup_engine::error::Kind;
 use dedup_engine::progress::Events;
 use dedup_engine::repo::Repository;
-use dedup_engine::snapshot::{Account, Outcome, State};
+use dedup_engine::snapshot::{Account, Outcome};
 use std::path::Path;
-use std::time::Duration;
 
 /// What a backup run works with.
 pub struct BackupJob<'a> {
@@ -95,15 +88,6 @@ pub struct BackupOutcome {
     pub from_snapshot: bool,
 }
 
-/// How long something stood still.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Downtime {
-    /// The service, or the module that was locked.
-    pub name: String,
-    /// From the order to stop until it was up again.
-    pub time: Duration,
-}
-
 /// Why a run published nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -127,8 +111,17 @@ pub enum RunError {
         reasons: Vec<String>,
     },
     /// The person asked to stop.
-    #[error("it was cancelled")]
-    Cancelled,
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+impl From<StillError> for RunError {
+    fn from(error: StillError) -> Self {
+        match error {
+            StillError::Journal(error) => Self::Journal(error),
+            StillError::Cancelled(error) => Self::Cancelled(error),
+        }
+    }
 }
 
 impl RunError {
@@ -138,7 +131,7 @@ impl RunError {
             Self::Engine(error) => error.kind(),
             Self::Journal(_) => Kind::Io,
             Self::JobHook(_) | Self::NoSnapshot(_) | Self::AllFailed { .. } => Kind::Internal,
-            Self::Cancelled => Kind::Cancelled,
+            Self::Cancelled(_) => Kind::Cancelled,
         }
     }
 }
@@ -146,16 +139,9 @@ impl RunError {
 /// A run under way.
 struct Run<'r, 'a> {
     job: &'r BackupJob<'a>,
-    machine: &'r Machine<'a>,
-    undoing: &'r mut Undoing<'a>,
-    standings: Vec<Standing>,
+    conduct: Conduct<'r, 'a>,
     accounts: Vec<Account>,
     paths_account: Option<Account>,
-    stopped: Vec<quiet::Stopped>,
-    locked: Vec<quiet::Locked>,
-    due: Vec<back::Due>,
-    downtimes: Vec<Downtime>,
-    left_undone: Vec<String>,
     from_snapshot: bool,
 }
 
@@ -170,28 +156,22 @@ pub fn run<'a>(
 ) -> Result<BackupOutcome, RunError> {
     let mut run = Run {
         job,
-        machine,
-        undoing,
-        standings: vec![Standing::default(); job.members.len()],
+        conduct: Conduct::new(job.members, job.halts, Operation::Backup, machine, undoing),
         accounts: job.members.iter().map(|member| Account::new(member.id().as_str())).collect(),
         paths_account: None,
-        stopped: Vec::new(),
-        locked: Vec::new(),
-        due: Vec::new(),
-        downtimes: Vec::new(),
-        left_undone: Vec::new(),
         from_snapshot: false,
     };
     run.job_hooks()?;
     let stored = run_parts(job.repo, job.request, job.events, |parts| run.go(parts));
     let published = stored.is_ok();
-    run.published(published);
+    let mut conduct = run.conduct;
+    conduct.published(published);
     let report = stored?;
-    run.downtimes.sort_by_key(|downtime| std::cmp::Reverse(downtime.time));
+    conduct.downtimes.sort_by_key(|downtime| std::cmp::Reverse(downtime.time));
     Ok(BackupOutcome {
         report,
-        downtimes: run.downtimes,
-        left_undone: run.left_undone,
+        downtimes: conduct.downtimes,
+        left_undone: conduct.left_undone,
         from_snapshot: run.from_snapshot,
     })
 }
@@ -199,8 +179,8 @@ pub fn run<'a>(
 impl Run<'_, '_> {
     fn job_hooks(&mut self) -> Result<(), RunError> {
         for hook in self.job.before {
-            let context = self.context(None, None);
-            match run_hook(hook, &context, self.machine) {
+            let context = self.conduct.context(None, None);
+            match run_hook(hook, &context, self.conduct.machine) {
                 HookEnd::Done => {}
                 HookEnd::SkipModule => return Err(RunError::JobHook("it ended with status 75".into())),
                 HookEnd::Failed(why) => return Err(RunError::JobHook(why)),
@@ -213,8 +193,8 @@ impl Run<'_, '_> {
     fn go(&mut self, parts: &mut Parts<'_>) -> Result<Vec<Account>, RunError> {
         let collected = self.collect(parts);
         // Whatever happened: what stands still comes back now.
-        self.bring_back();
-        self.finish_live();
+        self.conduct.bring_back();
+        self.conduct.finish_live();
         collected?;
         self.tell(parts)
     }
@@ -226,83 +206,16 @@ impl Run<'_, '_> {
         let root = self.take(root)?;
         if root.is_snapshot() {
             self.from_snapshot = true;
-            self.bring_back();
+            self.conduct.bring_back();
         }
         self.read(parts, &root)?;
         self.release(root);
         Ok(())
     }
 
-    /// Ends the run if the person asked for it.
-    fn unless_cancelled(&self) -> Result<(), RunError> {
-        if self.job.events.cancelled() { Err(RunError::Cancelled) } else { Ok(()) }
-    }
-
-    /// Returns the places of the members that still take part.
-    fn members_in(&self) -> Vec<usize> {
-        (0..self.standings.len()).filter(|at| self.standings[*at].is_in()).collect()
-    }
-
-    fn log(&self, level: Severity, module: Option<&ModuleId>, message: &str) {
-        self.machine.log.log(level, module, message);
-    }
-
-    /// What a hook is told.
-    fn context(&self, member: Option<usize>, state: Option<HookState>) -> HookContext {
-        HookContext {
-            run: self.machine.run.to_owned(),
-            module: member.map(|at| self.job.members[at].id().clone()),
-            is_restore: false,
-            root: "/".into(),
-            ended_well: state.map(|state| state == HookState::Finish),
-            space: None,
-        }
-    }
-
-    /// Runs the hooks before the work of one phase, of the members that still take part, in order.
-    fn run_pre(&mut self, phase: HookPhase) -> Result<(), RunError> {
-        let members = self.job.members;
-        for at in self.members_in() {
-            for point in members[at].pre.iter().filter(|point| point.phase == phase) {
-                self.unless_cancelled()?;
-                self.run_pre_hook(at, point);
-                if !self.standings[at].is_in() {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn run_pre_hook(&mut self, at: usize, point: &Point) {
-        let context = self.context(Some(at), None);
-        let id = self.job.members[at].id();
-        match run_hook(&point.hook, &context, self.machine) {
-            HookEnd::Done => {}
-            HookEnd::SkipModule => {
-                self.log(Severity::Notice, Some(id), "left out: its hook ended with status 75");
-                self.standings[at].skip("its hook ended with status 75: skip this module");
-            }
-            HookEnd::Failed(why) if point.goes_on => {
-                self.log(Severity::Error, Some(id), &format!("its hook failed: {why}"));
-                self.standings[at].warn(format!("a hook failed: {why}"));
-            }
-            HookEnd::Failed(why) => {
-                self.log(Severity::Error, Some(id), &format!("left out: its hook failed: {why}"));
-                self.standings[at].fail(format!("a hook failed: {why}"));
-            }
-        }
-    }
-
-    /// Returns how a member's part has ended, for its hooks.
-    fn hook_state(&self, at: usize) -> HookState {
-        let (state, _) = self.standings[at].state();
-        if matches!(state, State::Complete | State::Warned) { HookState::Finish } else { HookState::Fail }
-    }
-
     /// Notes what became of a declared item, and what that makes of its module.
     fn item(&mut self, at: usize, name: String, outcome: Outcome, message: String) {
-        let standing = &mut self.standings[at];
+        let standing = &mut self.conduct.standings[at];
         match outcome {
             Outcome::Failed => standing.partial(format!("{name}: {message}")),
             Outcome::Absent => standing.warn(format!("{name} is not there")),

@@ -1,6 +1,6 @@
 //! Sources: what must be asked for its data, streamed into dumps; nothing is kept in between.
 
-use super::standing::source_item;
+use crate::conduct::source_item;
 use super::{Run, RunError};
 use crate::manifest::drivers::SourcePhase;
 use crate::manifest::programs::Severity;
@@ -19,9 +19,9 @@ impl Run<'_, '_> {
     /// Dumps the sources of a phase, of all members that still take part. One that fails is told in the account.
     pub(super) fn dump(&mut self, parts: &mut Parts<'_>, phase: SourcePhase) -> Result<(), RunError> {
         let members = self.job.members;
-        for at in self.members_in() {
+        for at in self.conduct.members_in() {
             for source in members[at].manifest.sources.iter().filter(|source| source.phase == phase) {
-                self.unless_cancelled()?;
+                self.conduct.unless_cancelled()?;
                 let dumped = self.dump_one(parts, at, source)?;
                 self.tell_source(at, source, dumped);
             }
@@ -31,14 +31,14 @@ impl Run<'_, '_> {
 
     fn dump_one(&self, parts: &mut Parts<'_>, at: usize, source: &Source) -> Result<Dumped, RunError> {
         let member = &self.job.members[at];
-        self.log(Severity::Info, Some(member.id()), &format!("dumping {}", source.name));
-        let cancelled = || (self.machine.cancelled)();
-        let world = World { around: self.machine.around, cancelled: &cancelled };
+        self.conduct.log(Severity::Info, Some(member.id()), &format!("dumping {}", source.name));
+        let cancelled = || (self.conduct.machine.cancelled)();
+        let world = World { around: self.conduct.machine.around, cancelled: &cancelled };
         let spec = match SourceSpec::of(source, member.variables) {
             Ok(spec) => spec,
             Err(error) => return Ok(failed(&error)),
         };
-        let mut line = |text: &str| self.log(Severity::Notice, Some(member.id()), text);
+        let mut line = |text: &str| self.conduct.log(Severity::Notice, Some(member.id()), text);
         let mut dump = match open_dump(&spec, world, &mut line) {
             Ok(dump) => dump,
             Err(error) => return Ok(failed(&error)),
@@ -74,14 +74,14 @@ impl Run<'_, '_> {
             }
             Dumped::Not(outcome, why) => {
                 let member = &self.job.members[at];
-                self.log(Severity::Error, Some(member.id()), &format!("{name}: {why}"));
+                self.conduct.log(Severity::Error, Some(member.id()), &format!("{name}: {why}"));
                 if member.manifest.restore.require.contains(&name) {
                     // Without it the rest could never be restored.
-                    self.standings[at].fail(format!("{name}, which a restore requires: {why}"));
-                    self.standings[at].item(name, outcome, why);
+                    self.conduct.standings[at].fail(format!("{name}, which a restore requires: {why}"));
+                    self.conduct.standings[at].item(name, outcome, why);
                 } else {
-                    self.standings[at].partial(format!("{name}: {why}"));
-                    self.standings[at].item(name, outcome, why);
+                    self.conduct.standings[at].partial(format!("{name}: {why}"));
+                    self.conduct.standings[at].item(name, outcome, why);
                 }
             }
         }

@@ -1,14 +1,19 @@
 //! What can be undone, and how.
 
+use crate::files::{AsideError, settle, take_back};
 use crate::hooks::{HookContext, HookEnd, ResolvedHook, run_hook};
 use crate::id::ModuleId;
 use crate::lockdown::LockSpec;
 use crate::machine::Machine;
 use crate::services::{Noted, ServiceSpec, Services};
+use crate::sources::{WayBack, World};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The target of every restore in place.
+const PLACE: &str = "/";
 
 /// Something a run did that must not stay.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,6 +42,22 @@ pub enum Undo {
         /// What it is told.
         context: HookContext,
     },
+    /// Files of a module are being replaced.
+    TakeBack {
+        /// The module.
+        module: ModuleId,
+        /// The log of what was kept aside.
+        log: PathBuf,
+    },
+    /// A source of a module is being replaced.
+    PutBack {
+        /// The module.
+        module: ModuleId,
+        /// The source.
+        source: String,
+        /// How it comes back.
+        way: WayBack,
+    },
     /// A directory of the run's own.
     RemoveDir {
         /// Which.
@@ -48,7 +69,10 @@ impl Undo {
     /// Returns the module that it concerns, if it is one.
     pub fn module(&self) -> Option<&ModuleId> {
         match self {
-            Self::StartService { module, .. } | Self::Unlock { module, .. } => Some(module),
+            Self::StartService { module, .. }
+            | Self::Unlock { module, .. }
+            | Self::TakeBack { module, .. }
+            | Self::PutBack { module, .. } => Some(module),
             Self::Hook { context, .. } => context.module.as_ref(),
             Self::RemoveDir { .. } => None,
         }
@@ -68,10 +92,44 @@ impl Undo {
                 HookEnd::Done | HookEnd::SkipModule => Ok(()),
                 HookEnd::Failed(why) => Err(why),
             },
+            Self::TakeBack { log, .. } => {
+                let taken = match take_back(Path::new(PLACE), log) {
+                    // Nothing was begun, or it was undone already and the log removed.
+                    Err(AsideError::Log { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(()),
+                    taken => taken.map_err(|error| error.to_string())?,
+                };
+                if !taken.left.is_empty() {
+                    let more = if taken.more > 0 { format!(", and {} more", taken.more) } else { String::new() };
+                    return Err(format!("these are not as they were: {}{more}", taken.left.join(", ")));
+                }
+                match std::fs::remove_file(log) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => Err(error.to_string()),
+                    _ => Ok(()),
+                }
+            }
+            Self::PutBack { way, .. } => {
+                // To be finished whatever the person wants: half of it would be neither.
+                let world = World { around: machine.around, cancelled: &|| false };
+                way.put_back(world).map_err(|error| error.to_string())
+            }
             Self::RemoveDir { path } => match std::fs::remove_dir_all(path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(error.to_string()),
                 _ => Ok(()),
             },
+        }
+    }
+}
+
+impl Undo {
+    /// Removes what was kept for undoing it, which is not wanted any more.
+    ///
+    /// # Errors
+    /// Why it failed, for people.
+    pub fn discard(&self) -> Result<(), String> {
+        match self {
+            Self::TakeBack { log, .. } => settle(Path::new(PLACE), log).map_err(|error| error.to_string()),
+            Self::PutBack { way, .. } => way.discard().map_err(|error| error.to_string()),
+            _ => Ok(()),
         }
     }
 }
@@ -85,6 +143,10 @@ impl fmt::Display for Undo {
                 Some(module) => write!(f, "run the hook of {module} after the work, {hook}"),
                 None => write!(f, "run the hook after the work, {hook}"),
             },
+            Self::TakeBack { module, .. } => write!(f, "put the files of {module} back as they were"),
+            Self::PutBack { module, source, .. } => {
+                write!(f, "put the source {source} of {module} back as it was")
+            }
             Self::RemoveDir { path } => write!(f, "remove {}", path.display()),
         }
     }

@@ -63,6 +63,11 @@ impl<'a> Undoing<'a> {
         self.journal.push(act)
     }
 
+    /// Returns an act that is still on the list.
+    pub fn act(&self, ticket: Ticket) -> Option<&Undo> {
+        self.journal.open().iter().find(|(open, _)| *open == ticket).map(|(_, act)| act)
+    }
+
     /// Takes an act off the list: it needs no undoing any more.
     pub fn settle(&mut self, ticket: Ticket) -> Result<(), JournalError> {
         self.journal.done(ticket)
@@ -70,7 +75,7 @@ impl<'a> Undoing<'a> {
 
     /// Undoes one act. If that fails, it stays on the list.
     pub fn undo(&mut self, ticket: Ticket) -> Result<(), UndoError> {
-        let Some((_, act)) = self.journal.open().iter().find(|(open, _)| *open == ticket) else { return Ok(()) };
+        let Some(act) = self.act(ticket) else { return Ok(()) };
         let what = act.to_string();
         self.machine.log.log(Severity::Info, act.module(), &what);
         let failed = |why: String| UndoError { what: what.clone(), why };

@@ -1,26 +1,25 @@
 //! Back: hooks after the work, services started, users let in again. Nothing here ends the run.
 
-use super::{Downtime, Run};
+use super::{Conduct, Downtime};
 use crate::hooks::{HookEnd, run_hook};
 use crate::manifest::hooks::{HookPhase, HookState};
 use crate::manifest::programs::Severity;
-use crate::undo::{Ticket, Undo};
-use super::RunError;
+use crate::undo::{JournalError, Ticket, Undo};
 
 /// A hook after the work that is due, whatever becomes of its member.
-pub(super) struct Due {
-    pub at: usize,
+pub struct Due {
+    pub(super) at: usize,
     /// Its place among the member's hooks after the work.
-    pub point: usize,
+    pub(super) point: usize,
     /// Its entry in the journal, if it runs after a failure too.
-    pub ticket: Option<Ticket>,
+    pub(super) ticket: Option<Ticket>,
 }
 
-impl Run<'_, '_> {
+impl Conduct<'_, '_> {
     /// Makes the hooks after the work due, and notes those that come after services have started: from here on they
     /// run, even if this process dies.
-    pub(super) fn make_due(&mut self) -> Result<(), RunError> {
-        let members = self.job.members;
+    pub fn make_due(&mut self) -> Result<(), JournalError> {
+        let members = self.members;
         for at in self.members_in() {
             // The list is carried out from its end: so the first hook is noted last.
             for point in (0..members[at].post.len()).rev() {
@@ -31,14 +30,14 @@ impl Run<'_, '_> {
     }
 
     /// Notes the hooks that come before services start, once these have stopped: so they are carried out first.
-    pub(super) fn note_due_when_stopped(&mut self) -> Result<(), RunError> {
+    pub fn note_due_when_stopped(&mut self) -> Result<(), JournalError> {
         self.note_due(|phase| phase == HookPhase::Stopped)
     }
 
-    fn note_due(&mut self, concerned: impl Fn(HookPhase) -> bool) -> Result<(), RunError> {
+    fn note_due(&mut self, concerned: impl Fn(HookPhase) -> bool) -> Result<(), JournalError> {
         for place in 0..self.due.len() {
             let Due { at, point, .. } = self.due[place];
-            let after = &self.job.members[at].post[point];
+            let after = &self.members[at].post[point];
             if concerned(after.phase) && after.is_due(HookState::Fail) {
                 let context = self.context(Some(at), Some(HookState::Fail));
                 let ticket = self.undoing.note(Undo::Hook { hook: after.hook.clone(), context })?;
@@ -49,20 +48,20 @@ impl Run<'_, '_> {
     }
 
     /// Lets everything go on that stands still: in exact order, only what ran.
-    pub(super) fn bring_back(&mut self) {
+    pub fn bring_back(&mut self) {
         self.run_post(HookPhase::Stopped, None);
         for stopped in std::mem::take(&mut self.stopped).into_iter().rev() {
-            let halt = &self.job.halts[stopped.halt];
+            let halt = &self.halts[stopped.halt];
             let name = halt.spec.name().to_owned();
             let started = self.undoing.undo(stopped.ticket).or_else(|first| {
-                let module = Some(self.job.members[halt.members[0]].id());
+                let module = Some(self.members[halt.members[0]].id());
                 self.log(Severity::Warning, module, &format!("{first}; it is tried once more"));
                 self.undoing.undo(stopped.ticket)
             });
             if let Err(error) = started {
                 for at in &halt.members {
                     let why = format!("{name} is down: {error}");
-                    self.log(Severity::Error, Some(self.job.members[*at].id()), &why);
+                    self.log(Severity::Error, Some(self.members[*at].id()), &why);
                     if halt.must_start {
                         self.standings[*at].fail(&why);
                     } else {
@@ -75,7 +74,7 @@ impl Run<'_, '_> {
             self.up_again(name, stopped.since);
         }
         for locked in std::mem::take(&mut self.locked).into_iter().rev() {
-            let id = self.job.members[locked.at].id();
+            let id = self.members[locked.at].id();
             if let Err(error) = self.undoing.undo(locked.ticket) {
                 self.log(Severity::Error, Some(id), &error.to_string());
                 self.standings[locked.at].partial(format!("it is still locked: {error}"));
@@ -92,17 +91,17 @@ impl Run<'_, '_> {
     }
 
     /// Runs the hooks that come after the services have started.
-    pub(super) fn finish_live(&mut self) {
+    pub fn finish_live(&mut self) {
         self.run_post(HookPhase::Live, None);
     }
 
     /// Runs the hooks that come after publication; they run, with state `fail`, also if nothing was published.
-    pub(super) fn published(&mut self, published: bool) {
+    pub fn published(&mut self, published: bool) {
         self.run_post(HookPhase::Published, (!published).then_some(HookState::Fail));
     }
 
     fn run_post(&mut self, phase: HookPhase, state: Option<HookState>) {
-        let members = self.job.members;
+        let members = self.members;
         let (now, later) = std::mem::take(&mut self.due)
             .into_iter()
             .partition(|due: &Due| members[due.at].post[due.point].phase == phase);
@@ -124,7 +123,7 @@ impl Run<'_, '_> {
     }
 
     fn run_post_hook(&mut self, at: usize, point: usize, state: HookState) {
-        let member = &self.job.members[at];
+        let member = &self.members[at];
         let point = &member.post[point];
         let context = self.context(Some(at), Some(state));
         let why = match run_hook(&point.hook, &context, self.machine) {

@@ -1,0 +1,340 @@
+//! `dedup restore` of modules: back to where they came from, services and all.
+
+use super::restore::RestoreArgs;
+use crate::context::{Context, this_host};
+use crate::declared;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::runs::ModuleRun;
+use crate::select::Chosen;
+use crate::{escape, human};
+use dedup_engine::browse;
+use dedup_engine::error::Kind;
+use dedup_engine::map::Class;
+use dedup_engine::repo::Repository;
+use dedup_engine::snapshot::Account;
+use dedup_modules::catalog::Catalog;
+use dedup_modules::id::ModuleId;
+use dedup_modules::manifest::job::Modules;
+use dedup_modules::manifest::paths::Variables;
+use dedup_modules::manifest::services::Operation;
+use dedup_modules::manifest::{MAX_FILE_BYTES, Manifest};
+use dedup_modules::member::{Halt, Member, halts};
+use dedup_modules::restore::{
+    End, Ended, RestoreError, RestoreJob, RestoreOutcome, Subject, run as restore_modules,
+};
+use dedup_modules::selection::{Candidate, Ready, Request, select};
+use serde_json::json;
+use std::time::Duration;
+
+/// The module of plain paths, which is restored as files.
+const FILES: &str = "files";
+
+/// A module of the snapshot: what it was, and what is installed here.
+struct Found<'c> {
+    account: &'c Account,
+    stored: Manifest,
+    installed: Option<(&'c Manifest, &'c [u8])>,
+    variables: Variables,
+}
+
+/// Returns whether modules are meant, and not files of one.
+pub fn is_meant(args: &RestoreArgs, chosen: &Chosen) -> bool {
+    args.is_in_place() && match &args.filter.module {
+        Some(module) => module != FILES,
+        None => chosen.snapshot.accounts.iter().any(|account| account.module != FILES),
+    }
+}
+
+/// Restores modules in place.
+pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen) -> Result<Exit, Failure> {
+    let catalog = declared::catalog(&args.modules.dirs)?;
+    declared::tell_faults(ctx, &catalog);
+    let mut found = find(ctx, repo, chosen, &catalog)?;
+    let order = order(ctx, args, &found, &catalog)?;
+    found.sort_by_key(|found| order.iter().position(|id| *id == found.stored.module.id));
+    found.truncate(order.len());
+
+    let refused = |error: &(dyn std::error::Error + 'static)| Failure::of(Kind::Refused, error);
+    let members = found
+        .iter()
+        .map(|found| {
+            let (manifest, text) = found.installed.unwrap_or((&found.stored, &[]));
+            Member::new(manifest, text, &found.variables, Operation::Restore)
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| refused(&error))?;
+    let mut subjects = found
+        .iter()
+        .zip(&members)
+        .map(|(found, member)| Subject::new(found.account, &found.stored, member, found.installed.is_some()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| refused(&error))?;
+    for at in 0..subjects.len() {
+        subjects[at].requires = required(&found, at);
+    }
+    let halts = halts(&members, Operation::Restore).map_err(|error| refused(&error))?;
+
+    show_plan(ctx, chosen, &subjects, &members, &halts)?;
+    if args.dry_run {
+        return Ok(Exit::Complete);
+    }
+    if !ctx.confirm("Restore these modules, replacing what they have now?")? {
+        return Err(Failure::refused("nothing was restored: the answer was no"));
+    }
+    let module_run = ModuleRun::begin(ctx, "restore", Duration::ZERO)?;
+    let machine = module_run.machine();
+    let mut undoing = module_run.undoing(&machine)?;
+    let job = RestoreJob {
+        repo,
+        subjects: &subjects,
+        members: &members,
+        halts: &halts,
+        setup: !args.modules.no_setup,
+        allow_partial: args.modules.allow_partial,
+        strict: args.modules.strict,
+        threads: ctx.threads(),
+        events: ctx.events(),
+    };
+    let outcome = {
+        let _operation = ctx.operation();
+        restore_modules(&job, &machine, &mut undoing)
+    };
+    let undone = undoing.finish();
+    ctx.progress.finish();
+    for failed in undone? {
+        ctx.output.warning(&format!("{failed}; `dedup recover` tries it again"));
+    }
+    let outcome = outcome.map_err(failure)?;
+    for left in &outcome.left_undone {
+        ctx.output.warning(left);
+    }
+    let exit = exit(&outcome);
+    tell(ctx, chosen, &outcome, exit)?;
+    Ok(exit)
+}
+
+/// Reads what the snapshot has of each module, and finds what is installed here.
+fn find<'c>(
+    ctx: &Context,
+    repo: &Repository,
+    chosen: &'c Chosen,
+    catalog: &'c Catalog,
+) -> Result<Vec<Found<'c>>, Failure> {
+    let mut all = Vec::new();
+    for account in chosen.snapshot.accounts.iter().filter(|account| account.module != FILES) {
+        let text = browse::blob(repo, Class::Open, &account.manifest, MAX_FILE_BYTES as u64)?;
+        let name = format!("the manifest of {} in the snapshot", account.module);
+        let id = ModuleId::parse(&account.module).map_err(|error| Failure::of(Kind::Integrity, &error))?;
+        let entry = catalog.find(&id);
+        let installed = entry.and_then(|entry| Some((entry.what.as_ref().ok()?, &entry.text[..])));
+        let stored = match Manifest::parse(&name, &text) {
+            Ok(stored) => stored.data_only(),
+            Err(problems) => {
+                ctx.output.warning(&format!("{name} cannot be read: {problems}"));
+                let Some((manifest, _)) = installed else { continue };
+                manifest.clone().data_only()
+            }
+        };
+        let variables = ctx.config.paths.of(installed.map_or(&stored, |(manifest, _)| manifest));
+        all.push(Found { account, stored, installed, variables });
+    }
+    Ok(all)
+}
+
+/// Returns the modules to restore, in dependency order.
+fn order(
+    ctx: &Context,
+    args: &RestoreArgs,
+    found: &[Found<'_>],
+    catalog: &Catalog,
+) -> Result<Vec<ModuleId>, Failure> {
+    let candidates: Vec<Candidate> = found
+        .iter()
+        .map(|found| {
+            let manifest = found.installed.map_or(&found.stored, |(manifest, _)| manifest);
+            let id = found.stored.module.id.clone();
+            Candidate { id, enabled: true, ..Candidate::of(manifest, Ready::Ready) }
+        })
+        .collect();
+    let modules = match &args.filter.module {
+        Some(name) => Modules::Named(vec![
+            ModuleId::parse(name).map_err(|error| Failure::of(Kind::Refused, &error))?,
+        ]),
+        None => Modules::All,
+    };
+    let installed = catalog.usable().map(|manifest| (manifest.module.id.clone(), manifest.module.version.clone()));
+    let request = Request {
+        unselected: args.modules.ignore.clone(),
+        dependencies: args.modules.with_dependencies,
+        installed: installed.collect(),
+        ..Request::restore(modules)
+    };
+    let selection = select(&candidates, &request).map_err(|error| Failure::of(Kind::Refused, &error))?;
+    for remark in &selection.remarks {
+        ctx.output.warning(&remark.to_string());
+    }
+    if selection.chosen.is_empty() {
+        return Err(Failure::refused("no module of the snapshot is left to restore"));
+    }
+    Ok(selection.chosen.into_iter().map(|chosen| chosen.id).collect())
+}
+
+/// Returns the places of what a module requires.
+fn required(found: &[Found<'_>], at: usize) -> Vec<usize> {
+    let manifest = found[at].installed.map_or(&found[at].stored, |(manifest, _)| manifest);
+    let place = |id: &ModuleId| {
+        found.iter().position(|other| {
+            other.stored.module.id == *id || other.stored.module.aliases.contains(id)
+        })
+    };
+    manifest.depends.requires.iter().filter_map(|required| place(&required.module)).collect()
+}
+
+fn failure(error: RestoreError) -> Failure {
+    let kind = error.kind();
+    match error {
+        RestoreError::Engine(error) => error.into(),
+        error => Failure::of(kind, &error),
+    }
+}
+
+fn exit(outcome: &RestoreOutcome) -> Exit {
+    let of_module = |ended: &Ended| match ended.end {
+        End::Restored => Exit::Complete,
+        End::Warned | End::Untouched | End::Blocked => Exit::Partial,
+        End::RolledBack => Exit::RolledBack,
+        End::Broken => Exit::Failed,
+    };
+    let mut exit = outcome.modules.iter().map(of_module).fold(Exit::Complete, Exit::merge);
+    if !outcome.left_undone.is_empty() {
+        exit = exit.merge(Exit::Partial);
+    }
+    if outcome.cancelled {
+        exit = exit.merge(Exit::Interrupted);
+    }
+    if outcome.damaged { exit.merge(Exit::Integrity) } else { exit }
+}
+
+fn word(end: End) -> &'static str {
+    match end {
+        End::Restored => "restored",
+        End::Warned => "warned",
+        End::Untouched => "untouched",
+        End::Blocked => "blocked",
+        End::RolledBack => "rolled-back",
+        End::Broken => "broken",
+    }
+}
+
+fn show_plan(
+    ctx: &Context,
+    chosen: &Chosen,
+    subjects: &[Subject<'_>],
+    members: &[Member<'_>],
+    halts: &[Halt],
+) -> Result<(), Failure> {
+    let output = ctx.output;
+    let stops: Vec<&str> = halts.iter().rev().map(|halt| halt.spec.name()).collect();
+    if output.json {
+        let module = |(subject, member): (&Subject<'_>, &Member<'_>)| {
+            json!({
+                "module": subject.account.module,
+                "installed": subject.installed,
+                "version": subject.account.version,
+                "version_here": member.manifest.module.version.to_string(),
+                "source_bytes": subject.account.totals.bytes,
+                "dumps": subject.account.dumps.iter().map(|dump| &dump.name).collect::<Vec<_>>(),
+            })
+        };
+        return Ok(output.object(&json!({
+            "type": "plan",
+            "snapshot_id": chosen.id.to_hex(),
+            "host": chosen.snapshot.host,
+            "modules": subjects.iter().zip(members).map(module).collect::<Vec<_>>(),
+            "stops": stops,
+        }))?);
+    }
+    let (id, time) = (chosen.id.short(), human::local_time(chosen.snapshot.time));
+    let host = escape::text(&chosen.snapshot.host);
+    output.line(format!("Plan:    snapshot {id} of {host}, {time}, on this machine ({})", this_host()))?;
+    for (subject, member) in subjects.iter().zip(members) {
+        let account = subject.account;
+        let here = if subject.installed {
+            format!("here {}", member.manifest.module.version)
+        } else {
+            "not installed here: files only, nothing of it is run".into()
+        };
+        output.line(format!(
+            "         {} version {} ({here}), {} in {}",
+            escape::text(&account.module),
+            escape::text(&account.version),
+            human::bytes(account.totals.bytes),
+            human::counted(account.totals.entries, "entry", "entries"),
+        ))?;
+        for source in &account.sources {
+            output.line(format!("           {}", escape::name(source)))?;
+        }
+        for (from, to) in &subject.moved {
+            let shown = |path: &dedup_engine::listing::StoredPath| escape::name(&path.to_slashes());
+            output.line(format!("           /{} goes to /{}", shown(from), shown(to)))?;
+        }
+        for dump in &account.dumps {
+            output.line(format!("           source {} ({})", escape::text(&dump.name), dump.kind))?;
+        }
+        for (point, hook) in member.manifest.hooks.all().filter(|(point, _)| point.starts_with("restore")) {
+            output.line(format!("           {point} runs {}", escape::text(&hook.run.join(" "))))?;
+        }
+    }
+    if !stops.is_empty() {
+        output.line(format!("         stopped meanwhile, if they run: {}", stops.join(", ")))?;
+    }
+    output.line("         what differs is replaced, and put back if a module fails; nothing else is deleted")?;
+    if chosen.snapshot.host != this_host() {
+        output.warning(&format!("the snapshot is of another machine, {host}"));
+    }
+    Ok(())
+}
+
+fn tell(ctx: &Context, chosen: &Chosen, outcome: &RestoreOutcome, exit: Exit) -> Result<(), Failure> {
+    let output = ctx.output;
+    if output.json {
+        let module = |ended: &Ended| {
+            json!({
+                "module": ended.module,
+                "state": word(ended.end),
+                "reason": ended.reason,
+                "entries": ended.entries,
+                "restored_bytes": ended.bytes,
+            })
+        };
+        return Ok(output.object(&json!({
+            "type": "summary",
+            "snapshot_id": chosen.id.to_hex(),
+            "modules": outcome.modules.iter().map(module).collect::<Vec<_>>(),
+            "downtimes": outcome.downtimes.iter().map(|downtime| json!({
+                "name": downtime.name,
+                "seconds": downtime.time.as_secs_f64(),
+            })).collect::<Vec<_>>(),
+            "left_undone": outcome.left_undone,
+            "elapsed_seconds": ctx.elapsed().as_secs_f64(),
+            "exit_code": exit.code(),
+        }))?);
+    }
+    for ended in &outcome.modules {
+        let reason = if ended.reason.is_empty() { String::new() } else { format!(": {}", ended.reason) };
+        output.line(format!(
+            "{:<20} {}, {} in {}{}",
+            escape::text(&ended.module),
+            word(ended.end),
+            human::bytes(ended.bytes),
+            human::counted(ended.entries, "entry", "entries"),
+            escape::text(&reason),
+        ))?;
+    }
+    for downtime in &outcome.downtimes {
+        output.summary_line(format!("Down:    {} for {}", downtime.name, human::duration(downtime.time)))?;
+    }
+    output.summary_line(format!("Time:    {}", human::duration(ctx.elapsed())))?;
+    Ok(())
+}
