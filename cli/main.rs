@@ -16,6 +16,7 @@ mod human;
 mod interrupt;
 mod output;
 mod passphrase;
+mod patterns;
 mod problems;
 mod progress;
 mod runs;

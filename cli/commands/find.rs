@@ -1,7 +1,7 @@
 //! `dedup find`: looks for names in snapshots.
 
 use super::ls::{Entries, object, shown_path};
-use super::restore::patterns;
+use crate::patterns::patterns;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
