@@ -8,10 +8,12 @@
 //! | what lies in files | [`files`] |
 //! | what modules and jobs say | [`manifest`] |
 //! | what a run is about | [`selection`] |
+//! | of one moment | [`fsnap`] |
 //!
 //! The guide to manifests is `MANIFEST.md` beside this crate.
 
 pub mod files;
+pub mod fsnap;
 pub mod id;
 pub mod manifest;
 pub mod selection;
