@@ -3,6 +3,7 @@
 mod examples;
 mod freedombox;
 mod order;
+mod way_back;
 
 use dedup_modules::manifest::Manifest;
 use std::fs;

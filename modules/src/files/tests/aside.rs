@@ -310,3 +310,29 @@ fn modes_times_and_lists_are_left_where_not_wanted() {
         assert!(at.mtime() > 1_000_000);
     }
 }
+
+#[test]
+fn room_is_added_up_by_file_system() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.path("t")).unwrap();
+    symlink("/dev/shm", scratch.path("t/link")).unwrap();
+    let options = SinkOptions { strip: stored("srv"), ..SinkOptions::default() };
+    let sink = FilesSink::new(&scratch.path("t"), options).unwrap();
+    let mut room = sink.room();
+    for (path, bytes) in [("srv/a", 0), ("srv/new/b", 4097), ("srv/link/c", 4096)] {
+        room.add(&stored(path), bytes).unwrap();
+    }
+    assert!(room.add(&stored("etc/a"), 1).is_err());
+    let rooms = room.rooms();
+    assert_eq!((rooms.len(), rooms[0].needed_bytes), (1, 4 * 4096), "links lead nowhere");
+    assert!(rooms[0].free_bytes > 0 && rooms[0].place == StoredPath::root());
+
+    let sink = FilesSink::new(Path::new("/"), SinkOptions::default()).unwrap();
+    let mut room = sink.room();
+    ["dev/shm/a", "dev/shm/not/there", "a"]
+        .into_iter()
+        .try_for_each(|path| room.add(&stored(path), 1))
+        .unwrap();
+    let rooms: Vec<_> = room.rooms().into_iter().map(|room| (room.place, room.needed_bytes)).collect();
+    assert_eq!(rooms, [(stored("dev/shm"), 8192), (StoredPath::root(), 4096)]);
+}
