@@ -30,7 +30,10 @@ pub struct Btrfs {
 }
 
 impl Btrfs {
-    fn run<'a>(&self, arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<String, FsnapError> {
+    pub(super) fn run<'a>(
+        &self,
+        arguments: impl IntoIterator<Item = &'a OsStr>,
+    ) -> Result<String, FsnapError> {
         Ok(output(&self.env, "btrfs", arguments)?)
     }
 
@@ -59,7 +62,7 @@ impl Btrfs {
         Ok(found)
     }
 
-    fn snapshot(&self, from: &Path, to: &Path) -> Result<(), FsnapError> {
+    pub(super) fn snapshot(&self, from: &Path, to: &Path) -> Result<(), FsnapError> {
         self.run(["subvolume".as_ref(), "snapshot".as_ref(), from.as_os_str(), to.as_os_str()]).map(drop)
     }
 
@@ -214,7 +217,7 @@ fn plain_directories(snapshot: &FsSnapshotRef) -> BTreeSet<PathBuf> {
     all
 }
 
-fn is_subvolume(at: &Path) -> bool {
+pub(super) fn is_subvolume(at: &Path) -> bool {
     fs::symlink_metadata(at).is_ok_and(|at| at.is_dir() && at.ino() == SUBVOLUME_INODE)
 }
 

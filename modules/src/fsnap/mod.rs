@@ -1,10 +1,11 @@
 //! Filesystem snapshots: what is read of files is of one moment, and nothing has to stand still while it is read.
 //!
 //! ```text
-//! btrfs.rs   snapshots of btrfs subvolumes, by the program `btrfs`
-//! copy.rs    a copy in a directory, where nothing better is to be had
-//! mounts.rs  what is mounted where
-//! program.rs running a program and taking what it says
+//! btrfs.rs     snapshots of btrfs subvolumes, by the program `btrfs`
+//! writable.rs  a subvolume to restore into, and the switch to it
+//! copy.rs      a copy in a directory, where nothing better is to be had
+//! mounts.rs    what is mounted where
+//! program.rs   running a program and taking what it says
 //! ```
 //!
 //! A run first asks what would be covered ([`SnapshotProvider::plan`]); the answer goes to its undo journal before anything is
@@ -16,10 +17,12 @@ mod mounts;
 mod program;
 #[cfg(test)]
 mod tests;
+mod writable;
 
 pub use btrfs::Btrfs;
 pub use copy::DirectoryCopy;
 pub use program::ProgramError;
+pub use writable::SwitchEffect;
 
 use serde::{Deserialize, Serialize};
 use std::io;

@@ -181,3 +181,41 @@ fn a_reference_that_names_something_else_removes_nothing() {
         assert!(place.exists());
     }
 }
+
+#[test]
+fn a_subvolume_takes_the_place_of_another_and_can_be_taken_back() {
+    let Some(image) = Image::new() else { return };
+    image.subvolume("system");
+    image.write("system/etc/file", "old");
+    let provider = Btrfs { env: env() };
+    let at = image.path("system");
+    for empty in [true, false] {
+        let target = provider.plan_writable(&at, "w").unwrap();
+        provider.make_writable(&target, &at, empty).unwrap();
+        assert_eq!(target.base.join("etc/file").exists(), !empty);
+        fs::create_dir_all(target.base.join("etc")).unwrap();
+        fs::write(target.base.join("etc/file"), "restored").unwrap();
+        assert_eq!(
+            fs::read_to_string(at.join("etc/file")).unwrap(),
+            "old",
+            "nothing is seen before the switch"
+        );
+        assert_eq!(provider.switch_to(&target, &at).unwrap(), SwitchEffect::Now);
+        assert_eq!(fs::read_to_string(at.join("etc/file")).unwrap(), "restored");
+        assert_eq!(fs::read_to_string(target.base.join("etc/file")).unwrap(), "old");
+        provider.switch_to(&target, &at).unwrap();
+        provider.delete(&target).unwrap();
+        assert_eq!(fs::read_to_string(at.join("etc/file")).unwrap(), "old");
+        assert!(!target.place.exists());
+    }
+    // The root of what is mounted.
+    let target = provider.plan_writable(&image.1, "w").unwrap();
+    provider.make_writable(&target, &image.1, true).unwrap();
+    fs::write(target.base.join("new"), "").unwrap();
+    assert_eq!(provider.switch_to(&target, &image.1).unwrap(), SwitchEffect::AtNextMount);
+    let point = image.1.to_str().unwrap();
+    run("umount", &[point]);
+    run("mount", &["-o", "loop", image.0.path().join("image").to_str().unwrap(), point]);
+    assert!(image.path("new").exists() && !at.exists());
+    assert!(provider.plan_writable(&image.path("new"), "w").is_err());
+}
