@@ -11,7 +11,7 @@
 //! | what a run is about | [`selection`] |
 //! | what is declared on this machine, and who may declare it | [`trust`] [`catalog`] [`discover`] |
 //! | programs and services | [`log`] [`runlog`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] |
-//! | what must be asked for its data | [`sources`] |
+//! | what must be asked for its data, and the moment it is of | [`sources`] [`fsnap`] |
 //! | what a run must undo | [`undo`] |
 //! | runs | [`member`] [`conduct`] [`backup`] [`restore`] |
 //!
@@ -25,6 +25,7 @@ pub mod discover;
 pub mod files;
 pub mod hooks;
 pub mod folder;
+pub mod fsnap;
 pub mod id;
 pub mod lockdown;
 pub mod log;

@@ -4,6 +4,7 @@ mod examples;
 mod freedombox;
 mod order;
 mod services;
+mod way_back;
 
 use dedup_modules::manifest::Manifest;
 use std::fs;

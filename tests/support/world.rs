@@ -253,8 +253,18 @@ pub fn restore_to(
     let options =
         SinkOptions { strip: base.clone(), devices: true, root_metadata: true, ..Default::default() };
     let sink = FilesSink::new(target, options).unwrap();
+    restore_with(repo, snapshot, base, &sink)
+}
+
+/// Restores what is at `base` with a sink.
+pub fn restore_with(
+    repo: &Repository,
+    snapshot: ObjectId,
+    base: StoredPath,
+    sink: &FilesSink,
+) -> Result<RestoreReport, RestoreError> {
     let request = RestoreRequest { base, select: &|_, _| true, threads: 2 };
-    restore::run(repo, &listing(repo, snapshot)?, &sink, &request, &Silent)
+    restore::run(repo, &listing(repo, snapshot)?, sink, &request, &Silent)
 }
 
 /// Restores everything into memory.

@@ -14,6 +14,7 @@
 //!   read.rs      regular files and their holes
 //! sink.rs      FilesSink: the engine's calls; choices.rs: what a caller chooses about a restore
 //!   publish.rs   where an entry goes, what becomes of what is there, how the new one gets its name
+//!   room.rs      how much room is needed
 //!   aside/       the way back: what is replaced is kept, and can be put back
 //!   place.rs     directories of the target, never through a link; beneath.rs: how they are opened
 //!   apply.rs     metadata, on open inodes only
@@ -44,6 +45,7 @@ mod owners;
 mod place;
 mod publish;
 mod read;
+mod room;
 mod roots;
 mod sink;
 mod source;
@@ -62,6 +64,7 @@ pub use excludes::{Excludes, PatternError};
 pub use layout::{Declared, Layout, Reach};
 pub use options::{ElsewhereNotice, FilesOptions, SkipNotice};
 pub use outcomes::ItemReport;
+pub use room::{Room, RoomNeeded};
 pub use roots::Rules;
 pub use sink::{ExistingFile, FilesSink, NewFile};
 pub use source::{FileHandle, FilesSource, RootError};

@@ -6,6 +6,7 @@ mod declared;
 mod deep;
 mod fidelity;
 mod hostile;
+mod killed;
 mod restoring;
 mod walking;
 

@@ -1,0 +1,221 @@
+//! Snapshots on a real btrfs, mounted from a file; copies anywhere.
+
+use super::*;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
+
+fn env() -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+    vec![("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into())]
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A btrfs in a file, mounted; unmounted when dropped.
+struct Image(tempfile::TempDir, PathBuf);
+
+impl Image {
+    /// Nothing where this machine cannot mount one.
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can mount a file system");
+            return None;
+        }
+        let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+        let (file, at) = (scratch.path().join("image"), scratch.path().canonicalize().unwrap().join("at"));
+        fs::File::create(&file).unwrap().set_len(256 << 20).unwrap();
+        fs::create_dir(&at).unwrap();
+        run("mkfs.btrfs", &["-q", file.to_str().unwrap()]);
+        let mounted = Command::new("mount").args(["-o", "loop"]).arg(&file).arg(&at).output().unwrap();
+        if !mounted.status.success() {
+            eprintln!("SKIPPED: {}", String::from_utf8_lossy(&mounted.stderr));
+            return None;
+        }
+        Some(Self(scratch, at))
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.1.join(below)
+    }
+
+    fn write(&self, below: &str, content: &str) {
+        let path = self.path(below);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn subvolume(&self, below: &str) {
+        run("btrfs", &["subvolume", "create", self.path(below).to_str().unwrap()]);
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        run("umount", &["-R", self.1.to_str().unwrap()]);
+        let _ = &self.0;
+    }
+}
+
+#[test]
+fn a_snapshot_of_btrfs_is_of_one_moment_and_goes_without_a_trace() {
+    let Some(image) = Image::new() else { return };
+    image.subvolume("srv");
+    image.subvolume("srv/nested");
+    image.write("srv/app/file", "before");
+    image.write("srv/nested/deep/file", "before");
+    image.write("top/file", "before");
+    fs::set_permissions(&image.1, fs::Permissions::from_mode(0o711)).unwrap();
+    let provider = Btrfs { env: env() };
+    let elsewhere = image.0.path().join("on-another-file-system");
+    let paths = [image.path("srv"), image.path("srv/missing/too"), image.path("top/file"), elsewhere];
+    let plan = provider.plan(&paths, "run-1").unwrap();
+    assert_eq!(plan.coverage, Coverage::Some(paths[..3].to_vec()));
+    assert_eq!(provider.plan(&paths[..3], "run-1").unwrap().coverage, Coverage::All);
+    assert_eq!(
+        provider.plan(&paths[3..], "run-1").unwrap(),
+        Plan { coverage: Coverage::None, reference: None }
+    );
+    let reference = plan.reference.unwrap();
+    assert_eq!(reference.parts, [image.1.clone(), image.path("srv"), image.path("srv/nested")]);
+    let kept: FsSnapshotRef = serde_json::from_str(&serde_json::to_string(&reference).unwrap()).unwrap();
+    assert_eq!(kept, reference);
+
+    provider.take(&reference).unwrap();
+    for file in ["srv/app/file", "srv/nested/deep/file", "top/file"] {
+        image.write(file, "after");
+        let at = reference.base.join(image.path(file).strip_prefix("/").unwrap());
+        assert_eq!(fs::read_to_string(&at).unwrap(), "before", "{file}");
+        assert_eq!(fs::write(&at, "").unwrap_err().kind(), io::ErrorKind::ReadOnlyFilesystem, "{file}");
+    }
+    let top = reference.base.join(image.1.strip_prefix("/").unwrap());
+    assert!(!top.join(".dedup-fs-run-1").exists(), "the snapshot holds no trace of itself");
+    let above = top.parent().unwrap();
+    let real = fs::metadata(image.1.parent().unwrap()).unwrap();
+    assert_eq!(fs::metadata(above).unwrap().mode(), real.mode());
+    assert_eq!(fs::metadata(above).unwrap().mtime(), real.mtime());
+
+    // Found again by a run that knows nothing, and removed by what was found.
+    let left: Vec<_> =
+        provider.leftovers().unwrap().into_iter().filter(|left| left.place == reference.place).collect();
+    assert_eq!(left, std::slice::from_ref(&reference));
+    provider.delete(&left[0]).unwrap();
+    assert!(!reference.place.exists());
+    provider.delete(&reference).unwrap();
+    let listed = Command::new("btrfs").args(["subvolume", "list"]).arg(&image.1).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&listed.stdout).lines().count(), 2, "{listed:?}");
+}
+
+#[test]
+fn a_half_made_snapshot_is_removed_too() {
+    let Some(image) = Image::new() else { return };
+    image.subvolume("a");
+    image.subvolume("a/b");
+    image.write("a/b/file", "x");
+    let provider = Btrfs { env: env() };
+    let reference = provider.plan(&[image.path("a")], "half").unwrap().reference.unwrap();
+    // The second part is gone when its turn comes.
+    let mut broken = reference.clone();
+    broken.parts.push(image.path("a/gone"));
+    assert!(provider.take(&broken).is_err());
+    assert!(reference.base.join(image.path("a/b/file").strip_prefix("/").unwrap()).exists());
+    provider.delete(&broken).unwrap();
+    assert!(!reference.place.exists());
+}
+
+#[test]
+fn what_is_mounted_below_is_not_covered() {
+    let Some(image) = Image::new() else { return };
+    fs::create_dir_all(image.path("srv/mounted")).unwrap();
+    run("mount", &["-t", "tmpfs", "none", image.path("srv/mounted").to_str().unwrap()]);
+    let provider = Btrfs { env: env() };
+    let plan = provider.plan(&[image.path("srv"), image.path("other")], "r").unwrap();
+    assert_eq!(plan.coverage, Coverage::Some(vec![image.path("other")]));
+}
+
+#[test]
+fn a_copy_stands_for_a_snapshot() {
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let at = scratch.path().canonicalize().unwrap();
+    fs::create_dir_all(at.join("srv/app")).unwrap();
+    fs::create_dir(at.join("copies")).unwrap();
+    fs::write(at.join("srv/app/file"), "before").unwrap();
+    fs::hard_link(at.join("srv/app/file"), at.join("srv/app/other")).unwrap();
+    fs::set_permissions(at.join("srv/app"), fs::Permissions::from_mode(0o710)).unwrap();
+    let provider = DirectoryCopy { directory: at.join("copies"), env: env() };
+    let paths = [at.join("srv/app"), at.join("missing"), at.clone()];
+    let plan = provider.plan(&paths, "r").unwrap();
+    assert_eq!(plan.coverage, Coverage::Some(paths[..2].to_vec()));
+    let reference = plan.reference.unwrap();
+    provider.take(&reference).unwrap();
+    fs::write(at.join("srv/app/file"), "after").unwrap();
+    let copy = reference.base.join(at.strip_prefix("/").unwrap()).join("srv/app");
+    assert_eq!(fs::read_to_string(copy.join("file")).unwrap(), "before");
+    assert_eq!(fs::metadata(copy.join("other")).unwrap().nlink(), 2);
+    assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o7777, 0o710);
+    let left = provider.leftovers().unwrap();
+    assert_eq!(left.iter().map(|left| &left.place).collect::<Vec<_>>(), [&reference.place]);
+    provider.delete(&left[0]).unwrap();
+    provider.delete(&reference).unwrap();
+    assert_eq!(fs::read_dir(at.join("copies")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_reference_that_names_something_else_removes_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let provider = DirectoryCopy { directory: scratch.path().to_owned(), env: env() };
+    let reference = |place: PathBuf, run: &str| FsSnapshotRef {
+        provider: "copy".into(),
+        run: run.into(),
+        base: place.join("root"),
+        place,
+        parts: vec![],
+    };
+    for (place, run) in [("precious", "r"), (".dedup-fs-r", "../r"), (".dedup-fs-r", "other")] {
+        let place = scratch.path().join(place);
+        fs::create_dir_all(&place).unwrap();
+        assert!(provider.delete(&reference(place.clone(), run)).is_err());
+        assert!(Btrfs { env: env() }.delete(&reference(place.clone(), run)).is_err());
+        assert!(place.exists());
+    }
+}
+
+#[test]
+fn a_subvolume_takes_the_place_of_another_and_can_be_taken_back() {
+    let Some(image) = Image::new() else { return };
+    image.subvolume("system");
+    image.write("system/etc/file", "old");
+    let provider = Btrfs { env: env() };
+    let at = image.path("system");
+    for empty in [true, false] {
+        let target = provider.plan_writable(&at, "w").unwrap();
+        provider.make_writable(&target, &at, empty).unwrap();
+        assert_eq!(target.base.join("etc/file").exists(), !empty);
+        fs::create_dir_all(target.base.join("etc")).unwrap();
+        fs::write(target.base.join("etc/file"), "restored").unwrap();
+        assert_eq!(
+            fs::read_to_string(at.join("etc/file")).unwrap(),
+            "old",
+            "nothing is seen before the switch"
+        );
+        assert_eq!(provider.switch_to(&target, &at).unwrap(), SwitchEffect::Now);
+        assert_eq!(fs::read_to_string(at.join("etc/file")).unwrap(), "restored");
+        assert_eq!(fs::read_to_string(target.base.join("etc/file")).unwrap(), "old");
+        provider.switch_to(&target, &at).unwrap();
+        provider.delete(&target).unwrap();
+        assert_eq!(fs::read_to_string(at.join("etc/file")).unwrap(), "old");
+        assert!(!target.place.exists());
+    }
+    // The root of what is mounted.
+    let target = provider.plan_writable(&image.1, "w").unwrap();
+    provider.make_writable(&target, &image.1, true).unwrap();
+    fs::write(target.base.join("new"), "").unwrap();
+    assert_eq!(provider.switch_to(&target, &image.1).unwrap(), SwitchEffect::AtNextMount);
+    let point = image.1.to_str().unwrap();
+    run("umount", &[point]);
+    run("mount", &["-o", "loop", image.0.path().join("image").to_str().unwrap(), point]);
+    assert!(image.path("new").exists() && !at.exists());
+    assert!(provider.plan_writable(&image.path("new"), "w").is_err());
+}
