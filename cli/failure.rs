@@ -9,6 +9,7 @@ use dedup_engine::error::Kind;
 use dedup_engine::repo::RepoError;
 use dedup_engine::restore::RestoreError;
 use dedup_engine::storage::StorageError;
+use dedup_modules::spaces::SpaceError;
 use std::error::Error;
 use std::io;
 
@@ -127,6 +128,13 @@ impl From<CryptoError> for Failure {
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         Self::of(error.kind(), &error)
+    }
+}
+
+/// What helps against failures of repositories does not help here; these errors say themselves what does.
+impl From<SpaceError> for Failure {
+    fn from(error: SpaceError) -> Self {
+        Self { hint: None, ..Self::of(error.kind(), &error) }
     }
 }
 

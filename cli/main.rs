@@ -18,6 +18,7 @@ mod problems;
 mod progress;
 mod select;
 mod sizes;
+mod state_dir;
 mod tar_stream;
 #[cfg(test)]
 mod test_node;

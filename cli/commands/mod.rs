@@ -13,6 +13,7 @@ mod man;
 mod module;
 mod restore;
 mod snapshots;
+mod space;
 mod stats;
 
 use crate::context::{Context, this_host};
@@ -41,6 +42,7 @@ pub enum Command {
     Check(check::CheckArgs),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
+    Space(space::SpaceArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -66,6 +68,7 @@ impl Command {
             Self::Check(args) => check::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
+            Self::Space(args) => space::run(ctx, args),
             Self::Completions(args) => completions::run(ctx, args),
             Self::Man(args) => man::run(ctx, args),
         }

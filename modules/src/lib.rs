@@ -9,7 +9,7 @@
 //! | what lies in files | [`files`] |
 //! | what modules and jobs say | [`manifest`] |
 //! | what a run is about | [`selection`] |
-//! | what a run does besides | [`log`] |
+//! | what a run does besides | [`log`] [`spaces`] |
 //! | what must be asked for its data | [`sources`] |
 //!
 //! The guide to manifests is `MANIFEST.md` beside this crate.
@@ -22,6 +22,7 @@ pub mod log;
 pub mod manifest;
 pub mod selection;
 pub mod sources;
+pub mod spaces;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod units;

@@ -63,6 +63,7 @@ fn every_command_works_and_says_no_more_than_asked() {
         (&["check", "--read-data"], "no damage was found\n"),
         (&["key", "list"], "key file"),
         (&["module", "schema"], "draft-07/schema"),
+        (&["space", "list", "--json"], "\"type\":\"spaces\""),
         (&["completions", "bash"], "complete -F"),
         (&["completions", "fish"], "complete -c dedup"),
         (&["man"], ".TH dedup 1"),

@@ -7,4 +7,5 @@ mod failures;
 mod json;
 mod module;
 mod signals;
+mod space;
 pub mod support;
