@@ -28,10 +28,12 @@ pub enum Exit {
     Interrupted,
     /// Damaged or forged data was found.
     Integrity,
+    /// The command that `dedup space run` ran failed with this status, and what it changed was put back.
+    Command(u8),
 }
 
 impl Exit {
-    /// All of them, from the mildest to the most telling: [`Exit::merge`] keeps the later one.
+    /// All of our own, from the mildest to the most telling: [`Exit::merge`] keeps the later one.
     ///
     /// Damage outranks even an interruption: a script may simply repeat an interrupted run, but must
     /// never overlook damage.
@@ -63,6 +65,7 @@ impl Exit {
             Self::NoRepository => 10,
             Self::WrongKey => 12,
             Self::Interrupted => 130,
+            Self::Command(status) => status,
         }
     }
 
@@ -80,6 +83,7 @@ impl Exit {
             Self::NoRepository => "no repository there",
             Self::WrongKey => "wrong passphrase, or none given",
             Self::Interrupted => "interrupted; what was finished is kept and the next run takes it up",
+            Self::Command(_) => "of `space run`: the status of the command",
         }
     }
 

@@ -9,6 +9,7 @@ use dedup_engine::error::Kind;
 use dedup_engine::repo::RepoError;
 use dedup_engine::restore::RestoreError;
 use dedup_engine::storage::StorageError;
+use dedup_modules::spaces::SpaceError;
 use dedup_modules::trust::TrustError;
 use dedup_modules::undo::JournalError;
 use std::error::Error;
@@ -145,6 +146,13 @@ impl From<TrustError> for Failure {
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         Self::of(Kind::Io, &error)
+    }
+}
+
+/// What helps against failures of repositories does not help here; these errors say themselves what does.
+impl From<SpaceError> for Failure {
+    fn from(error: SpaceError) -> Self {
+        Self { hint: None, ..Self::of(error.kind(), &error) }
     }
 }
 

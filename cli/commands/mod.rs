@@ -16,6 +16,7 @@ mod recover;
 mod restore;
 mod restore_modules;
 mod snapshots;
+mod space;
 mod stats;
 
 use crate::context::{Context, this_host};
@@ -49,6 +50,7 @@ pub enum Command {
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
     Log(log::LogArgs),
+    Space(space::SpaceArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -85,6 +87,7 @@ impl Command {
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
             Self::Log(args) => log::run(ctx, args),
+            Self::Space(args) => space::run(ctx, args),
             Self::Completions(args) => completions::run(ctx, args),
             Self::Man(args) => man::run(ctx, args),
         }

@@ -10,7 +10,7 @@
 //! | what modules and jobs say | [`manifest`] |
 //! | what a run is about | [`selection`] |
 //! | what is declared on this machine, and who may declare it | [`trust`] [`catalog`] [`discover`] |
-//! | programs and services | [`log`] [`runlog`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] |
+//! | programs and services | [`log`] [`runlog`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] [`spaces`] |
 //! | what must be asked for its data, and the moment it is of | [`sources`] [`fsnap`] |
 //! | what a run must undo | [`undo`] |
 //! | runs | [`member`] [`conduct`] [`backup`] [`restore`] |
@@ -38,6 +38,7 @@ pub mod selection;
 pub mod services;
 pub mod setup;
 pub mod sources;
+pub mod spaces;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(test)]

@@ -64,6 +64,7 @@ fn every_command_works_and_says_no_more_than_asked() {
         (&["key", "list"], "key file"),
         (&["module", "schema"], "draft-07/schema"),
         (&["log", "--json"], "\"type\":\"logs\""),
+        (&["space", "list", "--json"], "\"type\":\"spaces\""),
         (&["completions", "bash"], "complete -F"),
         (&["completions", "fish"], "complete -c dedup"),
         (&["man"], ".TH dedup 1"),

@@ -215,6 +215,18 @@ fn documents_are_as_documented() {
     );
     let fields = ["line", "column", "key", "message", "help"];
     hold(&check["files"][0]["problems"][0], "module_check", &fields);
+
+    place.run(["space", "run", "s", "--persistent", "--", "true"]).ok();
+    place.run(["space", "put", "m.toml", "--space", "s"]).ok().quiet();
+    let spaces = document(&place.run(["space", "list", "--json"]).ok().quiet(), "spaces", &["spaces"]);
+    hold(&spaces["spaces"][0], "spaces", &["id", "persistent", "objects", "size_bytes"]);
+    let space =
+        document(&place.run(["space", "show", "s", "--json"]).ok().quiet(), "space", &["id", "objects"]);
+    let fields = ["name", "kind", "is_value", "path", "entries", "size_bytes"];
+    hold(&space["objects"][0], "space", &fields);
+    let run = place.run(["space", "revert", "s", "--json"]).ok().quiet();
+    let reverted = document(&run, "space_revert", &["dry_run", "spaces"]);
+    hold(&reverted["spaces"][0], "space_revert", &["id", "reverted", "paths", "message"]);
 }
 
 #[test]

@@ -10,5 +10,6 @@ mod log;
 mod module;
 mod sections;
 mod signals;
+mod space;
 pub mod support;
 mod trust;

@@ -74,7 +74,8 @@ impl Place {
         if let Some(bug) = std::env::var_os(VARIABLE) {
             command.env(VARIABLE, bug);
         }
-        command.env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin").env("TZ", "UTC");
+        command.env("HOME", self.path("home")).env("DEDUP_STATE_DIR", self.path("state"));
+        command.env("PATH", "/usr/bin:/bin").env("TZ", "UTC");
         if self.path("repo/config").exists() && self.path("key").exists() {
             command.env("DEDUP_REPO", self.path("repo")).env("DEDUP_KEY_FILE", self.path("key"));
         }
