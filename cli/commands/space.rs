@@ -359,11 +359,9 @@ fn revert(ctx: &Context, ids: &[String], all: bool, dry_run: bool) -> Result<Exi
                 line["paths"] = shown.clone().collect::<Vec<_>>().into();
                 let verb = if dry_run { "would be put back" } else { "put back" };
                 if !ctx.output.json {
-                    shown
-                        .map(|path| {
-                            ctx.output.line(format!("{}: {} {verb}", space.id(), escape::text(&path)))
-                        })
-                        .collect::<io::Result<()>>()?;
+                    for path in shown {
+                        ctx.output.line(format!("{}: {} {verb}", space.id(), escape::text(&path)))?;
+                    }
                 }
             }
             Err(error) => {

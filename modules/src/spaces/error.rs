@@ -90,8 +90,8 @@ pub enum SpaceError {
         /// Why.
         wrong: String,
     },
-    /// Something could not be put back; what was there is there.
-    #[error("{} could not be restored: {wrong}; what was there is untouched", path.display())]
+    /// Something could not be put back; what was there is there, or the text says where it is.
+    #[error("{} could not be restored, so what was there stays: {wrong}", path.display())]
     NotRestored {
         /// The path.
         path: PathBuf,

@@ -34,6 +34,8 @@ struct Staged {
     beside: String,
     /// What lies in it: the directory that holds the object, and its name there. None: it is the object.
     inner: Option<(Folder, OsString)>,
+    /// What was written beside has its place.
+    is_swapped: bool,
     /// Something had the place, and lies under the other name now.
     is_exchanged: bool,
 }
@@ -67,7 +69,8 @@ pub(super) fn replace(
     let mut staged: Vec<Staged> = Vec::new();
     let result =
         stage_all(store, id, &kept, names, &mut staged, &mut done).and_then(|()| swap_all(&mut staged));
-    for one in &staged {
+    // After a failure, one that kept its place has the only copy of what was there beside it.
+    for one in staged.iter().filter(|one| result.is_ok() || !one.is_swapped) {
         if let Err(error) = one.remove() {
             done.notes.push(format!("{}: {error}", one.folder.path(&one.beside).display()));
         }
@@ -146,8 +149,15 @@ fn stage(
     let (folder, name) = Folder::of(place, Links::Refuse).map_err(failed)?;
     let mut reader = store.reader(id, object)?;
     mkdirat(&folder, &beside, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
-    let mut one =
-        Staged { target: target.to_owned(), folder, name, beside, inner: None, is_exchanged: false };
+    let mut one = Staged {
+        target: target.to_owned(),
+        folder,
+        name,
+        beside,
+        inner: None,
+        is_swapped: false,
+        is_exchanged: false,
+    };
     let unpacked = one.unpack(object, &mut reader);
     match unpacked {
         Ok(notes) => {
@@ -219,6 +229,7 @@ impl Staged {
             Err(Errno::NOENT) => rename(RenameFlags::NOREPLACE)?,
             Err(errno) => return Err(errno.into()),
         }
+        self.is_swapped = true;
         self.folder.sync()
     }
 
@@ -230,6 +241,7 @@ impl Staged {
         };
         let flags = if self.is_exchanged { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
         renameat_with(&self.folder, &self.name, to, &to_name, flags)?;
+        self.is_swapped = false;
         self.folder.sync()
     }
 
@@ -242,9 +254,13 @@ fn swap_all(staged: &mut [Staged]) -> Result<(), SpaceError> {
     for at in 0..staged.len() {
         let Err(error) = staged[at].swap() else { continue };
         let mut text = error.to_string();
-        for before in staged[..at].iter_mut().rev() {
+        for before in staged[..=at].iter_mut().filter(|one| one.is_swapped).rev() {
             if let Err(error) = before.swap_back() {
-                text.push_str(&format!("; {} could not be taken back: {error}", before.target.display()));
+                let (target, beside) = (before.target.display(), before.folder.path(&before.beside));
+                text.push_str(&format!(
+                    "; {target} was put back, and what was there lies at {}: {error}",
+                    beside.display()
+                ));
             }
         }
         return Err(wrong(&staged[at].target, &text));
