@@ -64,10 +64,13 @@ fn guarded(cli: &Cli) -> ExitCode {
     match ended.code {
         Some(code) if code != guard::PANICKED => ExitCode::from(code),
         _ => {
-            let by = ended.signal.map_or_else(|| "by a bug of its own".into(), |number| format!("by signal {number}"));
+            let by = ended
+                .signal
+                .map_or_else(|| "by a bug of its own".into(), |number| format!("by signal {number}"));
             output.warning(&format!("the process that did the run was ended {by}"));
             let undone = runs::recover(&output, Some(&id));
-            let failure = undone.err().unwrap_or_else(|| Failure::new(Kind::Internal, "the run was not finished"));
+            let failure =
+                undone.err().unwrap_or_else(|| Failure::new(Kind::Internal, "the run was not finished"));
             output.failure(&failure);
             Exit::Failed.into()
         }

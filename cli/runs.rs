@@ -8,13 +8,13 @@ use crate::guard;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::state_dir::state_dir;
+use dedup_engine::error::Kind;
 use dedup_modules::child::Surroundings;
 use dedup_modules::id::ModuleId;
 use dedup_modules::log::Log;
 use dedup_modules::machine::Machine;
 use dedup_modules::manifest::programs::Severity;
 use dedup_modules::undo::{Header, Left, Undoing, carry_out_left};
-use dedup_engine::error::Kind;
 use jiff::Zoned;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -113,8 +113,7 @@ impl<'c> ModuleRun<'c> {
 fn lock(ctx: &Context, state_dir: &Path, patience: Duration) -> Result<File, Failure> {
     let path = state_dir.join("run.lock");
     let failed = |error: std::io::Error| Failure::io(format!("cannot lock {}", path.display()), &error);
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     let begun = Instant::now();
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -171,8 +170,7 @@ pub fn beside<T>(output: Output, work: impl FnOnce(&Machine<'_>) -> T) -> Result
 
 /// Undoes what dead runs left, all of them or one, and says what was done.
 pub fn recover(output: &Output, only: Option<&str>) -> Result<Vec<Left>, Failure> {
-    let left =
-        beside(*output, |machine| carry_out_left(&journal_dir(machine.state_dir), only, machine))??;
+    let left = beside(*output, |machine| carry_out_left(&journal_dir(machine.state_dir), only, machine))??;
     left.iter().for_each(|run| tell(output, run));
     Ok(left)
 }

@@ -1,11 +1,11 @@
 //! `dedup find`: looks for names in snapshots.
 
 use super::ls::{Entries, object, shown_path};
-use crate::patterns::patterns;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::patterns::patterns;
 use crate::section::SectionChoice;
 use crate::select::{Filter, prefix};
 use dedup_engine::browse;

@@ -40,10 +40,11 @@ struct Found<'c> {
 
 /// Returns whether modules are meant, and not files of one.
 pub fn is_meant(args: &RestoreArgs, chosen: &Chosen) -> bool {
-    args.is_in_place() && match &args.filter.module {
-        Some(module) => module != FILES,
-        None => chosen.snapshot.accounts.iter().any(|account| account.module != FILES),
-    }
+    args.is_in_place()
+        && match &args.filter.module {
+            Some(module) => module != FILES,
+            None => chosen.snapshot.accounts.iter().any(|account| account.module != FILES),
+        }
 }
 
 /// Restores modules in place.
@@ -158,12 +159,13 @@ fn order(
         })
         .collect();
     let modules = match &args.filter.module {
-        Some(name) => Modules::Named(vec![
-            ModuleId::parse(name).map_err(|error| Failure::of(Kind::Refused, &error))?,
-        ]),
+        Some(name) => {
+            Modules::Named(vec![ModuleId::parse(name).map_err(|error| Failure::of(Kind::Refused, &error))?])
+        }
         None => Modules::All,
     };
-    let installed = catalog.usable().map(|manifest| (manifest.module.id.clone(), manifest.module.version.clone()));
+    let installed =
+        catalog.usable().map(|manifest| (manifest.module.id.clone(), manifest.module.version.clone()));
     let request = Request {
         unselected: args.modules.ignore.clone(),
         dependencies: args.modules.with_dependencies,
@@ -184,9 +186,9 @@ fn order(
 fn required(found: &[Found<'_>], at: usize) -> Vec<usize> {
     let manifest = found[at].installed.map_or(&found[at].stored, |(manifest, _)| manifest);
     let place = |id: &ModuleId| {
-        found.iter().position(|other| {
-            other.stored.module.id == *id || other.stored.module.aliases.contains(id)
-        })
+        found
+            .iter()
+            .position(|other| other.stored.module.id == *id || other.stored.module.aliases.contains(id))
     };
     manifest.depends.requires.iter().filter_map(|required| place(&required.module)).collect()
 }
@@ -289,7 +291,8 @@ fn show_plan(
     if !stops.is_empty() {
         output.line(format!("         stopped meanwhile, if they run: {}", stops.join(", ")))?;
     }
-    output.line("         what differs is replaced, and put back if a module fails; nothing else is deleted")?;
+    output
+        .line("         what differs is replaced, and put back if a module fails; nothing else is deleted")?;
     if chosen.snapshot.host != this_host() {
         output.warning(&format!("the snapshot is of another machine, {host}"));
     }

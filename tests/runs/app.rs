@@ -67,7 +67,8 @@ impl Machine {
     /// Returns a service of kind command, and brings it up.
     pub fn service(&self, name: &str) -> String {
         fs::write(self.place.path(format!("up/{name}")), "").unwrap();
-        let [status, stop, start] = ["status", "stop", "start"].map(|verb| self.act(&format!("{verb}-{name}")));
+        let [status, stop, start] =
+            ["status", "stop", "start"].map(|verb| self.act(&format!("{verb}-{name}")));
         format!(
             "[[service]]\nname = {name:?}\nkind = \"command\"\nstatus = {status}\nstop = {stop}\nstart = {start}\n"
         )
@@ -75,7 +76,8 @@ impl Machine {
 
     /// Returns a lockdown by programs.
     pub fn lockdown(&self, module: &str) -> String {
-        let [on, off, status] = ["lock", "unlock", "locked"].map(|verb| self.act(&format!("{verb}-{module}")));
+        let [on, off, status] =
+            ["lock", "unlock", "locked"].map(|verb| self.act(&format!("{verb}-{module}")));
         format!("[lockdown]\non = {on}\noff = {off}\nstatus = {status}\n")
     }
 

@@ -277,13 +277,17 @@ fn a_hook_gets_no_passphrase_and_no_terminal() {
     let spy = machine.place.path("spy");
     fs::write(&spy, "#!/bin/sh\nenv > env-seen\ncat > stdin-seen\n").unwrap();
     fs::set_permissions(&spy, PermissionsExt::from_mode(0o755)).unwrap();
-    let hook = format!("[hooks]\nbackup_pre = {{ run = [{spy:?}], cwd = {:?} }}\n", machine.place.path("data"));
+    let hook =
+        format!("[hooks]\nbackup_pre = {{ run = [{spy:?}], cwd = {:?} }}\n", machine.place.path("data"));
     machine.module("spied", &hook);
     let mut command = machine.command(&["backup", "-m", "spied"]);
     command.env("SECRET_THING", "hunter2");
     crate::cli::support::finish(command, b"typed").ok();
     let seen = fs::read_to_string(machine.place.path("data/env-seen")).unwrap();
     assert!(seen.contains("DEDUP_MODULE=spied") && seen.contains("DEDUP_OPERATION=backup"), "{seen}");
-    assert!(!seen.contains("hunter2") && !seen.contains("SECRET_THING") && !seen.contains("KEY_FILE"), "{seen}");
+    assert!(
+        !seen.contains("hunter2") && !seen.contains("SECRET_THING") && !seen.contains("KEY_FILE"),
+        "{seen}"
+    );
     assert_eq!(fs::read(machine.place.path("data/stdin-seen")).unwrap(), b"");
 }

@@ -21,7 +21,9 @@ fn machine() -> (Machine, Vec<String>) {
         more.push_str(&machine.lockdown(id));
         faults.push(format!("lock-{id}"));
         more.push_str("[hooks]\n");
-        for (point, phases) in [("backup_pre", vec!["live", "stopped"]), ("backup_post", vec!["stopped", "live", "published"])] {
+        for (point, phases) in
+            [("backup_pre", vec!["live", "stopped"]), ("backup_post", vec!["stopped", "live", "published"])]
+        {
             let hooks = phases.iter().map(|phase| {
                 let name = format!("{id}-{point}-{phase}");
                 faults.push(name.clone());
@@ -66,7 +68,9 @@ fn any_step_fails_or_the_run_is_killed_and_everything_comes_back() {
         let fault = (random.below(3) > 0).then(|| draw(random, &machine, &faults));
         let kill = fault.is_none() || random.below(4) == 0;
         let command = machine.command(&["backup"]);
-        let (code, said) = if kill { kill_worker(random, command) } else {
+        let (code, said) = if kill {
+            kill_worker(random, command)
+        } else {
             let run = finish(command, b"");
             (Some(run.code), run.err)
         };

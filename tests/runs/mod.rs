@@ -3,3 +3,4 @@
 pub mod app;
 mod backup_steps;
 mod killed;
+mod restore_steps;

@@ -102,7 +102,8 @@ impl BackupArgs {
 pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
     let roots = args.paths.iter().map(|path| asked::absolute(path)).collect::<Result<Vec<_>, _>>()?;
     let missing: Vec<&PathBuf> = roots.iter().filter(|root| root.symlink_metadata().is_err()).collect();
-    let declared = args.is_about_modules().then(|| modules::Declared::read(ctx, &args.modules)).transpose()?;
+    let declared =
+        args.is_about_modules().then(|| modules::Declared::read(ctx, &args.modules)).transpose()?;
     if !roots.is_empty() && missing.len() == roots.len() {
         let named = missing.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         return Err(Failure::refused(format!("nothing of what is named can be found: {named}")));

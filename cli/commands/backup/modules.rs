@@ -113,8 +113,7 @@ impl Declared {
             dependencies: !args.no_dependencies,
             ..Request::backup(modules)
         };
-        let selection =
-            select(&candidates, &request).map_err(|error| Failure::of(Kind::Refused, &error))?;
+        let selection = select(&candidates, &request).map_err(|error| Failure::of(Kind::Refused, &error))?;
         for remark in &selection.remarks {
             ctx.output.warning(&remark.to_string());
         }
@@ -258,9 +257,7 @@ fn print_json(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome, exit: E
             })).collect::<Vec<_>>(),
         })
     };
-    let downtime = |downtime: &dedup_modules::conduct::Downtime| {
-        json!({ "name": downtime.name, "seconds": downtime.time.as_secs_f64() })
-    };
+    let downtime = |downtime: &dedup_modules::conduct::Downtime| json!({ "name": downtime.name, "seconds": downtime.time.as_secs_f64() });
     Ok(ctx.output.object(&json!({
         "type": "summary",
         "snapshot_id": report.snapshot.map(|id| id.to_hex()),

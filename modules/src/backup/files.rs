@@ -1,8 +1,8 @@
 //! Files: every section of every module, below the root.
 
 use super::root::Root;
-use crate::conduct::path_item;
 use super::{Run, RunError};
+use crate::conduct::path_item;
 use crate::files::{FilesOptions, FilesSource, ItemReport, Layout};
 use crate::manifest::sections::SectionKind;
 use crate::manifest::words::Words;
@@ -76,7 +76,9 @@ impl Run<'_, '_> {
         let item = &self.job.members[at].items[report.declared];
         let name = path_item(item.section, &item.path);
         let (outcome, message) = match report.outcome {
-            Outcome::Absent if item.optional => (Outcome::SkippedByChoice, "optional, and not there".to_owned()),
+            Outcome::Absent if item.optional => {
+                (Outcome::SkippedByChoice, "optional, and not there".to_owned())
+            }
             outcome => (outcome, report.message.clone()),
         };
         // A path that may be missing is a gap for the engine all the same.

@@ -1,49 +1,104 @@
 //! The root of what is read: the running system, or a filesystem snapshot of it.
 
 use super::{Run, RunError};
+use crate::fsnap::{Btrfs, Coverage, FsSnapshotRef, SnapshotProvider};
+use crate::manifest::items::{Extent, Item};
 use crate::manifest::job::UseSnapshot;
-use std::path::Path;
+use crate::manifest::programs::Severity;
+use crate::undo::{Ticket, Undo};
+use std::path::{Path, PathBuf};
 
 /// What is read.
 pub(super) enum Root {
     /// The running system, which must stand still meanwhile.
     System,
+    /// A filesystem snapshot that will be taken.
+    Planned(FsSnapshotRef),
+    /// A filesystem snapshot, and what deletes it.
+    Snapshot(FsSnapshotRef, Ticket),
 }
 
 impl Root {
     /// Returns the directory that stands for `/`.
     pub fn base(&self) -> &Path {
         match self {
-            Self::System => Path::new("/"),
+            Self::System | Self::Planned(_) => Path::new("/"),
+            Self::Snapshot(snapshot, _) => &snapshot.base,
         }
     }
 
     /// Returns whether it stays as it is while the system goes on.
     pub fn is_snapshot(&self) -> bool {
-        match self {
-            Self::System => false,
-        }
+        !matches!(self, Self::System)
     }
 }
 
 impl Run<'_, '_> {
-    /// Chooses what will be read.
+    /// Chooses what will be read; nothing is changed yet.
     pub(super) fn choose_root(&mut self) -> Result<Root, RunError> {
-        match self.job.use_snapshot {
-            UseSnapshot::Require => Err(RunError::NoSnapshot("no provider covers all declared paths".into())),
-            UseSnapshot::Auto | UseSnapshot::Off => Ok(Root::System),
+        if self.job.use_snapshot == UseSnapshot::Off || self.job.request.dry_run {
+            return Ok(Root::System);
         }
+        let members = self.conduct.members_in();
+        let items = members.iter().flat_map(|at| &self.job.members[*at].items);
+        let paths: Vec<PathBuf> = items.map(covered).collect();
+        if paths.is_empty() {
+            return Ok(Root::System);
+        }
+        let why = match Btrfs::of(self.conduct.machine.around).plan(&paths, self.conduct.machine.run) {
+            Ok(plan) => match (plan.coverage, plan.reference) {
+                (Coverage::All, Some(reference)) => return Ok(Root::Planned(reference)),
+                (Coverage::Some(of), _) => format!("btrfs covers only a part of the declared paths: {of:?}"),
+                _ => "no declared path lies on btrfs".into(),
+            },
+            Err(error) => error.to_string(),
+        };
+        if self.job.use_snapshot == UseSnapshot::Require {
+            return Err(RunError::NoSnapshot(why));
+        }
+        self.conduct.log(Severity::Debug, None, &format!("no filesystem snapshot: {why}"));
+        Ok(Root::System)
     }
 
-    /// Takes the snapshot, if that was chosen.
+    /// Takes the snapshot, if one was chosen. If that fails, the running system is read instead, and must stand still.
     pub(super) fn take(&mut self, root: Root) -> Result<Root, RunError> {
-        Ok(root)
+        let Root::Planned(reference) = root else { return Ok(root) };
+        let ticket = self.conduct.undoing.note(Undo::DeleteSnapshot { snapshot: reference.clone() })?;
+        let why = match Btrfs::of(self.conduct.machine.around).take(&reference) {
+            Ok(()) => return Ok(Root::Snapshot(reference, ticket)),
+            Err(error) => error.to_string(),
+        };
+        if let Err(error) = self.conduct.undoing.undo(ticket) {
+            self.conduct.left_undone.push(error.to_string());
+        }
+        if self.job.use_snapshot == UseSnapshot::Require {
+            return Err(RunError::NoSnapshot(why));
+        }
+        let notice = format!("the filesystem snapshot failed, the running system is read instead: {why}");
+        self.conduct.log(Severity::Notice, None, &notice);
+        let halts: Vec<usize> = (0..self.job.halts.len()).collect();
+        self.conduct.stop(halts.iter())?;
+        Ok(Root::System)
     }
 
     /// Lets go of it after the last read.
     pub(super) fn release(&mut self, root: Root) {
-        match root {
-            Root::System => {}
+        if let Root::Snapshot(_, ticket) = root
+            && let Err(error) = self.conduct.undoing.undo(ticket)
+        {
+            self.conduct.log(Severity::Warning, None, &error.to_string());
+            self.conduct.left_undone.push(error.to_string());
         }
     }
+}
+
+/// Returns what a snapshot must cover for an item: of a pattern, the directories above its first wildcard.
+fn covered(item: &Item<'_>) -> PathBuf {
+    if item.extent != Extent::Pattern {
+        return item.path.clone();
+    }
+    let plain = |part: &std::path::Component<'_>| {
+        !part.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[\\".contains(byte))
+    };
+    item.path.components().take_while(plain).collect()
 }

@@ -1,7 +1,7 @@
 //! Sources: what must be asked for its data, streamed into dumps; nothing is kept in between.
 
-use crate::conduct::source_item;
 use super::{Run, RunError};
+use crate::conduct::source_item;
 use crate::manifest::drivers::SourcePhase;
 use crate::manifest::programs::Severity;
 use crate::manifest::sources::Source;
@@ -45,8 +45,7 @@ impl Run<'_, '_> {
         };
         let head = dump.head().clone();
         let (module, section) = (member.id().as_str(), source.section.into());
-        let request =
-            StreamRequest { module, section, name: &source.name, kind: &head.kind, mtime: None };
+        let request = StreamRequest { module, section, name: &source.name, kind: &head.kind, mtime: None };
         let streamed = match parts.stream(&request, &mut dump) {
             Err(StreamError::Repo(error)) => return Err(BackupError::from(error).into()),
             streamed => streamed,

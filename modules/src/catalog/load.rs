@@ -84,7 +84,6 @@ fn put<T>(trust: Trust, shelf: &mut Shelf<T>, mut entry: Entry<T>) {
     shelf.entries.insert(entry.id.clone(), entry);
 }
 
-
 /// Reads one directory; what has no id goes to the faults.
 fn read_dir<T: Declared>(trust: Trust, dir: &Dir, shelf: &mut Shelf<T>) -> Vec<Entry<T>> {
     let names = match names(trust, &dir.path) {

@@ -71,10 +71,7 @@ impl Conduct<'_, '_> {
     }
 
     /// Stops services in reverse, those of which a member still takes part.
-    pub fn stop<'h>(
-        &mut self,
-        halts: impl DoubleEndedIterator<Item = &'h usize>,
-    ) -> Result<(), StillError> {
+    pub fn stop<'h>(&mut self, halts: impl DoubleEndedIterator<Item = &'h usize>) -> Result<(), StillError> {
         for halt in halts.rev() {
             self.unless_cancelled()?;
             let members = &self.halts[*halt].members;

@@ -13,6 +13,7 @@ use super::{
     Coverage, FsSnapshotRef, FsnapError, PREFIX, Plan, SnapshotProvider, check_reference, check_run,
     existing, io_error,
 };
+use crate::child::Surroundings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -30,6 +31,11 @@ pub struct Btrfs {
 }
 
 impl Btrfs {
+    /// Returns the provider that runs its program in these surroundings.
+    pub fn of(around: &Surroundings) -> Self {
+        Self { env: around.env.clone() }
+    }
+
     pub(super) fn run<'a>(
         &self,
         arguments: impl IntoIterator<Item = &'a OsStr>,

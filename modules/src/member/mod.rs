@@ -87,9 +87,8 @@ impl<'m> Member<'m> {
         operation: Operation,
     ) -> Result<Self, MemberError> {
         let module = || manifest.module.id.clone();
-        let items = manifest
-            .items(variables)
-            .map_err(|source| MemberError::Items { module: module(), source })?;
+        let items =
+            manifest.items(variables).map_err(|source| MemberError::Items { module: module(), source })?;
         let lock = manifest.lockdown.as_ref().map(|lockdown| LockSpec::of(lockdown, variables));
         let lock = lock.transpose().map_err(|source| MemberError::Lockdown { module: module(), source })?;
         let (pre, post) = match operation {

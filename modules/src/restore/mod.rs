@@ -152,6 +152,8 @@ impl From<StillError> for RestoreError {
 #[derive(Default)]
 struct Put {
     tickets: Vec<Ticket>,
+    /// Sources that were loaded and have no way back: their programs keep nothing.
+    one_way: Vec<String>,
     entries: u64,
     bytes: u64,
     end: Option<End>,
@@ -214,7 +216,8 @@ impl Run<'_, '_> {
                 self.cancelled = true;
                 self.conduct.standings[at].fail("the restore was cancelled before it was begun");
             }
-            let blocked = self.blocked_by(at).map(|missing| format!("it requires {missing}, which is not restored"));
+            let blocked =
+                self.blocked_by(at).map(|missing| format!("it requires {missing}, which is not restored"));
             if let Some(why) = blocked {
                 self.puts[at].end = Some(End::Blocked);
                 self.conduct.standings[at].fail(why);
@@ -245,6 +248,12 @@ impl Run<'_, '_> {
                 self.conduct.log(Severity::Critical, Some(module), &error.to_string());
                 self.conduct.left_undone.push(format!("{module}: {error}"));
             }
+        }
+        for source in std::mem::take(&mut self.puts[at].one_way) {
+            end = End::Broken;
+            let lost = format!("what the source {source} had before the restore was kept by nobody");
+            self.conduct.log(Severity::Critical, Some(module), &lost);
+            self.conduct.left_undone.push(format!("{module}: {lost}"));
         }
         if began {
             self.conduct.log(Severity::Error, Some(module), &format!("rolled back: {why}"));

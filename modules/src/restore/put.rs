@@ -1,13 +1,13 @@
 //! Putting one module in place: what it replaces is kept aside, noted before it is touched.
 
 use super::stream::with_stream;
-use super::{RestoreError, Run};
+use super::{Put, RestoreError, Run};
 use crate::files::{FilesSink, Safety};
 use crate::hooks::{HookEnd, ResolvedHook, run_hook};
 use crate::manifest::items::Extent;
 use crate::manifest::lifecycle::Reset;
 use crate::manifest::programs::Severity;
-use crate::sources::{Head, LoadOptions, SourceSpec, World, open_load};
+use crate::sources::{Head, LoadOptions, SourceSpec, WayBack, World, open_load};
 use crate::undo::Undo;
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
@@ -146,13 +146,18 @@ impl Run<'_, '_> {
         let world = World { around: machine.around, cancelled: &cancelled };
         let mut said = |text: &str| log.log(Severity::Notice, Some(member.id()), text);
         let options = LoadOptions { owner: head.owner, in_use: None };
-        let mut load = open_load(spec, options, world, &mut said).map_err(|error| failed(error.to_string()))?;
+        let mut load =
+            open_load(spec, options, world, &mut said).map_err(|error| failed(error.to_string()))?;
         load.check().map_err(|error| failed(error.to_string()))?;
-        let (undoing, tickets) = (&mut *self.conduct.undoing, &mut self.puts[at].tickets);
+        let (undoing, Put { tickets, one_way, .. }) = (&mut *self.conduct.undoing, &mut self.puts[at]);
         with_stream(repo, dump.section.class(), &node, |stream| {
             let way = load.prepare(stream).map_err(|error| failed(error.to_string()))?;
-            let act = Undo::PutBack { module: member.id().clone(), source: dump.name.clone(), way };
-            tickets.push(undoing.note(act).map_err(|error| PutError::Run(error.into()))?);
+            if way == WayBack::DumpFirst {
+                one_way.push(dump.name.clone());
+            } else {
+                let act = Undo::PutBack { module: member.id().clone(), source: dump.name.clone(), way };
+                tickets.push(undoing.note(act).map_err(|error| PutError::Run(error.into()))?);
+            }
             load.put(stream).map_err(|error| failed(error.to_string()))
         })
     }

@@ -34,10 +34,13 @@ impl Run<'_, '_> {
                     Ok(report) => {
                         self.damaged |= report.damaged > 0;
                         let first = report.problems.first();
-                        let first = first.map(|problem| format!("{}: {}", shown(&problem.path), problem.message));
+                        let first =
+                            first.map(|problem| format!("{}: {}", shown(&problem.path), problem.message));
                         wrong.get_or_insert(format!("{what}: {}", first.unwrap_or_default()));
                     }
-                    Err(EngineError::Repo(RepoError::Cancelled)) => return Err(crate::conduct::Cancelled.into()),
+                    Err(EngineError::Repo(RepoError::Cancelled)) => {
+                        return Err(crate::conduct::Cancelled.into());
+                    }
                     Err(error) => {
                         self.damaged |= error.kind() == Kind::Integrity;
                         wrong.get_or_insert(format!("{what}: {error}"));
@@ -87,13 +90,17 @@ impl Run<'_, '_> {
             let member = &self.job.members[at];
             for hook in &member.manifest.hooks.check {
                 let resolved = ResolvedHook::of(hook, member.manifest, member.variables);
-                let ended = resolved.map_err(|error| error.to_string()).map(|hook| {
-                    run_hook(&hook, &self.conduct.context(Some(at), None), self.conduct.machine)
-                });
+                let ended = resolved
+                    .map_err(|error| error.to_string())
+                    .map(|hook| run_hook(&hook, &self.conduct.context(Some(at), None), self.conduct.machine));
                 match ended {
                     Ok(HookEnd::Done) => {}
-                    Ok(HookEnd::SkipModule) => self.refuse(at, "its check ended with status 75: skip this module"),
-                    Ok(HookEnd::Failed(why)) | Err(why) => self.refuse(at, &format!("its check says no: {why}")),
+                    Ok(HookEnd::SkipModule) => {
+                        self.refuse(at, "its check ended with status 75: skip this module")
+                    }
+                    Ok(HookEnd::Failed(why)) | Err(why) => {
+                        self.refuse(at, &format!("its check says no: {why}"))
+                    }
                 }
             }
         }

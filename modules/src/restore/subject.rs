@@ -43,7 +43,9 @@ pub enum SubjectError {
         reason: String,
     },
     /// The data are of a later version.
-    #[error("{module} was version {there} when it was backed up, and here it is {here}: an older program may not understand its data")]
+    #[error(
+        "{module} was version {there} when it was backed up, and here it is {here}: an older program may not understand its data"
+    )]
     Newer {
         /// The module.
         module: ModuleId,
@@ -53,7 +55,9 @@ pub enum SubjectError {
         here: Version,
     },
     /// The data are of an earlier version, and the manifest says no to that.
-    #[error("{module} was version {there} when it was backed up, and its manifest takes no data older than its own version {here}")]
+    #[error(
+        "{module} was version {there} when it was backed up, and its manifest takes no data older than its own version {here}"
+    )]
     Older {
         /// The module.
         module: ModuleId,

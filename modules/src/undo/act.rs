@@ -1,6 +1,7 @@
 //! What can be undone, and how.
 
 use crate::files::{AsideError, settle, take_back};
+use crate::fsnap::{Btrfs, FsSnapshotRef, SnapshotProvider};
 use crate::hooks::{HookContext, HookEnd, ResolvedHook, run_hook};
 use crate::id::ModuleId;
 use crate::lockdown::LockSpec;
@@ -42,6 +43,11 @@ pub enum Undo {
         /// What it is told.
         context: HookContext,
     },
+    /// A filesystem snapshot is taken.
+    DeleteSnapshot {
+        /// Which.
+        snapshot: FsSnapshotRef,
+    },
     /// Files of a module are being replaced.
     TakeBack {
         /// The module.
@@ -74,7 +80,7 @@ impl Undo {
             | Self::TakeBack { module, .. }
             | Self::PutBack { module, .. } => Some(module),
             Self::Hook { context, .. } => context.module.as_ref(),
-            Self::RemoveDir { .. } => None,
+            Self::DeleteSnapshot { .. } | Self::RemoveDir { .. } => None,
         }
     }
 
@@ -92,14 +98,20 @@ impl Undo {
                 HookEnd::Done | HookEnd::SkipModule => Ok(()),
                 HookEnd::Failed(why) => Err(why),
             },
+            Self::DeleteSnapshot { snapshot } => {
+                Btrfs::of(machine.around).delete(snapshot).map_err(|error| error.to_string())
+            }
             Self::TakeBack { log, .. } => {
                 let taken = match take_back(Path::new(PLACE), log) {
                     // Nothing was begun, or it was undone already and the log removed.
-                    Err(AsideError::Log { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(()),
+                    Err(AsideError::Log { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                        return Ok(());
+                    }
                     taken => taken.map_err(|error| error.to_string())?,
                 };
                 if !taken.left.is_empty() {
-                    let more = if taken.more > 0 { format!(", and {} more", taken.more) } else { String::new() };
+                    let more =
+                        if taken.more > 0 { format!(", and {} more", taken.more) } else { String::new() };
                     return Err(format!("these are not as they were: {}{more}", taken.left.join(", ")));
                 }
                 match std::fs::remove_file(log) {
@@ -143,6 +155,9 @@ impl fmt::Display for Undo {
                 Some(module) => write!(f, "run the hook of {module} after the work, {hook}"),
                 None => write!(f, "run the hook after the work, {hook}"),
             },
+            Self::DeleteSnapshot { snapshot } => {
+                write!(f, "delete the filesystem snapshot {}", snapshot.place.display())
+            }
             Self::TakeBack { module, .. } => write!(f, "put the files of {module} back as they were"),
             Self::PutBack { module, source, .. } => {
                 write!(f, "put the source {source} of {module} back as it was")

@@ -96,7 +96,11 @@ impl<'a> Undoing<'a> {
 /// Undoes what the dead runs of a directory left: all of them, or the one of this id. Living runs are let be.
 ///
 /// The run of `machine` is not looked at: each dead run's programs are told its own id.
-pub fn carry_out_left(dir: &Path, only: Option<&str>, machine: &Machine<'_>) -> Result<Vec<Left>, JournalError> {
+pub fn carry_out_left(
+    dir: &Path,
+    only: Option<&str>,
+    machine: &Machine<'_>,
+) -> Result<Vec<Left>, JournalError> {
     let mut all = Vec::new();
     for path in journals(dir)? {
         if only.is_some_and(|run| super::journal::path_of(dir, run) != path) {
