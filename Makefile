@@ -11,6 +11,7 @@ HARNESS := crash damage faults hostile index source
 demo: setup setup-demo
 	$(CARGO) build --release
 	@benches/demo.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/dedup"
+	@benches/demo_module.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/dedup"
 
 test: setup setup-test
 	$(CARGO) build --release

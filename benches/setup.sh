@@ -5,10 +5,10 @@ declare -A of=(
   [clang++]=clang [setfacl]=acl [setfattr]=attr [getfattr]=attr [setcap]=libcap2-bin [tar]=tar [strace]=strace
   [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs
   [systemctl]=systemd [nsenter]=util-linux [setpriv]=util-linux [a2query]=apache2 [dockerd]=docker.io
-  [/usr/bin/docker]=docker.io [/usr/bin/busybox]=busybox-static [perl]=perl
+  [/usr/bin/docker]=docker.io [/usr/bin/busybox]=busybox-static [perl]=perl [sqlite3]=sqlite3
 )
 need=(clang++)
-[ "${1:-build}" = demo ] && need+=(getfattr)
+[ "${1:-build}" = demo ] && need+=(getfattr sqlite3)
 [ "${1:-build}" = test ] && need+=(
   setfacl setfattr setcap tar strace mkfs.ext4 mkfs.xfs mkfs.btrfs
   systemctl nsenter setpriv a2query dockerd /usr/bin/docker /usr/bin/busybox perl

@@ -19,6 +19,7 @@ mod passphrase;
 mod patterns;
 mod problems;
 mod progress;
+mod run_log;
 mod runs;
 mod section;
 mod select;

@@ -2,15 +2,16 @@
 
 use crate::context::Context;
 use crate::escape;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::find_repo::create_private_dir;
 use crate::guard;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
+use crate::run_log::{RunLog, Told};
 use crate::state_dir::state_dir;
 use dedup_engine::error::Kind;
 use dedup_modules::child::Surroundings;
-use dedup_modules::id::ModuleId;
 use dedup_modules::log::Log;
 use dedup_modules::machine::Machine;
 use dedup_modules::manifest::programs::Severity;
@@ -54,7 +55,7 @@ pub struct ModuleRun<'c> {
     header: Header,
     state_dir: PathBuf,
     around: Surroundings,
-    log: OutputLog,
+    log: RunLog,
     cancelled: Box<dyn Fn() -> bool + Sync + 'c>,
     elapsed: Box<dyn Fn() -> Duration + Sync + 'c>,
 }
@@ -79,13 +80,14 @@ impl<'c> ModuleRun<'c> {
         }
         let run = guard::guarded_run().unwrap_or_else(new_id);
         let begun = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let log = RunLog::begin(ctx.output, &state_dir, &run, operation)?;
         let interrupt: Interrupt = ctx.interrupt();
         Ok(Self {
             _lock: lock,
             header: Header { run, operation: operation.to_owned(), begun },
             state_dir,
             around: surroundings(),
-            log: OutputLog(ctx.output),
+            log,
             cancelled: Box::new(move || interrupt.asked()),
             elapsed: Box::new(|| ctx.elapsed()),
         })
@@ -101,6 +103,14 @@ impl<'c> ModuleRun<'c> {
             cancelled: &*self.cancelled,
             elapsed: &*self.elapsed,
         }
+    }
+
+    /// Ends the log of the run with how it ended.
+    pub fn finish(&self, result: &Result<Exit, Failure>) {
+        if let Err(failure) = result {
+            self.log.log(Severity::Error, None, &failure.message);
+        }
+        self.log.finish(result.as_ref().map_or_else(|failure| failure.exit, |exit| *exit));
     }
 
     /// Begins the list of what must be undone.
@@ -161,7 +171,7 @@ pub fn beside<T>(output: Output, work: impl FnOnce(&Machine<'_>) -> T) -> Result
     Ok(work(&Machine {
         run: "",
         around: &around,
-        log: &OutputLog(output),
+        log: &Told(output),
         state_dir: &state_dir,
         cancelled: &|| false,
         elapsed: &move || begun.elapsed(),
@@ -186,21 +196,6 @@ fn tell(output: &Output, run: &Left) {
         match &carried.failed {
             None => output.note(&format!("done: {}", carried.what)),
             Some(why) => output.warning(&format!("cannot {}: {why}", carried.what)),
-        }
-    }
-}
-
-/// Messages of a run on standard error: warnings always, more with `-v`.
-struct OutputLog(Output);
-
-impl Log for OutputLog {
-    fn log(&self, level: Severity, module: Option<&ModuleId>, message: &str) {
-        let text = module.map_or_else(|| message.to_owned(), |module| format!("{module}: {message}"));
-        match level {
-            Severity::Notice | Severity::Info if self.0.verbose > 0 => self.0.detail(&text),
-            Severity::Debug if self.0.verbose > 1 => self.0.detail(&text),
-            Severity::Notice | Severity::Info | Severity::Debug => {}
-            _ => self.0.warning(&text),
         }
     }
 }

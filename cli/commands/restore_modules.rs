@@ -15,6 +15,7 @@ use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::Account;
 use dedup_modules::catalog::Catalog;
 use dedup_modules::id::ModuleId;
+use dedup_modules::machine::Machine;
 use dedup_modules::manifest::job::Modules;
 use dedup_modules::manifest::paths::Variables;
 use dedup_modules::manifest::services::Operation;
@@ -85,7 +86,6 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
     }
     let module_run = ModuleRun::begin(ctx, "restore", Duration::ZERO)?;
     let machine = module_run.machine();
-    let mut undoing = module_run.undoing(&machine)?;
     let job = RestoreJob {
         repo,
         subjects: &subjects,
@@ -97,9 +97,23 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
         threads: ctx.threads(),
         events: ctx.events(),
     };
+    let result = carry_out(ctx, chosen, &module_run, &machine, &job);
+    module_run.finish(&result);
+    result
+}
+
+/// Does the restore, and tells what became of it.
+fn carry_out<'a>(
+    ctx: &Context,
+    chosen: &Chosen,
+    module_run: &ModuleRun<'_>,
+    machine: &Machine<'a>,
+    job: &RestoreJob<'a>,
+) -> Result<Exit, Failure> {
+    let mut undoing = module_run.undoing(machine)?;
     let outcome = {
         let _operation = ctx.operation();
-        restore_modules(&job, &machine, &mut undoing)
+        restore_modules(job, machine, &mut undoing)
     };
     let undone = undoing.finish();
     ctx.progress.finish();

@@ -5,7 +5,7 @@
 
 use crate::child::{Channel, Ended, Program, run};
 use crate::id::ModuleId;
-use crate::machine::Machine;
+use crate::machine::{Machine, RUN_VARIABLE};
 use crate::manifest::Manifest;
 use crate::manifest::hooks::{Hook, HookState, Where};
 use crate::manifest::paths::{UnknownVariable, Variables};
@@ -167,7 +167,7 @@ impl HookContext {
         let operation = if self.is_restore { Operation::Restore } else { Operation::Backup };
         let state = self.ended_well.map(|well| if well { HookState::Finish } else { HookState::Fail });
         let known = [
-            ("DEDUP_RUN", Some(self.run.clone())),
+            (RUN_VARIABLE, Some(self.run.clone())),
             ("DEDUP_MODULE", self.module.as_ref().map(ToString::to_string)),
             ("DEDUP_OPERATION", Some(operation.word().to_owned())),
             ("DEDUP_ROOT", Some(self.root.display().to_string())),

@@ -5,7 +5,7 @@
 //! [`LockSpec::is_locked`] first.
 
 use crate::child::{ChildError, Ended, Program, output};
-use crate::machine::Machine;
+use crate::machine::{ACTING_VARIABLE, Machine};
 use crate::manifest::lifecycle::{Lockdown, LockdownWay};
 use crate::manifest::paths::{UnknownVariable, Variables};
 use serde::{Deserialize, Serialize};
@@ -144,7 +144,8 @@ impl LockSpec {
 }
 
 fn call(argv: &[String], machine: &Machine<'_>) -> Result<(), ChildError> {
-    let program = Program::new(argv);
+    let mut program = Program::new(argv);
+    program.env.push((ACTING_VARIABLE.into(), machine.run.into()));
     // Not to be cut short by a cancellation: what is begun here must come to an end to be undone.
     output(&program, machine.around, Some(LIMIT), &|| false, 0)?.finished.success(&program)
 }

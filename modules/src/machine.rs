@@ -6,6 +6,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+/// The variable that a run's hooks, dumps and loads have: they end with the run.
+pub const RUN_VARIABLE: &str = "DEDUP_RUN";
+/// The variable that programs have which stop or lock something: whoever undoes that waits for their end first.
+pub const ACTING_VARIABLE: &str = "DEDUP_ACTING";
+
 /// What of this machine a run works with.
 #[derive(Clone, Copy)]
 pub struct Machine<'a> {
@@ -21,6 +26,15 @@ pub struct Machine<'a> {
     pub cancelled: &'a (dyn Fn() -> bool + Sync),
     /// A monotonic clock.
     pub elapsed: &'a (dyn Fn() -> Duration + Sync),
+}
+
+impl Machine<'_> {
+    /// Returns the surroundings of programs that end with the run.
+    pub fn around_of_run(&self) -> Surroundings {
+        let mut around = self.around.clone();
+        around.env.push((RUN_VARIABLE.into(), self.run.into()));
+        around
+    }
 }
 
 impl fmt::Debug for Machine<'_> {

@@ -21,7 +21,7 @@ use dedup_modules::manifest::job::{Modules, UseSnapshot};
 use dedup_modules::manifest::paths::Variables;
 use dedup_modules::manifest::services::Operation;
 use dedup_modules::manifest::words::Words;
-use dedup_modules::member::{Member, MemberError, halts};
+use dedup_modules::member::{Halt, Member, MemberError, halts};
 use dedup_modules::selection::{Request, Selection, select};
 use serde_json::json;
 use std::path::PathBuf;
@@ -152,14 +152,30 @@ impl Declared {
             .map_err(|error| refused(&error))?;
         let halts = halts(&members, Operation::Backup).map_err(|error| refused(&error))?;
         let module_run = ModuleRun::begin(ctx, "backup", args.modules.lock_wait)?;
+        let result = self.run(ctx, args, repo, beside, &members, &halts, &module_run);
+        module_run.finish(&result);
+        result
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what one run works with, borrowed from its caller")]
+    fn run(
+        &self,
+        ctx: &Context,
+        args: &BackupArgs,
+        repo: &Repository,
+        beside: Beside<'_>,
+        members: &[Member<'_>],
+        halts: &[Halt],
+        module_run: &ModuleRun<'_>,
+    ) -> Result<Exit, Failure> {
         let machine = module_run.machine();
         let mut undoing = module_run.undoing(&machine)?;
         let job = BackupJob {
             repo,
             request: &beside.request,
             parent: beside.parent,
-            members: &members,
-            halts: &halts,
+            members,
+            halts,
             left_out: &self.selection.left_out,
             paths: beside.paths.map(|(source, asked)| Paths { source, asked }),
             use_snapshot: args.modules.fs_snapshot,

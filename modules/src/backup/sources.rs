@@ -33,7 +33,8 @@ impl Run<'_, '_> {
         let member = &self.job.members[at];
         self.conduct.log(Severity::Info, Some(member.id()), &format!("dumping {}", source.name));
         let cancelled = || (self.conduct.machine.cancelled)();
-        let world = World { around: self.conduct.machine.around, cancelled: &cancelled };
+        let around = self.conduct.machine.around_of_run();
+        let world = World { around: &around, cancelled: &cancelled };
         let spec = match SourceSpec::of(source, member.variables) {
             Ok(spec) => spec,
             Err(error) => return Ok(failed(&error)),

@@ -143,7 +143,8 @@ impl Run<'_, '_> {
         let (machine, log) = (self.conduct.machine, self.conduct.machine.log);
         // What is begun here comes to an end, or is rolled back: a cancellation ends the module.
         let cancelled = || (machine.cancelled)();
-        let world = World { around: machine.around, cancelled: &cancelled };
+        let around = machine.around_of_run();
+        let world = World { around: &around, cancelled: &cancelled };
         let mut said = |text: &str| log.log(Severity::Notice, Some(member.id()), text);
         let options = LoadOptions { owner: head.owner, in_use: None };
         let mut load =

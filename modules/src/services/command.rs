@@ -3,7 +3,7 @@
 use super::tool::{To, ask, late};
 use super::{Controller, LIMIT, Noted, ServiceError, ServiceSpec, Target};
 use crate::child::{ChildError, Ended, Program, launch};
-use crate::machine::Machine;
+use crate::machine::{ACTING_VARIABLE, Machine};
 use crate::manifest::programs::Severity;
 
 /// Programs named by the manifest: status 0 of the first says that it runs.
@@ -32,7 +32,10 @@ fn runs(service: &ServiceSpec, machine: &Machine<'_>) -> Result<bool, ServiceErr
 
 /// Has a program do its work. What it leaves running goes on: a start exists for that, and a stop may start what waits.
 fn call(argv: &[String], service: &ServiceSpec, to: To, machine: &Machine<'_>) -> Result<(), ServiceError> {
-    let program = Program::new(argv);
+    let mut program = Program::new(argv);
+    if to == To::Stop {
+        program.env.push((ACTING_VARIABLE.into(), machine.run.into()));
+    }
     let limit = if to == To::Stop { service.stop_limit } else { service.start_limit };
     let mut line = |_, text: &str| machine.log.log(Severity::Info, None, text);
     let finished = launch(&program, machine.around, Some(limit.unwrap_or(LIMIT)), &|| false, &mut line)?;
