@@ -57,7 +57,7 @@ impl Controller for Systemd {
                 return Err(stubborn(&unit, "stop"));
             }
             if unit.result == "timeout" {
-                if has_processes(&unit.control_group) {
+                if has_processes(&CONTROL_GROUPS, &unit.control_group) {
                     let state = "stopped by systemd's word, yet some of its processes run".to_owned();
                     return Err(ServiceError::Stubborn { name: unit.id, state, told: "stop" });
                 }
@@ -150,12 +150,13 @@ fn stubborn(unit: &Unit, told: &'static str) -> ServiceError {
     ServiceError::Stubborn { name: unit.id.clone(), state: unit.state(), told }
 }
 
-/// Returns whether processes are left in a control group: units with `SendSIGKILL=no`, such as databases, may "stop" so.
-fn has_processes(group: &str) -> bool {
+/// Returns whether processes are left in a control group that one of these places shows: units with `SendSIGKILL=no`, such
+/// as databases, may "stop" so. Systemd 252 calls them failed then, with the result `timeout`, and keeps the group.
+pub(super) fn has_processes(places: &[impl AsRef<Path>], group: &str) -> bool {
     let below = group.trim_start_matches('/');
     !below.is_empty()
-        && CONTROL_GROUPS.iter().any(|place| {
-            let file = Path::new(place).join(below).join("cgroup.procs");
+        && places.iter().any(|place| {
+            let file = place.as_ref().join(below).join("cgroup.procs");
             fs::read_to_string(file).is_ok_and(|processes| !processes.trim().is_empty())
         })
 }

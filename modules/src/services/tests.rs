@@ -259,3 +259,19 @@ fn of_a_stack_exactly_what_ran_is_started_in_the_order_of_its_needs() {
         assert!(matches!(services.note(&other), Err(ServiceError::Unknown(_))));
     });
 }
+
+#[test]
+fn processes_that_outlive_their_unit_are_seen() {
+    let test = TestMachine::new();
+    let places = [test.path("none"), test.path("unified")];
+    let group = test.path("unified/system.slice/x.service");
+    fs::create_dir_all(&group).unwrap();
+    let seen = |name: &str| systemd::has_processes(&places, name);
+    assert!(!seen("/system.slice/x.service"), "no file");
+    for (text, left) in [("", false), ("\n", false), ("12\n13\n", true)] {
+        fs::write(group.join("cgroup.procs"), text).unwrap();
+        assert_eq!(seen("/system.slice/x.service"), left);
+    }
+    fs::write(test.path("unified/cgroup.procs"), "1\n").unwrap();
+    assert!(!seen(""), "a unit without a group is not the root");
+}
