@@ -54,8 +54,8 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
     declared::tell_faults(ctx, &catalog);
     let mut found = find(ctx, repo, chosen, &catalog)?;
     let order = order(ctx, args, &found, &catalog)?;
+    found.retain(|found| order.contains(&found.stored.module.id));
     found.sort_by_key(|found| order.iter().position(|id| *id == found.stored.module.id));
-    found.truncate(order.len());
 
     let refused = |error: &(dyn std::error::Error + 'static)| Failure::of(Kind::Refused, error);
     let members = found
@@ -72,8 +72,8 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
         .map(|(found, member)| Subject::new(found.account, &found.stored, member, found.installed.is_some()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| refused(&error))?;
-    for at in 0..subjects.len() {
-        subjects[at].requires = required(&found, at);
+    for (at, subject) in subjects.iter_mut().enumerate() {
+        subject.requires = required(&found, at);
     }
     let halts = halts(&members, Operation::Restore).map_err(|error| refused(&error))?;
 

@@ -86,6 +86,12 @@ fn put<T>(trust: Trust, shelf: &mut Shelf<T>, mut entry: Entry<T>) {
 
 /// Reads one directory; what has no id goes to the faults.
 fn read_dir<T: Declared>(trust: Trust, dir: &Dir, shelf: &mut Shelf<T>) -> Vec<Entry<T>> {
+    // Most users have none: then nothing is asked of where it would be.
+    let gone =
+        |error: io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    if dir.rank != Rank::Given && dir.path.symlink_metadata().is_err_and(gone) {
+        return Vec::new();
+    }
     let names = match names(trust, &dir.path) {
         Ok((names, all)) => {
             if !all {
