@@ -5,10 +5,13 @@
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::find_repo;
-use dedup_modules::catalog::{Catalog, Declared, Dir, Entry, Rank, Shelf, Wrong, load};
+use dedup_modules::catalog::{
+    Catalog, CommandError, Declared, Dir, Entry, Named, Rank, Shelf, Wrong, commands, load,
+};
 use dedup_modules::manifest::Manifest;
 use dedup_modules::manifest::lifecycle::SetupState;
-use dedup_modules::trust::Trust;
+use dedup_modules::manifest::paths::Variables;
+use dedup_modules::trust::{Trust, TrustError};
 use std::path::PathBuf;
 
 /// Where further manifests are.
@@ -69,6 +72,34 @@ pub fn reason(wrong: &Wrong) -> String {
     let more = problems.list.len() + problems.more - 1;
     let and = if more > 0 { format!(", and {more} more") } else { String::new() };
     format!("{}:{}: {}{and}", problems.file, first.place, first.message)
+}
+
+/// A program of a module, and where it is, or why it would not be started.
+pub type Checked = (Named, Result<Option<PathBuf>, CommandError>);
+
+/// Looks at every program that a manifest names.
+pub fn check_programs(manifest: &Manifest, variables: &Variables) -> Vec<Checked> {
+    let search: Vec<PathBuf> =
+        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+    let uid_of = |name: &str| Some(nix::unistd::User::from_name(name).ok()??.uid.as_raw());
+    let check = |named: Named| {
+        let result = named.check(trust(), &search, variables, &uid_of);
+        (named, result)
+    };
+    commands(manifest).into_iter().map(check).collect()
+}
+
+/// Refuses a module if somebody else could have written a program that it would run.
+///
+/// # Errors
+/// Which, and why. A program that is not there is none of this: its step tells it.
+pub fn assert_trusted(manifest: &Manifest, variables: &Variables) -> Result<(), String> {
+    for (named, result) in check_programs(manifest, variables) {
+        if let Err(error @ CommandError::Trust(TrustError::Untrusted { .. })) = result {
+            return Err(format!("{} is not run: {error}", named.at));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a module can take part, without running anything.

@@ -1,6 +1,7 @@
 //! Whether a module is set up, asked of what its manifest names.
 
 use crate::context::Context;
+use crate::declared;
 use crate::runs;
 use dedup_modules::manifest::Manifest;
 use dedup_modules::selection::Ready;
@@ -9,9 +10,11 @@ use dedup_modules::setup::SetupSpec;
 /// Returns whether a module can be used.
 ///
 /// # Errors
-/// Why that cannot be told.
+/// Why that cannot be told, or must not be asked.
 pub fn ready(ctx: &Context, manifest: &Manifest) -> Result<Ready, String> {
     let variables = ctx.config.paths.of(manifest);
+    // Before anything of it is run.
+    declared::assert_trusted(manifest, &variables)?;
     let setup = SetupSpec::of(&manifest.setup, &variables).map_err(|error| error.to_string())?;
     runs::beside(ctx.output, |machine| setup.state(machine))
         .map_err(|failure| failure.message)?

@@ -33,7 +33,8 @@ pub fn run(ctx: &Context, _args: &RecoverArgs) -> Result<Exit, Failure> {
                 "damaged": run.damage.is_some(),
             })
         };
-        ctx.output.object(&json!({ "runs": left.iter().map(run).collect::<Vec<_>>() }))?;
+        ctx.output
+            .object(&json!({ "type": "recovered", "runs": left.iter().map(run).collect::<Vec<_>>() }))?;
     } else if left.is_empty() {
         ctx.output.summary_line("no run has left anything behind")?;
     }

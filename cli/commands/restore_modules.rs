@@ -57,6 +57,13 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
     found.retain(|found| order.contains(&found.stored.module.id));
     found.sort_by_key(|found| order.iter().position(|id| *id == found.stored.module.id));
 
+    for found in &found {
+        if let Some((manifest, _)) = found.installed {
+            declared::assert_trusted(manifest, &found.variables).map_err(|why| {
+                Failure::refused(format!("module {} cannot be restored: {why}", manifest.module.id))
+            })?;
+        }
+    }
     let refused = |error: &(dyn std::error::Error + 'static)| Failure::of(Kind::Refused, error);
     let members = found
         .iter()

@@ -51,7 +51,8 @@ fn every_command_works_and_says_no_more_than_asked() {
     let text = place.path("src/text");
     let file = format!("{second}:{}", text.display());
 
-    let lines: [(&[&str], &str); 19] = [
+    let lines: [(&[&str], &str); 20] = [
+        (&["recover"], "no run has left anything behind\n"),
         (&["snapshots"], &second[..8]),
         (&["ls", "latest"], "/src/sub/deeper/file\n"),
         (&["ls", "-l", "latest"], " -> ../text\n"),

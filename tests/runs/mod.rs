@@ -2,5 +2,6 @@
 
 pub mod app;
 mod backup_steps;
+mod hostile;
 mod killed;
 mod restore_steps;

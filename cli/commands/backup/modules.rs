@@ -103,9 +103,11 @@ impl Declared {
         }
         let (candidates, unknown) = catalog.candidates(&mut |manifest| setup_state::ready(ctx, manifest));
         for (id, why) in unknown {
-            whole &= named && !args.modules.contains(&id);
-            ctx.output
-                .warning(&format!("module {id} is left out: whether it is set up cannot be told: {why}"));
+            if args.modules.contains(&id) {
+                return Err(Failure::refused(format!("module {id} cannot be backed up: {why}")));
+            }
+            whole &= named;
+            ctx.output.warning(&format!("module {id} is left out: {why}"));
         }
         let modules = if named { Modules::Named(args.modules.clone()) } else { Modules::All };
         let request = Request {

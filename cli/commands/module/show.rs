@@ -2,22 +2,20 @@
 
 use super::list;
 use crate::context::Context;
-use crate::declared::{self, ModuleDirs, State};
+use crate::declared::{self, Checked, ModuleDirs, State};
 use crate::escape;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::{Table, put_path};
 use dedup_engine::error::Kind;
-use dedup_modules::catalog::{Catalog, CommandError, Entry, Measured, Named, Presence, commands, measure};
+use dedup_modules::catalog::{Catalog, CommandError, Entry, Measured, Presence, measure};
 use dedup_modules::id::ModuleId;
 use dedup_modules::manifest::items::{Extent, Item};
-use dedup_modules::manifest::paths::Variables;
 use dedup_modules::manifest::services::{Operation, start_order};
 use dedup_modules::manifest::{Manifest, nearest};
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 /// Show what would be stored, stopped and run of a module
 ///
@@ -42,7 +40,6 @@ pub struct ShowArgs {
 }
 
 /// A program, and where it is or why it would not be started.
-type Checked = (Named, Result<Option<PathBuf>, CommandError>);
 
 pub fn run(ctx: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
     let catalog = declared::catalog(&args.dirs)?;
@@ -74,7 +71,7 @@ pub fn run(ctx: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
         manifest,
         items,
         sizes,
-        programs: check(manifest, &variables),
+        programs: declared::check_programs(manifest, &variables),
     };
     if ctx.output.json {
         ctx.output.object(&shown.json())?
@@ -90,17 +87,6 @@ fn unknown(catalog: &Catalog, id: &ModuleId) -> Failure {
         Some(near) => failure.hint(format!("did you mean {near}?")),
         None => failure.hint("`dedup module list` shows which there are"),
     }
-}
-
-fn check(manifest: &Manifest, variables: &Variables) -> Vec<Checked> {
-    let search: Vec<PathBuf> =
-        std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-    let uid_of = |name: &str| Some(nix::unistd::User::from_name(name).ok()??.uid.as_raw());
-    let check = |named: Named| {
-        let result = named.check(declared::trust(), &search, variables, &uid_of);
-        (named, result)
-    };
-    commands(manifest).into_iter().map(check).collect()
 }
 
 struct Shown<'a> {
