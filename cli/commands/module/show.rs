@@ -39,8 +39,6 @@ pub struct ShowArgs {
     dirs: ModuleDirs,
 }
 
-/// A program, and where it is or why it would not be started.
-
 pub fn run(ctx: &Context, args: &ShowArgs) -> Result<Exit, Failure> {
     let catalog = declared::catalog(&args.dirs)?;
     declared::tell_faults(ctx, &catalog);
