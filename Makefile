@@ -6,7 +6,7 @@ MINUTES ?= 10
 # The parts of the harness, each with its full budget: make crash [CASES=5000] [SEED=1]; see tests/README.md.
 HARNESS := crash damage faults hostile index source
 
-.PHONY: $(HARNESS) planted demo test lint bench fuzz measure setup setup-demo setup-test
+.PHONY: $(HARNESS) runs planted demo test lint bench fuzz measure setup setup-demo setup-test
 
 demo: setup setup-demo
 	$(CARGO) build --release
@@ -21,6 +21,11 @@ $(HARNESS): setup setup-test
 	DEDUP_TEST_BUDGET=full DEDUP_TEST_CASES=$(CASES) DEDUP_TEST_SEED=$(SEED) \
 		$(CARGO) test --release --test all harness::$@:: -- --nocapture --include-ignored
 	$(if $(filter index,$@),$(CARGO) test --release -p dedup-engine --lib index::tests::damage -- --nocapture --include-ignored)
+
+# Runs of modules: every step made to fail, and 2,000 runs with faults or killed at random.
+runs: setup setup-test
+	DEDUP_TEST_BUDGET=full DEDUP_TEST_CASES=$(CASES) DEDUP_TEST_SEED=$(SEED) \
+		$(CARGO) test --release --test all runs:: -- --nocapture --include-ignored
 
 # Would the tests find a bug? Some thirty are planted, one at a time. Afterwards the program is built again without them.
 planted: setup setup-test
