@@ -15,7 +15,7 @@ use dedup_modules::child::Surroundings;
 use dedup_modules::log::Log;
 use dedup_modules::machine::Machine;
 use dedup_modules::manifest::programs::Severity;
-use dedup_modules::undo::{Header, Left, Undoing, carry_out_left};
+use dedup_modules::undo::{Header, Left, Undoing, carry_out_left, settle_leftovers};
 use jiff::Zoned;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -78,6 +78,7 @@ impl<'c> ModuleRun<'c> {
             ))
             .hint("mend what is said above, then run `dedup recover`"));
         }
+        settle_leftovers(&journal_dir(&state_dir), &state_dir.join("aside"))?;
         let run = guard::guarded_run().unwrap_or_else(new_id);
         let begun = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
         let log = RunLog::begin(ctx.output, &state_dir, &run, operation)?;

@@ -291,3 +291,39 @@ fn a_hook_gets_no_passphrase_and_no_terminal() {
     );
     assert_eq!(fs::read(machine.place.path("data/stdin-seen")).unwrap(), b"");
 }
+
+/// What this program cannot do is told as failed: an account that passes over it would be a lie.
+#[test]
+fn what_is_declared_and_cannot_be_done_makes_its_module_partial() {
+    let machine = Machine::new();
+    let exporter = format!("[exporter]\ncommand = {}\n", machine.act("export"));
+    machine.module("one", &format!("[settings]\nkeys = [\"a\"]\n{exporter}"));
+    machine.dedup(&["backup"]).ends(3);
+    assert_eq!(state(&machine, "one"), "partial");
+    let reason = machine.account("one")["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("settings") && reason.contains("exporter"), "{reason}");
+    assert_eq!(machine.events(), Vec::<String>::new());
+}
+
+/// A dump that fails voids that dump: the module is partial, or has failed if a restore requires it.
+#[test]
+fn step_10_a_source_that_fails_is_told() {
+    for (required, expected) in [(false, "partial"), (true, "failed")] {
+        let machine = two_apps();
+        let path = machine.manifest("one");
+        let mut text = fs::read_to_string(&path).unwrap();
+        text.push_str(&format!(
+            "[[source]]\nname = \"out\"\ndriver = \"command\"\ndump = {}\n",
+            machine.act("one-dump")
+        ));
+        if required {
+            text.push_str("[restore]\nrequire = [\"source:out\"]\n");
+        }
+        fs::write(path, text).unwrap();
+        machine.fail("one-dump", "1");
+        machine.dedup(&["backup"]).ends(3);
+        assert!(machine.fired("one-dump"));
+        machine.assert_as_before(&UP);
+        assert_eq!((&*state(&machine, "one"), &*state(&machine, "two")), (expected, "complete"));
+    }
+}

@@ -1,6 +1,7 @@
 //! The end of the work: one account for each module, with its manifest, and nothing left untold.
 
 use super::{Run, RunError};
+use crate::manifest::programs::Severity;
 use crate::selection::LeftOut;
 use dedup_engine::backup::Parts;
 use dedup_engine::snapshot::{Account, Section, State};
@@ -18,6 +19,12 @@ impl Run<'_, '_> {
             members.iter().zip(&self.conduct.standings).zip(std::mem::take(&mut self.accounts))
         {
             (account.state, account.reason) = standing.state();
+            let level = if account.state == State::Complete { Severity::Info } else { Severity::Notice };
+            let text = match &account.reason[..] {
+                "" => "complete".to_owned(),
+                reason => format!("not complete: {reason}"),
+            };
+            self.conduct.machine.log.log(level, Some(member.id()), &text);
             if matches!(account.state, State::Failed | State::Skipped) {
                 reasons.push(format!("{}: {}", member.id(), account.reason));
                 // What it gave before it failed belongs together with what it did not.

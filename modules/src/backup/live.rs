@@ -4,12 +4,29 @@ use super::{Run, RunError};
 use crate::manifest::drivers::SourcePhase;
 use crate::manifest::hooks::HookPhase;
 use dedup_engine::backup::Parts;
+use dedup_engine::snapshot::Outcome;
 
 impl Run<'_, '_> {
     /// Runs the hooks of this phase and dumps the sources of it.
     pub(super) fn live(&mut self, parts: &mut Parts<'_>) -> Result<(), RunError> {
         self.conduct.make_due()?;
+        self.tell_unsupported();
         self.conduct.run_pre(HookPhase::Live)?;
         self.dump(parts, SourcePhase::Live)
+    }
+
+    /// Tells of what is declared and cannot be done: nothing is passed over in silence.
+    fn tell_unsupported(&mut self) {
+        for at in self.conduct.members_in() {
+            let manifest = self.job.members[at].manifest;
+            if !manifest.settings.is_empty() {
+                let why = "no description of the platform says how its settings are read";
+                self.item(at, "settings".into(), Outcome::Failed, why.into());
+            }
+            if manifest.exporter.is_some() {
+                let why = "exporters that are programs of their own are not run";
+                self.item(at, "exporter".into(), Outcome::Failed, why.into());
+            }
+        }
     }
 }

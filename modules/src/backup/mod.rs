@@ -28,6 +28,7 @@ use crate::files::FilesSource;
 use crate::hooks::{HookEnd, ResolvedHook, run_hook};
 use crate::machine::Machine;
 use crate::manifest::job::UseSnapshot;
+use crate::manifest::programs::Severity;
 use crate::manifest::services::Operation;
 use crate::member::{Halt, Member};
 use crate::selection::LeftOut;
@@ -167,6 +168,9 @@ pub fn run<'a>(
     let mut conduct = run.conduct;
     conduct.published(published);
     let report = stored?;
+    if let Some(id) = &report.snapshot {
+        conduct.log(Severity::Info, None, &format!("published snapshot {}", id.short()));
+    }
     conduct.downtimes.sort_by_key(|downtime| std::cmp::Reverse(downtime.time));
     Ok(BackupOutcome {
         report,

@@ -32,7 +32,10 @@ impl Run<'_, '_> {
     fn dump_one(&self, parts: &mut Parts<'_>, at: usize, source: &Source) -> Result<Dumped, RunError> {
         let member = &self.job.members[at];
         self.conduct.log(Severity::Info, Some(member.id()), &format!("dumping {}", source.name));
-        let cancelled = || (self.conduct.machine.cancelled)();
+        let (machine, begun) = (self.conduct.machine, (self.conduct.machine.elapsed)());
+        let is_late =
+            || source.timeout.is_some_and(|limit| (machine.elapsed)().saturating_sub(begun) > limit);
+        let cancelled = || (machine.cancelled)() || is_late();
         let around = self.conduct.machine.around_of_run();
         let world = World { around: &around, cancelled: &cancelled };
         let spec = match SourceSpec::of(source, member.variables) {
@@ -53,6 +56,9 @@ impl Run<'_, '_> {
         };
         // The source knows best why its stream broke off, and only it knows whether the end was one.
         let mut report = match (dump.finish(), streamed) {
+            (Err(_), _) if is_late() => {
+                return Ok(Dumped::Not(Outcome::Failed, "its time limit was reached".into()));
+            }
             (Err(error), _) => return Ok(failed(&error)),
             (Ok(_), Err(error)) => return Ok(Dumped::Not(Outcome::Failed, error.to_string())),
             (Ok(_), Ok(report)) => report,

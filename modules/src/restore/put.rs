@@ -39,7 +39,7 @@ impl Run<'_, '_> {
         self.puts[at].tickets.push(ticket);
         let put = self.put_files(at, &Safety { run, log }).and_then(|()| self.put_sources(at));
         match put {
-            Ok(()) => {}
+            Ok(()) => self.conduct.log(Severity::Info, Some(id), "restored"),
             Err(PutError::Module(why)) => self.roll_back(at, &why),
             Err(PutError::Run(error)) => return Err(error),
         }
@@ -108,6 +108,11 @@ impl Run<'_, '_> {
 
     fn put_sources(&mut self, at: usize) -> Result<(), PutError> {
         let (subject, member) = (&self.job.subjects[at], &self.job.members[at]);
+        if member.manifest.importer.is_some() {
+            let why = "its importer, a program of its own, is not run";
+            self.conduct.log(Severity::Warning, Some(member.id()), why);
+            self.conduct.standings[at].warn(why);
+        }
         for dump in &subject.account.dumps {
             let source = member.manifest.sources.iter().find(|source| source.name == dump.name);
             let taken = source.is_some_and(|source| source.driver.to_string() == dump.kind);

@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The target of every restore in place.
-const PLACE: &str = "/";
+pub(super) const PLACE: &str = "/";
 
 /// Something a run did that must not stay.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -5,6 +5,13 @@ use super::journal::{Header, Journal, JournalError, Ticket, journals};
 use crate::machine::Machine;
 use crate::manifest::programs::Severity;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How long the lock of a dead run is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is tried.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Something that could not be undone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +100,8 @@ impl<'a> Undoing<'a> {
     }
 }
 
-/// Undoes what the dead runs of a directory left: all of them, or the one of this id. Living runs are let be.
+/// Undoes what the dead runs of a directory left: all of them, or the one of this id, which is known to be dead. Living
+/// runs are let be.
 ///
 /// The run of `machine` is not looked at: each dead run's programs are told its own id.
 pub fn carry_out_left(
@@ -106,7 +114,16 @@ pub fn carry_out_left(
         if only.is_some_and(|run| super::journal::path_of(dir, run) != path) {
             continue;
         }
-        let Some((mut journal, damage)) = Journal::<Undo>::take_over(&path)? else { continue };
+        let mut taken = Journal::<Undo>::take_over(&path)?;
+        let mut waited = Duration::ZERO;
+        // Who asks for one run knows that it is dead. A program that it was just about to start still holds everything
+        // that it had open, its journal's lock too, until the program begins.
+        while taken.is_none() && only.is_some() && waited < PATIENCE && path.exists() {
+            sleep(TICK);
+            waited += TICK;
+            taken = Journal::take_over(&path)?;
+        }
+        let Some((mut journal, damage)) = taken else { continue };
         let header = journal.header().clone();
         let machine = Machine { run: &header.run, ..*machine };
         let mut carried = Vec::new();
@@ -126,4 +143,19 @@ pub fn carry_out_left(
         all.push(Left { header, journal: path, carried, damage });
     }
     Ok(all)
+}
+
+/// Removes what restores kept aside that came to their end and died before they had removed it. Only where no journal
+/// is left, and no run goes on: then nobody needs it any more.
+pub fn settle_leftovers(journal_dir: &Path, aside_dir: &Path) -> Result<(), JournalError> {
+    if !journals(journal_dir)?.is_empty() {
+        return Ok(());
+    }
+    let Ok(entries) = std::fs::read_dir(aside_dir) else { return Ok(()) };
+    for entry in entries.flatten().filter(|entry| entry.path().extension().is_some_and(|name| name == "log"))
+    {
+        // What cannot be removed now is tried again by the next run.
+        let _ = crate::files::settle(Path::new(super::act::PLACE), &entry.path());
+    }
+    Ok(())
 }

@@ -15,5 +15,5 @@ pub mod journal;
 mod marked;
 
 pub use act::Undo;
-pub use carry::{Carried, Left, UndoError, Undoing, carry_out_left};
+pub use carry::{Carried, Left, UndoError, Undoing, carry_out_left, settle_leftovers};
 pub use journal::{Header, JournalError, Ticket};
