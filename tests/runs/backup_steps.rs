@@ -298,6 +298,9 @@ fn what_is_declared_and_cannot_be_done_makes_its_module_partial() {
     let machine = Machine::new();
     let exporter = format!("[exporter]\ncommand = {}\n", machine.act("export"));
     machine.module("one", &format!("[settings]\nkeys = [\"a\"]\n{exporter}"));
+    let path = machine.manifest("one");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("version = ", "platform = \"some\"\nversion = ")).unwrap();
     machine.dedup(&["backup"]).ends(3);
     assert_eq!(state(&machine, "one"), "partial");
     let reason = machine.account("one")["reason"].as_str().unwrap().to_owned();
