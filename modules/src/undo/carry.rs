@@ -132,7 +132,11 @@ pub fn carry_out_left(
         let acts: Vec<_> = journal.open().iter().rev().cloned().collect();
         for (ticket, act) in acts {
             let what = act.to_string();
-            let done = act.carry_out(&machine);
+            let mut done = act.carry_out(&machine);
+            if done.is_err() && matches!(act, Undo::StartService { .. }) {
+                // As a living run does: what had not quite stopped yet may start now.
+                done = act.carry_out(&machine);
+            }
             if done.is_ok() {
                 journal.done(ticket)?;
             }
