@@ -165,6 +165,18 @@ fn whoever_is_asked_to_end_may_say_something_last() {
     assert!(lines.contains(&(Channel::Out, "saved".into())), "{lines:?}");
 }
 
+/// Returns the processes with a mark, once there are any: a shell goes on before what it started has begun.
+fn appearing_with(mark: &str) -> Vec<String> {
+    for _ in 0..500 {
+        let found = processes_with(mark);
+        if !found.is_empty() {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Vec::new()
+}
+
 /// A daemon that a script left behind, with its output still open, once hung programs that waited for the end of output.
 #[test]
 fn a_grandchild_that_holds_the_output_hangs_nobody() {
@@ -178,7 +190,7 @@ fn a_grandchild_that_holds_the_output_hangs_nobody() {
     // One that left the group, as daemons do, goes on, and nobody waits for it.
     let (finished, _, took) = sh(&format!("setsid sleep {mark} & echo done"), secs(60));
     assert!(finished.is_success() && took < Duration::from_secs(10), "{took:?}");
-    let left = processes_with(&mark);
+    let left = appearing_with(&mark);
     assert_eq!(left.len(), 1);
     sh(&format!("kill {}", left[0].trim_start_matches("/proc/")), secs(20));
 }
@@ -191,7 +203,7 @@ fn what_is_launched_goes_on() {
     let finished =
         launch(&program, &around(), secs(20), &never, &mut |_, text| told = text.to_owned()).unwrap();
     assert!(finished.is_success());
-    assert_eq!(processes_with(&mark), [format!("/proc/{told}")]);
+    assert_eq!(appearing_with(&mark), [format!("/proc/{told}")]);
     sh(&format!("kill {told}"), secs(20));
 }
 
