@@ -35,7 +35,7 @@ pub enum Stage {
 /// What happens to memory between the stages: nothing.
 #[cfg(not(any(test, feature = "testing")))]
 #[derive(Clone, Default)]
-pub(crate) struct Tamper;
+pub(crate) struct Tamper {}
 
 #[cfg(not(any(test, feature = "testing")))]
 impl Tamper {
