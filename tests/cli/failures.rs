@@ -1,41 +1,19 @@
 //! What goes wrong outside: a full disk, files that may not be read, a repository that may not be written.
 
 use super::support::{PROGRAM, PermissionsExt, Place, finish, is_root, noise, skip, small_tree, tree};
+use crate::support::mount::Mount;
 use std::fs;
 use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// User and group `nobody` of every Linux (`overflowuid`).
 const NOBODY: u32 = 65534;
 
-/// A mounted file system, unmounted when this goes.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// Mounts, or skips the test: only root may, and not in every container.
-    fn new(at: &Path, arguments: &[&str]) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let mounted = is_root()
-            && Command::new("mount").args(arguments).arg(at).status().is_ok_and(|status| status.success());
-        if !mounted {
-            skip(&format!("cannot mount {arguments:?}: needs root with CAP_SYS_ADMIN"));
-        }
-        mounted.then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_1_and_the_repository_stays_usable() {
     let place = Place::empty();
     let disk = place.path("disk");
-    let Some(mount) = Mount::new(&disk, &["-t", "tmpfs", "-o", "size=3m", "tmpfs"]) else { return };
+    let Some(mount) = Mount::tmpfs(&disk, "size=3m") else { return };
     small_tree(&place.path("src"));
     place.run(["init", "--key-file", "key", "disk/repo"]).ok();
     let run = |arguments: &[&str]| {
@@ -58,12 +36,11 @@ fn a_full_disk_is_1_and_the_repository_stays_usable() {
     assert_eq!(tree(&below), tree(&place.path("src")));
 
     // A target that is full, on the other side.
-    let bigger = Command::new("mount").args(["-o", "remount,size=40m"]).arg(&mount.0).status();
-    assert!(bigger.unwrap().success());
+    mount.remount("size=40m");
     run(&["backup", "large"]).ok();
     run(&["check", "--read-data"]).ok();
     let target = place.path("small");
-    let Some(_small) = Mount::new(&target, &["-t", "tmpfs", "-o", "size=2m", "tmpfs"]) else { return };
+    let Some(_small) = Mount::tmpfs(&target, "size=2m") else { return };
     run(&["restore", "latest", "--target", "small/out"]).ends(1).says(&["space"]);
 }
 

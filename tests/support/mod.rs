@@ -5,6 +5,7 @@ pub mod compare;
 pub mod docker;
 pub mod hooked;
 pub mod memory_sink;
+pub mod mount;
 pub mod oracle;
 pub mod parts;
 pub mod planted;

@@ -1,9 +1,10 @@
 //! Disks that are full: at every page that a backup would write, at every inode, and at every length of a file.
 
 use super::traced::finish;
-use crate::cli::support::{PROGRAM, is_root, skip};
+use crate::cli::support::PROGRAM;
 use crate::support::budget::Budget;
 use crate::support::compare::Tree;
+use crate::support::mount::Mount;
 use crate::support::oracle::{Disturbed, Found, Oracle};
 use crate::support::random::Random;
 use crate::support::world::{Run, backup, create, open};
@@ -16,48 +17,18 @@ use dedup_engine::storage::Storage;
 use dedup_engine::storage::local::LocalStorage;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 /// Bytes of a page, the unit of a tmpfs.
 const PAGE: u64 = 4096;
 
-/// A tmpfs; unmounted when this goes.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: PathBuf, options: &str) -> Option<Self> {
-        fs::create_dir_all(&at).unwrap();
-        let mounted =
-            is_root() && is_ok(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&at));
-        if !mounted {
-            skip("a small file system can only be mounted by root");
-        }
-        mounted.then_some(Self(at))
-    }
-
-    fn remount(&self, options: &str) {
-        let options = format!("remount,{options}");
-        assert!(is_ok(Command::new("mount").args(["-o", &options]).arg(&self.0)), "{options}");
-    }
-
-    /// Returns the pages and inodes in use.
-    fn used(&self) -> (u64, u64) {
-        let stat = rustix::fs::statvfs(&self.0).unwrap();
-        let bytes = (stat.f_blocks - stat.f_bfree) * stat.f_frsize;
-        (bytes.div_ceil(PAGE), stat.f_files - stat.f_ffree)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-fn is_ok(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+/// Returns the pages and inodes in use.
+fn used(disk: &Mount) -> (u64, u64) {
+    let stat = rustix::fs::statvfs(disk.path()).unwrap();
+    let bytes = (stat.f_blocks - stat.f_bfree) * stat.f_frsize;
+    (bytes.div_ceil(PAGE), stat.f_files - stat.f_ffree)
 }
 
 /// A repository with a snapshot, to be copied to a disk that is full soon, and a tree that changed since.
@@ -138,10 +109,10 @@ impl Bench {
 }
 
 /// Fills the disk after `case` more units than there were before the run, `options` of so many units.
-fn fill(figure: &'static str, usual: u64, options: impl Fn(u64) -> String, used: fn(&Disk) -> u64) {
+fn fill(figure: &'static str, usual: u64, options: impl Fn(u64) -> String, used: fn(&Mount) -> u64) {
     let bench = Bench::new();
-    let repo = |disk: &Disk| disk.0.join("repo");
-    let Some(disk) = Disk::mount(bench.scratch.path("roomy"), "size=64m") else { return };
+    let repo = |disk: &Mount| disk.path().join("repo");
+    let Some(disk) = Mount::tmpfs(&bench.scratch.path("roomy"), "size=64m") else { return };
     copy_dir(&bench.scratch.path("repo"), &repo(&disk));
     let before = used(&disk);
     assert!(bench.backup(&repo(&disk), "").status.success());
@@ -154,7 +125,7 @@ fn fill(figure: &'static str, usual: u64, options: impl Fn(u64) -> String, used:
     budget.each(|case, random| {
         let room = if budget.cases() < all { random.below(all) } else { case };
         number += 1;
-        let disk = Disk::mount(bench.scratch.path(format!("disk-{number}")), "size=64m").unwrap();
+        let disk = Mount::tmpfs(&bench.scratch.path(format!("disk-{number}")), "size=64m").unwrap();
         copy_dir(&bench.scratch.path("repo"), &repo(&disk));
         disk.remount(&options(used(&disk) + room));
         let output = bench.backup(&repo(&disk), "");
@@ -171,12 +142,12 @@ fn fill(figure: &'static str, usual: u64, options: impl Fn(u64) -> String, used:
 #[test]
 fn a_disk_can_be_full_at_every_page() {
     let size = |pages: u64| format!("size={}k", pages * PAGE / 1024);
-    fill("R6 disk full, by page", 8, size, |disk| disk.used().0);
+    fill("R6 disk full, by page", 8, size, |disk| used(disk).0);
 }
 
 #[test]
 fn a_disk_can_be_out_of_inodes_at_every_file() {
-    fill("R6 disk full, by inode", 6, |inodes| format!("nr_inodes={inodes}"), |disk| disk.used().1);
+    fill("R6 disk full, by inode", 6, |inodes| format!("nr_inodes={inodes}"), |disk| used(disk).1);
 }
 
 /// A file that may not grow any longer: the system writes a part of the bytes, and refuses the next call.
@@ -204,16 +175,16 @@ fn a_full_disk_under_the_index_is_told_and_heals() {
     let bench = Bench::new();
     let scratch = Scratch::in_memory();
     copy_dir(&bench.scratch.path("repo"), &scratch.path("repo"));
-    let Some(disk) = Disk::mount(bench.scratch.path("own-index"), "size=64k") else { return };
+    let Some(disk) = Mount::tmpfs(&bench.scratch.path("own-index"), "size=64k") else { return };
     let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(scratch.path("repo")).unwrap());
     let run = Run { tree: &bench.scratch.path("tree"), moment: 10 };
-    let told = match open(storage.clone(), &bench.unlock, &disk.0.join("index"), &Silent) {
+    let told = match open(storage.clone(), &bench.unlock, &disk.path().join("index"), &Silent) {
         Ok(repo) => backup(&repo, run).map(|report| report.snapshot.unwrap()).map_err(|error| error.kind()),
         Err(error) => Err(error.kind()),
     };
     assert_eq!(told, Err(Kind::NoSpace), "64 KiB do not hold an index");
     disk.remount("size=64m");
-    let found = Found { storage, index: &disk.0.join("index") };
+    let found = Found { storage, index: &disk.path().join("index") };
     let disturbed = Disturbed { tree: Some(bench.now.clone()), told: None };
     bench.oracle.judge(found, &disturbed, Run { moment: 20, ..run }, "a full index");
 }

@@ -3,12 +3,12 @@
 use super::cases::Case;
 use super::forged::{Entry, What, dir, entry, file, link};
 use super::hall::{Ground, NOBODY};
+use crate::support::mount::Mount;
 use rustix::fs::{CWD, FileType, IFlags, Mode, OFlags, ioctl_getflags, ioctl_setflags, mknodat, open};
 use std::any::Any;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 type Planter = fn(&Ground, &Path) -> Option<Box<dyn Any>>;
 
@@ -162,18 +162,6 @@ impl Drop for Immutable {
     }
 }
 
-/// A file system that is unmounted when this goes.
-struct Mount(PathBuf);
-
 fn mounted(at: &Path) -> Option<Box<dyn Any>> {
-    fs::create_dir(at).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).status();
-    assert!(mount.unwrap().success(), "mounting needs root with CAP_SYS_ADMIN");
-    Some(Box::new(Mount(at.to_owned())))
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
+    Some(Box::new(Mount::tmpfs(at, "size=1m").expect("planted as root only")))
 }

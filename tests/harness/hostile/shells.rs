@@ -1,13 +1,13 @@
 //! What bombs are made of, and a measure of what a run of the program took.
 
 use super::hall::{Hall, Outcome, finish_with};
+use crate::support::mount::Mount;
 use dedup_engine::id::ObjectId;
 use dedup_engine::listing::Part;
 use dedup_engine::repo::{Repository, hash_of};
 use dedup_engine::storage::{Family, Name};
 use dedup_engine::wire::Put;
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// Returns one Zstandard frame of zeros, in run-length blocks of 128 KiB (RFC 8878, 3.1.1): 4 bytes for each. With
@@ -78,24 +78,15 @@ pub fn plant_large(hall: &Hall, folder: &str, len: u64) {
 }
 
 /// A target with little room, which goes when this does: bombs fill what they can.
-pub struct SmallTarget(PathBuf);
+pub struct SmallTarget(Mount);
 
 impl SmallTarget {
     pub fn new(hall: &Hall) -> Self {
-        let path = hall.dir("small");
-        let options = ["-t", "tmpfs", "-o", "size=48m,nr_inodes=400k", "tmpfs"];
-        assert!(Command::new("mount").args(options).arg(&path).status().unwrap().success());
-        Self(path)
+        Self(Mount::tmpfs(&hall.dir("small"), "size=48m,nr_inodes=400k").expect("bombs are for root only"))
     }
 
     pub fn path(&self) -> String {
-        self.0.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for SmallTarget {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        self.0.path().to_str().unwrap().to_owned()
     }
 }
 

@@ -3,43 +3,13 @@
 
 use super::history::History;
 use crate::support::budget::Budget;
+use crate::support::mount::Mount;
 use crate::support::{Scratch, copy_dir};
 use dedup_engine::error::Kind;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-
-/// A file system in memory, unmounted when this goes.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// Mounts, or says in a way that nobody overlooks why not.
-    fn new(at: &Path, options: &str) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let mounted = mount(&["-t", "tmpfs", "-o", options, "tmpfs"], at);
-        if !mounted {
-            eprintln!("SKIPPED: cannot mount a tmpfs: needs root with CAP_SYS_ADMIN");
-        }
-        mounted.then(|| Self(at.to_owned()))
-    }
-
-    fn remount(&self, options: &str) {
-        assert!(mount(&["-o", &format!("remount,{options}")], &self.0), "remount {options}");
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-fn mount(arguments: &[&str], at: &Path) -> bool {
-    let mount = Command::new("mount").args(arguments).arg(at).stderr(Stdio::null()).status();
-    mount.is_ok_and(|status| status.success())
-}
 
 #[test]
 fn a_full_disk_or_a_read_only_one_heals_when_there_is_room() {
@@ -52,9 +22,9 @@ fn a_full_disk_or_a_read_only_one_heals_when_there_is_room() {
             0 => format!("nr_inodes={}", 2 + random.below(40)),
             _ => format!("size={}k", 4 << random.below(11)),
         };
-        let Some(disk) = Mount::new(&scratch.path("disk"), &format!("{limit},mode=700")) else { return };
+        let Some(disk) = Mount::tmpfs(&scratch.path("disk"), &format!("{limit},mode=700")) else { return };
         let case = history.case(2, &history.images[0].1);
-        let folder = disk.0.join("index");
+        let folder = disk.path().join("index");
         if random.below(2) == 0 {
             disk.remount("size=64m,nr_inodes=10000");
             copy_dir(&history.images[random.below(history.images.len() as u64) as usize].1, &folder);
@@ -62,7 +32,7 @@ fn a_full_disk_or_a_read_only_one_heals_when_there_is_room() {
             if random.below(3) == 0 {
                 disk.remount("ro");
             } else {
-                let used = rustix::fs::statvfs(&disk.0).unwrap();
+                let used = rustix::fs::statvfs(disk.path()).unwrap();
                 let used_kib = (used.f_blocks - used.f_bfree) * used.f_frsize / 1024;
                 disk.remount(&format!("size={}k", used_kib + 4 * random.below(64)));
             }
