@@ -15,6 +15,8 @@ mod module;
 mod recover;
 mod restore;
 mod restore_modules;
+mod restore_plan;
+mod restore_target;
 mod snapshots;
 mod space;
 mod stats;

@@ -5,3 +5,4 @@ mod backup_steps;
 mod hostile;
 mod killed;
 mod restore_steps;
+mod way_back;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! verify   every byte that is needed is read and checked; nothing is touched before      verify.rs
+//!          room on every file system                                                     room.rs
 //! ready    set up what needs it · checks of the modules themselves                       ready.rs
 //! quiet    live hooks · lock · stop services in reverse · stopped hooks                  conduct/
 //! put      in dependency order: reset · paths moved aside · files · sources              put.rs, stream.rs
@@ -15,10 +16,12 @@
 
 mod put;
 mod ready;
+mod room;
 mod stream;
 mod subject;
 mod verify;
 
+pub use room::{RoomNeeded, room};
 pub use subject::{Subject, SubjectError};
 
 use crate::conduct::{Cancelled, Conduct, Downtime, StillError};
@@ -50,10 +53,19 @@ pub struct RestoreJob<'a> {
     pub allow_partial: bool,
     /// Whether what was stored and nobody takes rolls its module back.
     pub strict: bool,
+    /// Whether what is replaced is kept until the restore has succeeded; without, a module that fails stays as it is then.
+    pub safety: bool,
     /// Threads that fetch and write.
     pub threads: usize,
     /// Receives progress.
     pub events: &'a dyn Events,
+}
+
+impl RestoreJob<'_> {
+    /// Returns whether what a module has is kept until its restore has succeeded.
+    fn keeps_way_back(&self, at: usize) -> bool {
+        self.safety && self.members[at].manifest.spaces.safety
+    }
 }
 
 /// How a module came out of a restore.
@@ -118,6 +130,12 @@ pub enum RestoreError {
         /// Whether it is damage.
         damaged: bool,
     },
+    /// A file system has not enough room for what is written and what is kept of what that replaces; nothing was touched.
+    #[error("nothing was touched, as there is not enough room: {}", rooms.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NoRoom {
+        /// Each file system that has too little.
+        rooms: Vec<RoomNeeded>,
+    },
     /// What must be undone could not be noted, so nothing more was done.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -133,6 +151,7 @@ impl RestoreError {
             Self::Engine(error) => error.kind(),
             Self::Unverified { damaged: true, .. } => Kind::Integrity,
             Self::Unverified { .. } => Kind::Missing,
+            Self::NoRoom { .. } => Kind::NoSpace,
             Self::Journal(_) => Kind::Io,
             Self::Cancelled(_) => Kind::Cancelled,
         }
@@ -152,8 +171,10 @@ impl From<StillError> for RestoreError {
 #[derive(Default)]
 struct Put {
     tickets: Vec<Ticket>,
-    /// Sources that were loaded and have no way back: their programs keep nothing.
+    /// What was replaced and has no way back, in words.
     one_way: Vec<String>,
+    /// Services that were started before their turn, since a source needs them to be loaded.
+    early: Vec<usize>,
     entries: u64,
     bytes: u64,
     end: Option<End>,
@@ -185,6 +206,7 @@ pub fn run<'a>(
         cancelled: false,
     };
     run.verify()?;
+    run.find_room()?;
     run.make_ready()?;
     run.check()?;
     let put = run.put_all();
@@ -242,16 +264,21 @@ impl Run<'_, '_> {
         let put = &mut self.puts[at];
         let began = !put.tickets.is_empty();
         let mut end = if began { End::RolledBack } else { put.end.unwrap_or(End::Untouched) };
+        let early = std::mem::take(&mut put.early);
         for ticket in std::mem::take(&mut put.tickets).into_iter().rev() {
+            if matches!(self.conduct.undoing.act(ticket), Some(Undo::TakeBack { .. })) && !early.is_empty() {
+                // Sources come back while these run, files while they stand still; what does not stop is told.
+                let _ = self.conduct.stop(early.iter());
+            }
             if let Err(error) = self.conduct.undoing.undo(ticket) {
                 end = End::Broken;
                 self.conduct.log(Severity::Critical, Some(module), &error.to_string());
                 self.conduct.left_undone.push(format!("{module}: {error}"));
             }
         }
-        for source in std::mem::take(&mut self.puts[at].one_way) {
+        for what in std::mem::take(&mut self.puts[at].one_way) {
             end = End::Broken;
-            let lost = format!("what the source {source} had before the restore was kept by nobody");
+            let lost = format!("{what}: what was there before the restore was kept by nobody");
             self.conduct.log(Severity::Critical, Some(module), &lost);
             self.conduct.left_undone.push(format!("{module}: {lost}"));
         }
@@ -266,17 +293,22 @@ impl Run<'_, '_> {
     fn settle(&mut self) {
         for at in 0..self.puts.len() {
             for ticket in std::mem::take(&mut self.puts[at].tickets) {
-                let act = self.conduct.undoing.act(ticket).cloned();
-                // First the journal: what is not kept any more must not be put back.
-                let settled = self.conduct.undoing.settle(ticket).map_err(|error| error.to_string());
-                let removed = settled.and_then(|()| act.as_ref().map_or(Ok(()), Undo::discard));
-                if let Err(why) = removed {
-                    let module = self.job.members[at].id();
-                    let why = format!("what was kept for the way back is still there: {why}");
-                    self.conduct.log(Severity::Warning, Some(module), &why);
-                    self.conduct.standings[at].warn(why);
-                }
+                self.let_go(at, ticket);
             }
+        }
+    }
+
+    /// Removes what was kept to undo one act.
+    fn let_go(&mut self, at: usize, ticket: Ticket) {
+        let act = self.conduct.undoing.act(ticket).cloned();
+        // First the journal: what is not kept any more must not be put back.
+        let settled = self.conduct.undoing.settle(ticket).map_err(|error| error.to_string());
+        let removed = settled.and_then(|()| act.as_ref().map_or(Ok(()), Undo::discard));
+        if let Err(why) = removed {
+            let module = self.job.members[at].id();
+            let why = format!("what was kept for the way back is still there: {why}");
+            self.conduct.log(Severity::Warning, Some(module), &why);
+            self.conduct.standings[at].warn(why);
         }
     }
 
