@@ -1,6 +1,6 @@
 //! `dedup restore`: writes the files of a snapshot, below a directory or where they came from.
 
-use super::{choose, listing, restore_modules, restore_target};
+use super::{choose, listing, restore_modules, restore_target, restore_whole};
 use crate::context::{Context, this_host};
 use crate::declared::ModuleDirs;
 use crate::exit::Exit;
@@ -41,7 +41,8 @@ use std::path::{Path, PathBuf};
   dedup restore latest --target out --include '*.odt' --exclude '/home/*/.cache'
   dedup restore latest:/etc/nginx --dry-run      shows the plan for /etc/nginx itself
   dedup restore latest -m wordpress              the module, back to where it was
-  dedup restore latest -m wiki -m shop --target out")]
+  dedup restore latest -m wiki -m shop --target out
+  dedup restore latest --full --into-subvolume /mnt/@")]
 pub struct RestoreArgs {
     /// The snapshot: first digits of its id, latest or latest-any; and perhaps a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
@@ -49,6 +50,14 @@ pub struct RestoreArgs {
     /// Write below this directory; it is made if it is not there
     #[arg(long, short, value_name = "DIR")]
     target: Option<PathBuf>,
+    /// The whole system, of a snapshot made by `dedup backup --full`
+    #[arg(long, requires = "into_subvolume", conflicts_with_all = ["target", "include", "exclude", "section", "module"])]
+    full: bool,
+    /// Restore into an empty subvolume, which then takes the place of this one
+    ///
+    /// Whatever was written to it since the backup is not in the new one. The old one stays beside it as NAME.before-RUN.
+    #[arg(long, requires = "full", value_name = "PATH")]
+    into_subvolume: Option<PathBuf>,
     /// Only what matches, in the manner of .gitignore, and all below it (repeatable)
     #[arg(long, short, value_name = "PATTERN")]
     include: Vec<String>,
@@ -157,6 +166,9 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     let repo = ctx.open_indexed()?;
     let filter = args.which.filter();
     let chosen = choose(ctx, &repo, &selection.wanted, &filter)?;
+    if let Some(subvolume) = &args.into_subvolume {
+        return restore_whole::run(ctx, args, &repo, &chosen, subvolume);
+    }
     if restore_modules::is_meant(args, &chosen) {
         return match &args.target {
             Some(target) => restore_target::run(ctx, args, &repo, &chosen, target),

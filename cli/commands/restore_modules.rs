@@ -116,6 +116,7 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
         events: ctx.events(),
     };
     let result = carry_out(ctx, chosen, &module_run, &machine, &job);
+    module_run.expire(&ctx.output, &catalog);
     module_run.finish(&result);
     result
 }
@@ -270,6 +271,7 @@ fn tell(ctx: &Context, chosen: &Chosen, outcome: &RestoreOutcome, exit: Exit) ->
                 "reason": ended.reason,
                 "entries": ended.entries,
                 "restored_bytes": ended.bytes,
+                "kept": ended.kept,
             })
         };
         return Ok(output.object(&json!({
@@ -294,6 +296,11 @@ fn tell(ctx: &Context, chosen: &Chosen, outcome: &RestoreOutcome, exit: Exit) ->
             human::bytes(ended.bytes),
             human::counted(ended.entries, "entry", "entries"),
             escape::text(&reason),
+        ))?;
+    }
+    for id in outcome.modules.iter().filter_map(|ended| ended.kept.as_ref()) {
+        output.summary_line(format!(
+            "Kept:    what {id} had before; `dedup space revert {id}` brings it back"
         ))?;
     }
     for downtime in &outcome.downtimes {

@@ -10,11 +10,14 @@
 
 use super::act::Undo;
 use super::carry::{Carried, carry_out};
-use super::journal::{Header, Journal, JournalError, journals};
+use super::journal::{Header, Journal, JournalError, journals, look};
 use crate::machine::Machine;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+/// The name of the directory in the state directory.
+pub const DIR: &str = "kept";
 
 /// A restore of one module that can be reverted.
 #[derive(Clone, Debug)]
@@ -28,7 +31,11 @@ pub struct KeptRestore {
     /// When it was kept, by the clock of the file system.
     pub since: SystemTime,
     path: PathBuf,
+    is_damaged: bool,
 }
+
+/// What was let go of: its id, and what could not be removed.
+pub type LetGo = (String, Result<(), String>);
 
 /// How long kept restores stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,20 +55,25 @@ pub fn keep(dir: &Path, id: &str, header: Header, acts: &[Undo]) -> Result<(), J
     acts.iter().try_for_each(|act| journal.push(act.clone()).map(drop))
 }
 
-/// Returns the restores that are kept, by id, the oldest first. One that is just being reverted is left out, as is one that has
-/// nothing left to undo.
+/// Returns the restores that are kept, by id, the oldest first. One that has nothing left to undo is left out.
 pub fn kept(dir: &Path) -> Result<Vec<KeptRestore>, JournalError> {
+    let mut all = read(dir)?;
+    all.retain(|one| !one.is_void());
+    Ok(all)
+}
+
+fn read(dir: &Path) -> Result<Vec<KeptRestore>, JournalError> {
     let mut all = Vec::new();
     for home in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let Ok(id) = home.file_name().into_string() else { continue };
         for path in journals(&home.path())? {
-            let since = std::fs::metadata(&path).and_then(|at| at.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-            let Some((journal, _)) = Journal::<Undo>::take_over(&path)? else { continue };
-            let header = journal.header().clone();
-            let acts: Vec<Undo> = journal.open().iter().map(|(_, act)| act.clone()).collect();
-            if acts.iter().any(Undo::is_needed) {
-                all.push(KeptRestore { id: id.clone(), header, acts, since, path });
-            }
+            let since =
+                std::fs::metadata(&path).and_then(|at| at.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+            let (header, acts, damage) = look::<Undo>(&path)?;
+            let run = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let unknown = Header { run, operation: String::new(), begun: String::new() };
+            let (header, is_damaged) = (header.unwrap_or(unknown), damage.is_some());
+            all.push(KeptRestore { id: id.clone(), header, acts, since, path, is_damaged });
         }
     }
     all.sort_by(|a, b| (&a.id, a.since, &a.path).cmp(&(&b.id, b.since, &b.path)));
@@ -69,6 +81,11 @@ pub fn kept(dir: &Path) -> Result<Vec<KeptRestore>, JournalError> {
 }
 
 impl KeptRestore {
+    /// Returns whether nothing is left to undo: it was taken back already, or never stood.
+    fn is_void(&self) -> bool {
+        self.acts.is_empty() || self.acts.iter().any(Undo::is_void)
+    }
+
     /// Takes the restore back, the last act first, each whatever becomes of the others; what fails stays to be tried again.
     pub fn take_back(&self, machine: &Machine<'_>) -> Result<Vec<Carried>, JournalError> {
         let Some((mut journal, _)) = Journal::<Undo>::take_over(&self.path)? else { return Ok(Vec::new()) };
@@ -99,9 +116,12 @@ pub fn expire(
     dir: &Path,
     now: SystemTime,
     keeping: &dyn Fn(&str) -> Option<Keeping>,
-) -> Result<Vec<(String, Result<(), String>)>, JournalError> {
-    let all = kept(dir)?;
-    let mut gone = Vec::new();
+) -> Result<Vec<LetGo>, JournalError> {
+    let (void, all): (Vec<_>, Vec<_>) = read(dir)?.into_iter().partition(KeptRestore::is_void);
+    let mut gone: Vec<LetGo> = Vec::new();
+    for one in void.iter().filter(|one| !one.is_damaged) {
+        gone.push((one.id.clone(), one.let_go()));
+    }
     for (at, one) in all.iter().enumerate() {
         let newer = all[at + 1..].iter().filter(|other| other.id == one.id).count();
         let is_over = match keeping(&one.id) {
@@ -117,10 +137,15 @@ pub fn expire(
     Ok(gone)
 }
 
-/// Returns the logs that kept restores need.
-pub(super) fn logs(dir: &Path) -> Result<BTreeSet<PathBuf>, JournalError> {
-    let acts = kept(dir)?.into_iter().flat_map(|one| one.acts);
-    Ok(acts.filter_map(|act| if let Undo::TakeBack { log, .. } = act { Some(log) } else { None }).collect())
+/// Returns the logs that kept restores need; nothing if that cannot be told for sure.
+pub(super) fn logs(dir: &Path) -> Option<BTreeSet<PathBuf>> {
+    let readable = match std::fs::read_dir(dir) {
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        Ok(mut entries) => entries.all(|entry| entry.is_ok()),
+    };
+    let all = read(dir).ok().filter(|all| readable && !all.iter().any(|one| one.is_damaged))?;
+    let acts = all.into_iter().flat_map(|one| one.acts);
+    Some(acts.filter_map(|act| if let Undo::TakeBack { log, .. } = act { Some(log) } else { None }).collect())
 }
 
 #[cfg(test)]
@@ -148,7 +173,9 @@ mod tests {
     fn as_many_stay_as_long_as_it_was_said() {
         let scratch = tempfile::tempdir().unwrap();
         let dir = scratch.path();
-        for (id, run, age) in [("wiki", "r1", 300), ("wiki", "r3", 100), ("shop", "r2", 200), ("wiki", "r4", 50)] {
+        for (id, run, age) in
+            [("wiki", "r1", 300), ("wiki", "r3", 100), ("shop", "r2", 200), ("wiki", "r4", 50)]
+        {
             kept_in(dir, id, run, age);
         }
         let runs = || {
@@ -159,7 +186,8 @@ mod tests {
             all.iter().map(|(id, run)| (id.to_string(), run.to_string())).collect::<Vec<_>>()
         };
         let now = SystemTime::now();
-        let expire = |keeping: &dyn Fn(&str) -> Option<Keeping>| expire(&dir.join("kept"), now, keeping).unwrap();
+        let expire =
+            |keeping: &dyn Fn(&str) -> Option<Keeping>| expire(&dir.join("kept"), now, keeping).unwrap();
         assert!(expire(&|_| None).is_empty());
         assert_eq!(runs(), named(&[("shop", "r2"), ("wiki", "r1"), ("wiki", "r3"), ("wiki", "r4")]));
         assert_eq!(logs(&dir.join("kept")).unwrap().len(), 4);
@@ -181,6 +209,25 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let log = kept_in(scratch.path(), "wiki", "r1", 0);
         std::fs::remove_file(log).unwrap();
-        assert!(kept(&scratch.path().join("kept")).unwrap().is_empty());
+        let dir = scratch.path().join("kept");
+        assert!(kept(&dir).unwrap().is_empty());
+        expire(&dir, SystemTime::now(), &|_| None).unwrap();
+        assert!(journals(&dir.join("wiki")).unwrap().is_empty());
+    }
+
+    /// What cannot be read may need anything: then nothing that was kept aside may go.
+    #[test]
+    fn who_looks_takes_nothing_away_and_damage_keeps_everything() {
+        let scratch = tempfile::tempdir().unwrap();
+        let log = kept_in(scratch.path(), "wiki", "r1", 0);
+        let dir = scratch.path().join("kept");
+        let path = super::super::journal::path_of(&dir.join("wiki"), "r1");
+        let held = Journal::<Undo>::take_over(&path).unwrap();
+        assert_eq!(logs(&dir), Some(BTreeSet::from([log])), "also while somebody reverts it");
+        drop(held);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("take-back", "take-bick")).unwrap();
+        assert_eq!(logs(&dir), None);
+        assert_eq!(logs(&scratch.path().join("none")), Some(BTreeSet::new()));
     }
 }
