@@ -2,6 +2,12 @@
 
 pub mod app;
 mod backup_steps;
+mod copies;
+mod downtime;
 mod hostile;
+mod kept;
 mod killed;
 mod restore_steps;
+mod way_back;
+mod whole;
+mod writer;

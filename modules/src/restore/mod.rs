@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! verify   every byte that is needed is read and checked; nothing is touched before      verify.rs
+//!          room on every file system                                                     room.rs
 //! ready    set up what needs it · checks of the modules themselves                       ready.rs
 //! quiet    live hooks · lock · stop services in reverse · stopped hooks                  conduct/
 //! put      in dependency order: reset · paths moved aside · files · sources              put.rs, stream.rs
 //! back     stopped hooks · services in exact order · unlock · live hooks                 conduct/
-//! settle   what was kept aside is removed
+//! [whole   a whole system into an empty subvolume, then a switch                        whole.rs]
+//! settle   what was kept aside is removed, or stays to be reverted                      revert.rs
 //! ```
 //!
 //! A module that fails is put back as it was (`files::take_back`, `WayBack`) before anything starts again; modules that
@@ -15,15 +17,23 @@
 
 mod put;
 mod ready;
+mod revert;
+mod room;
 mod stream;
 mod subject;
 mod verify;
+mod whole;
 
+pub use revert::{RevertJob, Reverted, revert};
+pub use room::{RoomNeeded, room};
 pub use subject::{Subject, SubjectError};
+pub use whole::{WholeError, WholeRestore, plan_whole, run_whole};
 
 use crate::conduct::{Cancelled, Conduct, Downtime, StillError};
+use crate::id::ModuleId;
 use crate::machine::Machine;
 use crate::manifest::hooks::HookPhase;
+use crate::manifest::lifecycle::Revert;
 use crate::manifest::programs::Severity;
 use crate::manifest::services::Operation;
 use crate::member::{Halt, Member};
@@ -50,10 +60,19 @@ pub struct RestoreJob<'a> {
     pub allow_partial: bool,
     /// Whether what was stored and nobody takes rolls its module back.
     pub strict: bool,
+    /// Whether what is replaced is kept until the restore has succeeded; without, a module that fails stays as it is then.
+    pub safety: bool,
     /// Threads that fetch and write.
     pub threads: usize,
     /// Receives progress.
     pub events: &'a dyn Events,
+}
+
+impl RestoreJob<'_> {
+    /// Returns whether what a module has is kept until its restore has succeeded.
+    fn keeps_way_back(&self, at: usize) -> bool {
+        self.safety && self.members[at].manifest.spaces.safety
+    }
 }
 
 /// How a module came out of a restore.
@@ -86,6 +105,8 @@ pub struct Ended {
     pub entries: u64,
     /// Bytes of its files and dumps.
     pub bytes: u64,
+    /// The name under which what it had before is kept, to be reverted later.
+    pub kept: Option<String>,
 }
 
 /// What a restore did.
@@ -118,6 +139,12 @@ pub enum RestoreError {
         /// Whether it is damage.
         damaged: bool,
     },
+    /// A file system has not enough room for what is written and what is kept of what that replaces; nothing was touched.
+    #[error("nothing was touched, as there is not enough room: {}", rooms.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NoRoom {
+        /// Each file system that has too little.
+        rooms: Vec<RoomNeeded>,
+    },
     /// What must be undone could not be noted, so nothing more was done.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -133,6 +160,7 @@ impl RestoreError {
             Self::Engine(error) => error.kind(),
             Self::Unverified { damaged: true, .. } => Kind::Integrity,
             Self::Unverified { .. } => Kind::Missing,
+            Self::NoRoom { .. } => Kind::NoSpace,
             Self::Journal(_) => Kind::Io,
             Self::Cancelled(_) => Kind::Cancelled,
         }
@@ -152,8 +180,11 @@ impl From<StillError> for RestoreError {
 #[derive(Default)]
 struct Put {
     tickets: Vec<Ticket>,
-    /// Sources that were loaded and have no way back: their programs keep nothing.
+    /// What was replaced and has no way back, in words.
     one_way: Vec<String>,
+    /// Services that were started before their turn, since a source needs them to be loaded.
+    early: Vec<usize>,
+    kept: Option<String>,
     entries: u64,
     bytes: u64,
     end: Option<End>,
@@ -185,6 +216,7 @@ pub fn run<'a>(
         cancelled: false,
     };
     run.verify()?;
+    run.find_room()?;
     run.make_ready()?;
     run.check()?;
     let put = run.put_all();
@@ -242,16 +274,21 @@ impl Run<'_, '_> {
         let put = &mut self.puts[at];
         let began = !put.tickets.is_empty();
         let mut end = if began { End::RolledBack } else { put.end.unwrap_or(End::Untouched) };
+        let early = std::mem::take(&mut put.early);
         for ticket in std::mem::take(&mut put.tickets).into_iter().rev() {
+            if matches!(self.conduct.undoing.act(ticket), Some(Undo::TakeBack { .. })) && !early.is_empty() {
+                // Sources come back while these run, files while they stand still; what does not stop is told.
+                let _ = self.conduct.stop(early.iter());
+            }
             if let Err(error) = self.conduct.undoing.undo(ticket) {
                 end = End::Broken;
                 self.conduct.log(Severity::Critical, Some(module), &error.to_string());
                 self.conduct.left_undone.push(format!("{module}: {error}"));
             }
         }
-        for source in std::mem::take(&mut self.puts[at].one_way) {
+        for what in std::mem::take(&mut self.puts[at].one_way) {
             end = End::Broken;
-            let lost = format!("what the source {source} had before the restore was kept by nobody");
+            let lost = format!("{what}: what was there before the restore was kept by nobody");
             self.conduct.log(Severity::Critical, Some(module), &lost);
             self.conduct.left_undone.push(format!("{module}: {lost}"));
         }
@@ -265,18 +302,58 @@ impl Run<'_, '_> {
     /// Lets go of what was kept aside: the restore stands.
     fn settle(&mut self) {
         for at in 0..self.puts.len() {
-            for ticket in std::mem::take(&mut self.puts[at].tickets) {
-                let act = self.conduct.undoing.act(ticket).cloned();
-                // First the journal: what is not kept any more must not be put back.
-                let settled = self.conduct.undoing.settle(ticket).map_err(|error| error.to_string());
-                let removed = settled.and_then(|()| act.as_ref().map_or(Ok(()), Undo::discard));
-                if let Err(why) = removed {
-                    let module = self.job.members[at].id();
-                    let why = format!("what was kept for the way back is still there: {why}");
-                    self.conduct.log(Severity::Warning, Some(module), &why);
-                    self.conduct.standings[at].warn(why);
+            let tickets = std::mem::take(&mut self.puts[at].tickets);
+            let is_kept = self.keep(at, &tickets);
+            for ticket in tickets {
+                match is_kept {
+                    true => self.settled(at, ticket, |_| Ok(())),
+                    false => self.let_go(at, ticket),
                 }
             }
+        }
+    }
+
+    /// Keeps what a module had, if its manifest wants that; `false` if it is to go.
+    fn keep(&mut self, at: usize, tickets: &[Ticket]) -> bool {
+        let member = &self.job.members[at];
+        let spaces = &member.manifest.spaces;
+        let wanted = spaces.persistent && spaces.revert != Revert::None && self.job.keeps_way_back(at);
+        if !wanted || tickets.is_empty() {
+            return false;
+        }
+        // A name of a space is one of a module; whatever else stands there is no name of a directory.
+        let id = spaces.id.as_deref().and_then(|id| ModuleId::parse(id).ok());
+        let id = id.unwrap_or_else(|| member.id().clone());
+        if let Err(error) = self.conduct.undoing.keep(id.as_str(), member.id(), tickets) {
+            let why = format!("what it had before cannot be kept to be reverted, and is removed: {error}");
+            self.conduct.log(Severity::Warning, Some(member.id()), &why);
+            self.conduct.standings[at].warn(why);
+            return false;
+        }
+        for what in &self.puts[at].one_way {
+            let why = format!("{what}: cannot be reverted, as nothing of what was there before is kept");
+            self.conduct.log(Severity::Warning, Some(member.id()), &why);
+        }
+        self.puts[at].kept = Some(id.as_str().to_owned());
+        true
+    }
+
+    /// Removes what was kept to undo one act.
+    fn let_go(&mut self, at: usize, ticket: Ticket) {
+        self.settled(at, ticket, Undo::discard);
+    }
+
+    /// Takes an act off the list, then does with what was kept for it what is to be done.
+    fn settled(&mut self, at: usize, ticket: Ticket, then: impl FnOnce(&Undo) -> Result<(), String>) {
+        let act = self.conduct.undoing.act(ticket).cloned();
+        // First the journal: what is not kept any more must not be put back.
+        let settled = self.conduct.undoing.settle(ticket).map_err(|error| error.to_string());
+        let removed = settled.and_then(|()| act.as_ref().map_or(Ok(()), then));
+        if let Err(why) = removed {
+            let module = self.job.members[at].id();
+            let why = format!("what was kept for the way back is still there: {why}");
+            self.conduct.log(Severity::Warning, Some(module), &why);
+            self.conduct.standings[at].warn(why);
         }
     }
 
@@ -291,7 +368,8 @@ impl Run<'_, '_> {
             let put = &self.puts[at];
             let end = put.end.unwrap_or(usual);
             let module = subject.account.module.clone();
-            Ended { module, end, reason, entries: put.entries, bytes: put.bytes }
+            let kept = put.kept.clone();
+            Ended { module, end, reason, entries: put.entries, bytes: put.bytes, kept }
         };
         let modules = self.job.subjects.iter().enumerate().map(ended).collect();
         let mut downtimes = self.conduct.downtimes;

@@ -180,33 +180,62 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
 
     /// Reads all lines; returns how many were damaged.
     fn read(&mut self) -> Result<usize, JournalError> {
-        let mut lines = BufReader::new(&self.file);
-        let mut damaged = 0;
-        let mut whole_bytes = 0;
+        let lines = Lines::read(&self.file).map_err(at(&self.path, "read it"))?;
+        self.header = lines.header.unwrap_or_else(|| self.header.clone());
+        (self.next, self.open) = (lines.next, lines.open);
+        // So that what is written from here on begins on a line of its own.
+        self.file.set_len(lines.whole_bytes).map_err(at(&self.path, "cut its torn end off"))?;
+        Ok(lines.damaged)
+    }
+}
+
+/// Looks into a journal without taking it over: what it is about, if its first line is whole, and what is still to be undone.
+///
+/// The last value tells of damage.
+pub fn look<A: DeserializeOwned>(
+    path: &Path,
+) -> Result<(Option<Header>, Vec<A>, Option<JournalError>), JournalError> {
+    let file = File::open(path).map_err(at(path, "open it"))?;
+    let lines = Lines::<A>::read(&file).map_err(at(path, "read it"))?;
+    let damage =
+        (lines.damaged > 0).then(|| JournalError::Damaged { path: path.to_owned(), lines: lines.damaged });
+    Ok((lines.header, lines.open.into_iter().map(|(_, act)| act).collect(), damage))
+}
+
+/// What the lines of a journal say.
+struct Lines<A> {
+    header: Option<Header>,
+    open: Vec<(Ticket, A)>,
+    next: u64,
+    damaged: usize,
+    /// Where the last whole line ends.
+    whole_bytes: u64,
+}
+
+impl<A: DeserializeOwned> Lines<A> {
+    fn read(file: &File) -> io::Result<Self> {
+        let mut all = Self { header: None, open: Vec::new(), next: 1, damaged: 0, whole_bytes: 0 };
+        let mut lines = BufReader::new(file);
         loop {
             let mut bytes = Vec::new();
-            let read = lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes);
-            if read.map_err(at(&self.path, "read it"))? == 0 {
-                break;
+            if lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes)? == 0 {
+                return Ok(all);
             }
             let torn = bytes.last() != Some(&b'\n') && (bytes.len() as u64) < MAX_LINE_BYTES;
             if torn {
-                break;
+                return Ok(all);
             }
-            whole_bytes += bytes.len() as u64;
+            all.whole_bytes += bytes.len() as u64;
             match parse::<A>(&bytes) {
-                Some(Line::Begin(header)) => self.header = header,
+                Some(Line::Begin(header)) => all.header = Some(header),
                 Some(Line::Do { n, act }) => {
-                    self.next = self.next.max(n.saturating_add(1));
-                    self.open.push((Ticket(n), act));
+                    all.next = all.next.max(n.saturating_add(1));
+                    all.open.push((Ticket(n), act));
                 }
-                Some(Line::Done { n }) => self.open.retain(|(open, _)| open.0 != n),
-                None => damaged += 1,
+                Some(Line::Done { n }) => all.open.retain(|(open, _)| open.0 != n),
+                None => all.damaged += 1,
             }
         }
-        // So that what is written from here on begins on a line of its own.
-        self.file.set_len(whole_bytes).map_err(at(&self.path, "cut its torn end off"))?;
-        Ok(damaged)
     }
 }
 
