@@ -2,6 +2,7 @@
 
 use crate::child::{ChildError, Ended};
 use crate::manifest::paths::UnknownVariable;
+use crate::records::RecordError;
 use crate::spaces::SpaceError;
 use crate::units::show_duration;
 use dedup_engine::error::Kind;
@@ -140,6 +141,9 @@ pub enum SourceError {
     /// The run is cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// Records could not be read or put back.
+    #[error(transparent)]
+    Records(#[from] RecordError),
     /// A path variable without a value.
     #[error(transparent)]
     Variable(#[from] UnknownVariable),
@@ -179,13 +183,14 @@ impl SourceError {
             }
             Self::Program(_) | Self::NotAllRead { .. } => Kind::Io,
             Self::Unfinished => Kind::Internal,
+            Self::Records(error) => error.kind(),
         }
     }
 
     /// Returns what became of the source, for the account of a run.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Absent { .. } => Outcome::Absent,
+            Self::Absent { .. } | Self::Records(RecordError::Absent { .. }) => Outcome::Absent,
             _ if self.kind() == Kind::Permission => Outcome::Unreadable,
             _ => Outcome::Failed,
         }
