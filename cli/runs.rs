@@ -11,7 +11,7 @@ use crate::output::Output;
 use crate::run_log::{RunLog, Told};
 use crate::state_dir::state_dir;
 use dedup_engine::error::Kind;
-use dedup_modules::child::Surroundings;
+use dedup_modules::child::{Surroundings, Withheld};
 use dedup_modules::log::Log;
 use dedup_modules::machine::Machine;
 use dedup_modules::manifest::programs::Severity;
@@ -44,6 +44,9 @@ const HANDED_ON: [&str; 14] = [
 ];
 /// Where programs are looked for if the environment does not say: services often run without `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The directory below that of state whose files are what `store:NAME` of manifests means.
+const SECRETS: &str = "secrets";
 
 /// How often a lock is tried.
 const LOCK_TICK: Duration = Duration::from_millis(200);
@@ -149,14 +152,15 @@ pub fn new_id() -> String {
 
 /// Returns what programs get of this process's world.
 pub fn surroundings() -> Surroundings {
-    let mut env: Vec<(OsString, OsString)> = HANDED_ON
-        .iter()
-        .filter_map(|name| std::env::var_os(name).map(|value| (OsString::from(name), value)))
-        .collect();
+    let (mut env, mut withheld): (Vec<_>, Vec<_>) =
+        std::env::vars_os().partition(|(name, _)| HANDED_ON.iter().any(|handed| name == handed));
+    // Nor does anybody else who asks for a password by the name of a variable get what opens a repository.
+    withheld.retain(|(name, _)| !name.as_encoded_bytes().starts_with(b"DEDUP_"));
     if !env.iter().any(|(name, _)| name == "PATH") {
         env.push(("PATH".into(), PATH.into()));
     }
-    Surroundings { env }
+    let store = state_dir().ok().map(|dir| dir.join(SECRETS));
+    Surroundings { env, withheld: Withheld::new(withheld, store) }
 }
 
 /// Returns the directory of undo journals.

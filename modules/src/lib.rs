@@ -10,7 +10,7 @@
 //! | what modules and jobs say | [`manifest`] |
 //! | what a run is about | [`selection`] |
 //! | what is declared on this machine, and who may declare it | [`trust`] [`catalog`] [`discover`] |
-//! | programs and services | [`log`] [`runlog`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] [`spaces`] |
+//! | programs and services | [`log`] [`runlog`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] [`spaces`] [`endpoint`] |
 //! | rows of tables | [`records`] |
 //! | what must be asked for its data, and the moment it is of | [`sources`] [`fsnap`] |
 //! | what a run must undo | [`undo`] |
@@ -23,6 +23,7 @@ pub mod catalog;
 pub mod child;
 pub mod conduct;
 pub mod discover;
+pub mod endpoint;
 pub mod files;
 pub mod folder;
 pub mod fsnap;

@@ -36,7 +36,7 @@ impl TestMachine {
         fs::create_dir(scratch.path().join("bin")).unwrap();
         Self {
             scratch,
-            around: Surroundings { env: vec![("PATH".into(), path.into())] },
+            around: Surroundings::of(vec![("PATH".into(), path.into())]),
             log: Remembered::default(),
         }
     }
@@ -56,7 +56,7 @@ impl TestMachine {
     /// Makes programs look as if there were no others.
     pub(crate) fn without_system(mut self) -> Self {
         let path = self.path("bin").into_os_string();
-        self.around = Surroundings { env: vec![("PATH".into(), path)] };
+        self.around = Surroundings::of(vec![("PATH".into(), path)]);
         self
     }
 

@@ -70,7 +70,7 @@ impl Docker {
         let host = format!("unix://{}", self.scratch.path("sock").display());
         let home = self.scratch.path("").into_os_string();
         let path = ("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into());
-        Surroundings { env: vec![path, ("DOCKER_HOST".into(), host.into()), ("HOME".into(), home)] }
+        Surroundings::of(vec![path, ("DOCKER_HOST".into(), host.into()), ("HOME".into(), home)])
     }
 
     /// Calls `docker` by the test's own way; returns what it printed, or its error.

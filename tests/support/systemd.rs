@@ -100,7 +100,7 @@ impl Systemd {
     pub fn surroundings(&self) -> Surroundings {
         let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.scratch.path("bin").display());
         let apache = ("APACHE_CONFDIR".into(), self.root("etc/apache2").into_os_string());
-        Surroundings { env: vec![("PATH".into(), path.into()), apache] }
+        Surroundings::of(vec![("PATH".into(), path.into()), apache])
     }
 
     /// Returns a path of the directory that units know as `/test`.

@@ -9,6 +9,7 @@
 //! | `drive.rs` | one loop that reads, writes, waits, counts time and ends the process group |
 //! | `lines.rs` | lines of bounded length from whatever bytes come |
 //! | `stream.rs` | a program whose output is read as a stream |
+//! | `withheld.rs` | what programs do not get |
 //! | `error.rs` | what went wrong, and what to do |
 //!
 //! Rules for every program:
@@ -31,9 +32,11 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod withheld;
 
 pub use error::ChildError;
 pub use stream::Stream;
+pub use withheld::Withheld;
 
 use drive::{Running, Start};
 use lines::Lines;
@@ -41,6 +44,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// How long a program that was told to end has before it is killed.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -64,9 +68,16 @@ const NOT_FOUND: i32 = 127;
 pub struct Surroundings {
     /// `PATH`, `HOME`, `LANG` and the like; never passphrases. Programs are looked for in `PATH`.
     pub env: Vec<(OsString, OsString)>,
+    /// What they do not get: where passwords may be.
+    pub withheld: Withheld,
 }
 
 impl Surroundings {
+    /// Hands on these variables, and withholds nothing.
+    pub fn of(env: Vec<(OsString, OsString)>) -> Self {
+        Self { env, withheld: Withheld::default() }
+    }
+
     /// Returns the value of a variable.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
@@ -273,6 +284,20 @@ pub fn output(
     Ok(Captured { finished: running.finish()?, stdout, was_cut })
 }
 
+/// As [`stream`], with these few bytes as its standard input.
+pub fn stream_fed<'a>(
+    program: &Program,
+    around: &Surroundings,
+    limits: impl Into<Limits>,
+    cancelled: &'a dyn Fn() -> bool,
+    line: &'a mut dyn FnMut(&str),
+    input: Zeroizing<Vec<u8>>,
+) -> Result<Stream<'a>, ChildError> {
+    let start = if input.is_empty() { Start::Empty } else { Start::Fed };
+    let running = Running::start(program, around, limits.into(), start)?;
+    Ok(Stream::new(running, program, cancelled, line, input))
+}
+
 /// Starts a program whose standard output is read as a stream; `line` gets its standard error.
 ///
 /// See [`Stream`] for what its end means.
@@ -283,8 +308,7 @@ pub fn stream<'a>(
     cancelled: &'a dyn Fn() -> bool,
     line: &'a mut dyn FnMut(&str),
 ) -> Result<Stream<'a>, ChildError> {
-    let running = Running::start(program, around, limits.into(), Start::Empty)?;
-    Ok(Stream::new(running, program, cancelled, line))
+    stream_fed(program, around, limits, cancelled, line, Zeroizing::default())
 }
 
 /// Runs a program to its end with all of `input` as its standard input.

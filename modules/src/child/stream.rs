@@ -3,7 +3,8 @@
 use super::drive::Running;
 use super::lines::Lines;
 use super::{Channel, ChildError, Finished, Program};
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
+use zeroize::Zeroizing;
 
 /// The standard output of a program that runs.
 ///
@@ -16,6 +17,7 @@ pub struct Stream<'a> {
     cancelled: &'a dyn Fn() -> bool,
     line: &'a mut dyn FnMut(&str),
     lines: Lines,
+    input: Cursor<Zeroizing<Vec<u8>>>,
     /// What was read from the pipe and not from here.
     waiting: Vec<u8>,
     at: usize,
@@ -29,6 +31,7 @@ impl<'a> Stream<'a> {
         program: &Program,
         cancelled: &'a dyn Fn() -> bool,
         line: &'a mut dyn FnMut(&str),
+        input: Zeroizing<Vec<u8>>,
     ) -> Self {
         Self {
             running: Some(running),
@@ -36,6 +39,7 @@ impl<'a> Stream<'a> {
             cancelled,
             line,
             lines: Lines::new(),
+            input: Cursor::new(input),
             waiting: Vec::new(),
             at: 0,
             done: false,
@@ -53,6 +57,8 @@ impl<'a> Stream<'a> {
         }
         while self.waiting.is_empty() && !self.done {
             let Some(running) = &mut self.running else { break };
+            // Bytes in memory, which cannot fail.
+            let _ = running.refill(&mut self.input);
             let (waiting, lines, line) = (&mut self.waiting, &mut self.lines, &mut *self.line);
             self.done = running.turn(self.cancelled, &mut |channel, bytes| match channel {
                 Channel::Out => waiting.extend_from_slice(bytes),

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 fn around() -> Surroundings {
     let path = ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
-    Surroundings { env: vec![path, ("LANG".into(), "C.UTF-8".into()), ("HOME".into(), "/root".into())] }
+    Surroundings::of(vec![path, ("LANG".into(), "C.UTF-8".into()), ("HOME".into(), "/root".into())])
 }
 
 fn never() -> bool {
@@ -131,7 +131,7 @@ fn a_relative_place_in_path_is_never_looked_at() {
     let file = scratch.path().join("trap");
     fs::write(&file, "#!/bin/sh\n").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    let path = Surroundings { env: vec![("PATH".into(), "::.:usr:/bin".into())] };
+    let path = Surroundings::of(vec![("PATH".into(), "::.:usr:/bin".into())]);
     let program = Program { cwd: Some(scratch.path().into()), ..Program::new(["trap"]) };
     let error = run(&program, &path, secs(20), &never, &mut |_, _| {}).unwrap_err();
     assert!(matches!(error, ChildError::NotInPath { .. }), "{error}");

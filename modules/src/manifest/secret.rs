@@ -1,10 +1,11 @@
 //! Where a secret is to be found; the secret itself does not stand in a manifest.
 
 use super::form::Parsed;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A reference to a secret.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Secret {
     /// `file:PATH`: the content of a file, without the end of its line.
     File(String),

@@ -7,10 +7,11 @@ use super::paths::{ManifestPath, PathForm};
 use super::reader::Table;
 use super::sections::SectionKind;
 use crate::units;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What of a source is dumped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Select {
     /// Tables by name.
     pub tables: Vec<String>,

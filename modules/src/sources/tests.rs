@@ -6,7 +6,7 @@ use dedup_engine::error::Kind;
 use std::io::{Cursor, Write};
 
 fn around() -> Surroundings {
-    Surroundings { env: vec![("PATH".into(), "/usr/bin:/bin".into())] }
+    Surroundings::of(vec![("PATH".into(), "/usr/bin:/bin".into())])
 }
 
 fn shell(dump: &str, load: &str) -> SourceSpec {
