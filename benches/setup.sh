@@ -5,6 +5,7 @@ declare -A of=(
   [clang++]=clang [setfacl]=acl [setfattr]=attr [getfattr]=attr [setcap]=libcap2-bin [tar]=tar [strace]=strace
   [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs
   [systemctl]=systemd [nsenter]=util-linux [setpriv]=util-linux [a2query]=apache2 [dockerd]=docker.io
+  [/usr/lib/postgresql/*/bin/postgres]=postgresql
   [/usr/bin/docker]=docker.io [/usr/bin/busybox]=busybox-static [perl]=perl [sqlite3]=sqlite3
 )
 need=(clang++)
@@ -12,10 +13,11 @@ need=(clang++)
 [ "${1:-build}" = test ] && need+=(
   setfacl setfattr setcap tar strace mkfs.ext4 mkfs.xfs mkfs.btrfs
   systemctl nsenter setpriv a2query dockerd /usr/bin/docker /usr/bin/busybox perl
+  '/usr/lib/postgresql/*/bin/postgres'
 )
 missing=()
 for tool in "${need[@]}"; do
-  PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || missing+=("${of[$tool]}")
+  compgen -G "$tool" >/dev/null || PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || missing+=("${of[$tool]}")
 done
 # bindgen loads libclang at build time.
 compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || [ -n "${LIBCLANG_PATH:-}" ] || missing+=(libclang-dev)
@@ -26,5 +28,10 @@ if ! command -v apt-get >/dev/null; then
 fi
 sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
 echo "installing ${missing[*]} …"
+# Tests start servers of their own: the package must not make one, which it would start.
+if [[ " ${missing[*]} " = *" postgresql "* ]]; then
+  $sudo mkdir -p /etc/postgresql-common/createcluster.d
+  echo "create_main_cluster = false" | $sudo tee /etc/postgresql-common/createcluster.d/dedup-tests.conf >/dev/null
+fi
 $sudo apt-get update -qq
 DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${missing[@]}" >/dev/null

@@ -6,11 +6,13 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::find_repo;
 use dedup_modules::catalog::{
-    Catalog, CommandError, Declared, Dir, Entry, Named, Rank, Shelf, Wrong, commands, load,
+    Catalog, CommandError, Declared, Dir, Entry, Fault, Named, Platforms, Rank, Shelf, Wrong, commands, load,
+    shipped,
 };
 use dedup_modules::manifest::Manifest;
 use dedup_modules::manifest::lifecycle::SetupState;
 use dedup_modules::manifest::paths::Variables;
+use dedup_modules::manifest::platform::Platform;
 use dedup_modules::trust::{Trust, TrustError};
 use std::path::PathBuf;
 
@@ -44,7 +46,24 @@ fn dirs(name: &str, given: &[PathBuf]) -> Result<Vec<Dir>, Failure> {
 
 /// Reads all manifests.
 pub fn catalog(given: &ModuleDirs) -> Result<Catalog, Failure> {
-    Ok(load(trust(), &dirs(<Manifest as Declared>::NAMES.1, &given.dirs)?))
+    let mut catalog: Catalog = load(trust(), &dirs(<Manifest as Declared>::NAMES.1, &given.dirs)?);
+    let mut platforms: Platforms = load(trust(), &dirs(<Platform as Declared>::NAMES.1, &[])?);
+    shipped(&mut platforms);
+    // What is wrong with one concerns the modules of it.
+    catalog.faults.append(&mut platforms.faults);
+    let broken: Vec<Fault> = std::mem::take(&mut platforms.entries)
+        .into_iter()
+        .filter_map(|(id, entry)| match entry.what {
+            Err(wrong) => Some(Fault { path: entry.file, wrong }),
+            what => {
+                platforms.entries.insert(id, Entry { what, ..entry });
+                None
+            }
+        })
+        .collect();
+    catalog.faults.extend(broken);
+    catalog.on_platforms(&platforms);
+    Ok(catalog)
 }
 
 /// Warns of what is not used and belongs to no module, and of path variables that nobody has.

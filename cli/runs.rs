@@ -23,7 +23,6 @@ use dedup_modules::undo::{Header, Keeping, Left, Undoing, carry_out_left, journa
 use jiff::Zoned;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};

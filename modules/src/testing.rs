@@ -1,8 +1,10 @@
 //! What fuzzing and the replay of its corpus do with any bytes: hand them to a parser and hold it to what it promises.
 
 use crate::id::ModuleId;
+use crate::manifest::drivers::Driver;
 use crate::manifest::items::{Extent, section_of};
 use crate::manifest::job::{Job, Modules};
+use crate::manifest::platform::Platform;
 use crate::manifest::problem::MAX_PROBLEMS;
 use crate::manifest::services::{Operation, start_order};
 use crate::manifest::{Manifest, Problems, looks_like_job};
@@ -15,7 +17,13 @@ use jiff::civil::datetime;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every parser of what people write.
-pub const TARGETS: [Target; 3] = [("job", job), ("manifest", manifest), ("version", version)];
+pub const TARGETS: [Target; 5] = [
+    ("job", job),
+    ("manifest", manifest),
+    ("platform", platform),
+    ("postgresql", crate::sources::postgresql::testing::parse),
+    ("version", version),
+];
 
 /// Holds a refusal to its form: at least one problem, in order, each at a place of the text.
 fn refusal(bytes: &[u8], problems: &Problems) {
@@ -76,6 +84,25 @@ fn job(bytes: &[u8]) {
             assert!(names.dated.is_some() || names.rolling.is_some());
             assert_eq!(names, schedule.names_at(&job.id, at));
         }
+    }
+}
+
+fn platform(bytes: &[u8]) {
+    let platform = match Platform::parse("fuzz.toml", bytes) {
+        Ok(platform) => platform,
+        Err(problems) => return refusal(bytes, &problems),
+    };
+    for driver in [Driver::Settings, Driver::FeatureCodes, Driver::Kv, Driver::Tree] {
+        let Some(kind) = platform.kind(driver) else { continue };
+        let database = kind.database.as_ref().or(platform.database.as_ref());
+        assert!(database.is_some_and(|database| database.path.is_some() || database.name.is_some()));
+        assert!(!kind.table.is_empty() && !kind.key.is_empty());
+    }
+    let text = "schema = 1\n[module]\nid = \"app\"\n[settings]\nkeys = [\"a\"]\n";
+    if let Ok(mut manifest) = Manifest::parse("fuzz.toml", text.as_bytes())
+        && manifest.on_platform(&platform).is_ok()
+    {
+        assert!(manifest.sources.iter().all(|source| !source.driver.is_of_platform()));
     }
 }
 

@@ -68,6 +68,7 @@ fn seeds_are_what_the_parsers_accept() {
     any("slot", &|bytes| dedup_engine::crypto::slot::Slot::parse(bytes.to_vec()).is_ok());
     any("manifest", &|bytes| dedup_modules::manifest::Manifest::parse("seed", bytes).is_ok());
     any("job", &|bytes| dedup_modules::manifest::job::Job::parse("seed", bytes).is_ok());
+    any("platform", &|bytes| dedup_modules::manifest::platform::Platform::parse("seed", bytes).is_ok());
     any("generation", &|bytes| dedup_engine::repo::control::Generation::decode(bytes).is_ok());
 }
 

@@ -9,6 +9,8 @@ pub mod mount;
 pub mod oracle;
 pub mod parts;
 pub mod planted;
+#[allow(dead_code, reason = "some of it is for the tests of the crate of modules")]
+pub mod postgres;
 pub mod random;
 pub mod systemd;
 pub mod trees;

@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use clap::Subcommand;
 use dedup_modules::manifest::job::Job;
+use dedup_modules::manifest::platform::Platform;
 use dedup_modules::manifest::{Manifest, json_schema};
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,6 +52,9 @@ enum ModuleCommand {
   dedup module schema > manifest.schema.json
   dedup module schema --job > job.schema.json")]
     Schema {
+        /// The schema of descriptions of platforms instead
+        #[arg(long, conflicts_with = "job")]
+        platform: bool,
         /// The schema of job files instead
         #[arg(long)]
         job: bool,
@@ -63,12 +67,14 @@ pub fn run(ctx: &Context, args: &ModuleArgs) -> Result<Exit, Failure> {
         ModuleCommand::Show(args) => show::run(ctx, args),
         ModuleCommand::Discover(args) => discover::run(ctx, args),
         ModuleCommand::Check { files } => check::run(ctx, files),
-        ModuleCommand::Schema { job } => schema(ctx, *job),
+        ModuleCommand::Schema { job, platform } => schema(ctx, *job, *platform),
     }
 }
 
-fn schema(ctx: &Context, job: bool) -> Result<Exit, Failure> {
-    let schema = if job {
+fn schema(ctx: &Context, job: bool, platform: bool) -> Result<Exit, Failure> {
+    let schema = if platform {
+        json_schema(&Platform::shape(), "dedup description of a platform")
+    } else if job {
         json_schema(&Job::shape(), "dedup job file")
     } else {
         json_schema(&Manifest::shape(), "dedup manifest of a module")

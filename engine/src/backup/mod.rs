@@ -30,7 +30,7 @@ pub mod source;
 mod stream;
 
 pub use parts::{PartReport, PartRequest, Parts};
-pub use stream::{StreamError, StreamReport, StreamRequest};
+pub use stream::{StreamError, StreamReport, StreamRequest, Streams};
 
 use crate::compress::Level;
 use crate::error::Kind;

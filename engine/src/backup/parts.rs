@@ -4,7 +4,7 @@ use super::compare::Parent as Compared;
 use super::run::{Meters, Run};
 use super::sinks::{Sinks, built};
 use super::source::Source;
-use super::stream::{self, StreamError, StreamReport, StreamRequest};
+use super::stream::{self, StreamError, StreamReport, StreamRequest, Streams};
 use super::{BackupError, Parent, Problem, dispatch};
 use crate::error::Kind;
 use crate::id::ObjectId;
@@ -118,7 +118,7 @@ impl<'p> Parts<'p> {
         self.note(stored, BackupError::kind)
     }
 
-    /// Stores what `read` gives until its end, as a file in a dump of its own.
+    /// Stores what `read` gives until its end, as a file in a dump of its own, of the dump's name.
     ///
     /// Takes as much memory as four of the longest chunks, however much comes. A failure of `read` voids only
     /// this dump: the run can go on.
@@ -127,8 +127,17 @@ impl<'p> Parts<'p> {
         request: &StreamRequest<'_>,
         read: &mut dyn std::io::Read,
     ) -> Result<StreamReport, StreamError> {
+        self.streams(request, &mut |streams| streams.put(request.name, read).map(drop))
+    }
+
+    /// Stores a dump of several files: what `each` puts into it. A failure of `each` voids only this dump.
+    pub fn streams(
+        &mut self,
+        request: &StreamRequest<'_>,
+        each: &mut dyn FnMut(&mut Streams<'_>) -> Result<(), StreamError>,
+    ) -> Result<StreamReport, StreamError> {
         let stored = self.sinks(request.module, request.section).map_err(StreamError::from).and_then(
-            |(sinks, meter)| stream::store(self.run.repo, &sinks, &meter, request, read, self.run.events),
+            |(sinks, meter)| stream::store(self.run.repo, &sinks, &meter, request, each, self.run.events),
         );
         let stored = self.until_failure(stored);
         self.note(stored, StreamError::kind)

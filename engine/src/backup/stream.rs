@@ -1,8 +1,8 @@
-//! Streams: bytes of unknown number into a listing of one file.
+//! Streams: bytes of unknown number into a listing of one file, or of several.
 
 use super::fold::assert_content_known;
 use super::read::ReadError;
-use super::sinks::{Sinks, built};
+use super::sinks::{ListingSaver, Sinks, built};
 use crate::error::Kind;
 use crate::listing::{Body, ContentBuilder, Node, StoredPath, Time, Xattrs, encode_node};
 use crate::map::{Blob, Builder, Content};
@@ -10,6 +10,7 @@ use crate::progress::{Event, Events};
 use crate::repo::write::Meter;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::{Account, Dump, Form, Section, Totals};
+use std::fmt;
 use std::io::{self, Read};
 
 /// Mode of the file in a dump: whoever restores it as a file keeps it for himself.
@@ -88,52 +89,88 @@ impl From<ReadError> for StreamError {
     }
 }
 
-/// Stores a stream and its listing.
+/// Takes streams, one after the other, each of which becomes a file of a dump.
+pub struct Streams<'s> {
+    repo: &'s Repository,
+    sinks: &'s Sinks<'s>,
+    saver: &'s ListingSaver<'s>,
+    events: &'s dyn Events,
+    mtime: Time,
+    listing: Builder<'s, ListingSaver<'s>>,
+    files: u64,
+    bytes: u64,
+}
+
+impl Streams<'_> {
+    /// Stores what `read` gives until its end, as a file of this name: no `/`, at most 255 bytes, and greater, byte by
+    /// byte, than the one before. Returns the number of bytes.
+    ///
+    /// Takes as much memory as four of the longest chunks, however much comes.
+    pub fn put(&mut self, name: &str, read: &mut dyn Read) -> Result<u64, StreamError> {
+        let refused = || RepoError::Refused(format!("{name:?} cannot be the name of a stream"));
+        let path = StoredPath::root().join(name.as_bytes());
+        let path = path.filter(|path| path.as_key() == name.as_bytes()).ok_or_else(refused)?;
+        let content = contents(self.repo, self.sinks, self.saver, read, &path, self.events);
+        // Also of a stream that broke off: what was taken must not be missing where another part has it too.
+        self.saver.flush()?;
+        let content = content?;
+        let bytes = content.len();
+        let mut node = Node {
+            body: Body::File { size: bytes, holes: Vec::new(), content },
+            mode: MODE,
+            uid: 0,
+            gid: 0,
+            names: None,
+            mtime: self.mtime,
+            ctime: self.mtime,
+            atime: None,
+            btime: None,
+            xattrs: Xattrs::None,
+            link: None,
+            suspect: false,
+        };
+        assert_content_known(self.repo, self.sinks.store(), &mut node)?;
+        let encoded = encode_node(&node).map_err(RepoError::from)?;
+        built(self.listing.push(path.as_key(), &encoded))?;
+        self.files += 1;
+        self.bytes += bytes;
+        Ok(bytes)
+    }
+}
+
+impl fmt::Debug for Streams<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streams")
+            .field("files", &self.files)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Stores the streams that `each` gives, and their listing.
 pub(super) fn store(
     repo: &Repository,
     sinks: &Sinks<'_>,
     meter: &Meter,
     request: &StreamRequest<'_>,
-    read: &mut dyn Read,
+    each: &mut dyn FnMut(&mut Streams<'_>) -> Result<(), StreamError>,
     events: &dyn Events,
 ) -> Result<StreamReport, StreamError> {
-    let name = request.name.as_bytes();
-    let refused = || RepoError::Refused(format!("{:?} cannot be the name of a dump", request.name));
-    let path = StoredPath::root().join(name).filter(|path| path.as_key() == name).ok_or_else(refused)?;
     let before = (meter.chunks_new(), meter.bytes_new());
     let saver = sinks.saver();
-    let content = contents(repo, sinks, &saver, read, &path, events);
-    // Also of a stream that broke off: what was taken must not be missing where another part has it too.
-    saver.flush()?;
-    let content = content?;
-    let bytes = content.len();
-    let mtime = request.mtime.unwrap_or(Time { secs: 0, nanos: 0 });
-    let mut node = Node {
-        body: Body::File { size: bytes, holes: Vec::new(), content },
-        mode: MODE,
-        uid: 0,
-        gid: 0,
-        names: None,
-        mtime,
-        ctime: mtime,
-        atime: None,
-        btime: None,
-        xattrs: Xattrs::None,
-        link: None,
-        suspect: false,
-    };
-    assert_content_known(repo, sinks.store(), &mut node)?;
     let boundary = repo.objects.keyring.further("dedup 2026-11-21 boundary").map_err(RepoError::from)?;
-    let mut listing = Builder::new(&saver, &boundary, repo.leaf_target());
-    let encoded = encode_node(&node).map_err(RepoError::from)?;
-    built(listing.push(path.as_key(), &encoded))?;
+    let listing = Builder::new(&saver, &boundary, repo.leaf_target());
+    let mtime = request.mtime.unwrap_or(Time { secs: 0, nanos: 0 });
+    let mut streams = Streams { repo, sinks, saver: &saver, events, mtime, listing, files: 0, bytes: 0 };
+    each(&mut streams)?;
+    let Streams { listing, files, bytes, .. } = streams;
     let root = built(listing.finish())?;
     saver.flush()?;
     let totals = Totals {
-        entries: 1,
-        files: 1,
+        entries: files,
+        files,
         bytes,
-        files_new: 1,
+        files_new: files,
         bytes_read: bytes,
         chunks_new: meter.chunks_new() - before.0,
         bytes_new: meter.bytes_new() - before.1,
@@ -155,7 +192,7 @@ pub(super) fn store(
 fn contents(
     repo: &Repository,
     sinks: &Sinks<'_>,
-    saver: &super::sinks::ListingSaver<'_>,
+    saver: &ListingSaver<'_>,
     read: &mut dyn Read,
     path: &StoredPath,
     events: &dyn Events,

@@ -5,14 +5,26 @@ use crate::conduct::source_item;
 use crate::manifest::drivers::SourcePhase;
 use crate::manifest::programs::Severity;
 use crate::manifest::sources::Source;
-use crate::sources::{SourceError, SourceSpec, World, open_dump};
+use crate::sources::{Head, SourceError, SourceSpec, World, list_streams, open_dump};
 use dedup_engine::backup::{BackupError, Parts, StreamError, StreamReport, StreamRequest};
+use dedup_engine::repo::RepoError;
 use dedup_engine::snapshot::Outcome;
+use std::io;
 
 /// What became of one source.
 enum Dumped {
     Stored(Box<StreamReport>),
     Not(Outcome, String),
+}
+
+/// Why a source was not stored.
+enum NotStored {
+    /// Everything ends.
+    Run(RepoError),
+    /// The source says.
+    Source(SourceError),
+    /// Its stream broke off.
+    Stream(String),
 }
 
 impl Run<'_, '_> {
@@ -42,32 +54,72 @@ impl Run<'_, '_> {
             Ok(spec) => spec,
             Err(error) => return Ok(failed(&error)),
         };
-        let mut line = |text: &str| self.conduct.log(Severity::Notice, Some(member.id()), text);
-        let mut dump = match open_dump(&spec, world, &mut line) {
-            Ok(dump) => dump,
+        let streams = match list_streams(&spec, world) {
+            Ok(streams) => streams,
             Err(error) => return Ok(failed(&error)),
         };
-        let head = dump.head().clone();
-        let (module, section) = (member.id().as_str(), source.section.into());
-        let request = StreamRequest { module, section, name: &source.name, kind: &head.kind, mtime: None };
-        let streamed = match parts.stream(&request, &mut dump) {
-            Err(StreamError::Repo(error)) => return Err(BackupError::from(error).into()),
-            streamed => streamed,
-        };
-        // The source knows best why its stream broke off, and only it knows whether the end was one.
-        let mut report = match (dump.finish(), streamed) {
-            (Err(_), _) if is_late() => {
+        let streamed = self.store_streams(parts, at, source, &spec, streams, world);
+        let (mut report, head) = match streamed {
+            Ok(stored) => stored,
+            Err(NotStored::Run(error)) => return Err(BackupError::from(error).into()),
+            Err(NotStored::Source(_)) if is_late() => {
                 return Ok(Dumped::Not(Outcome::Failed, "its time limit was reached".into()));
             }
-            (Err(error), _) => return Ok(failed(&error)),
-            (Ok(_), Err(error)) => return Ok(Dumped::Not(Outcome::Failed, error.to_string())),
-            (Ok(_), Ok(report)) => report,
+            Err(NotStored::Source(error)) => return Ok(failed(&error)),
+            Err(NotStored::Stream(why)) => return Ok(Dumped::Not(Outcome::Failed, why)),
         };
+        let (module, section) = (member.id().as_str(), source.section.into());
         let about = serde_json::to_vec(&head)
             .map_err(|error| dedup_engine::repo::RepoError::Internal(error.to_string()))
             .map_err(BackupError::from)?;
         report.dump.schema = parts.blob(module, section, &about)?;
         Ok(Dumped::Stored(Box::new(report)))
+    }
+
+    /// Stores the streams of a source, one after the other, in one dump: all of them or none.
+    fn store_streams(
+        &self,
+        parts: &mut Parts<'_>,
+        at: usize,
+        source: &Source,
+        spec: &SourceSpec,
+        names: Option<Vec<String>>,
+        world: World<'_>,
+    ) -> Result<(StreamReport, Head), NotStored> {
+        let member = &self.job.members[at];
+        let is_one = names.is_none();
+        let mut whole = Head { kind: source.driver.to_string(), ..Head::default() };
+        let mut why = None;
+        let (module, section, kind) = (member.id().as_str(), source.section.into(), whole.kind.clone());
+        let request = StreamRequest { module, section, name: &source.name, kind: &kind, mtime: None };
+        let stored = parts.streams(&request, &mut |streams| {
+            for name in names.as_deref().unwrap_or(std::slice::from_ref(&source.name)) {
+                let spec = if is_one { Some(spec.clone()) } else { spec.stream(name) };
+                let mut line = |text: &str| self.conduct.log(Severity::Notice, Some(member.id()), text);
+                let opened =
+                    spec.ok_or(SourceError::Unfinished).and_then(|spec| open_dump(&spec, world, &mut line));
+                let mut dump = opened.map_err(|error| broken(&mut why, error))?;
+                let head = dump.head().clone();
+                let put = streams.put(name, &mut dump);
+                // The source knows best why its stream broke off, and only it knows whether the end was one.
+                match (put, dump.finish()) {
+                    (Err(error @ StreamError::Repo(_)), _) => return Err(error),
+                    (_, Err(error)) => return Err(broken(&mut why, error)),
+                    (put, Ok(_)) => put?,
+                };
+                match is_one {
+                    true => whole = head,
+                    false => whole.streams.push((name.clone(), head)),
+                }
+            }
+            Ok(())
+        });
+        match (stored, why) {
+            (Err(StreamError::Repo(error)), _) => Err(NotStored::Run(error)),
+            (_, Some(error)) => Err(NotStored::Source(error)),
+            (Err(error), None) => Err(NotStored::Stream(error.to_string())),
+            (Ok(report), None) => Ok((report, whole)),
+        }
     }
 
     fn tell_source(&mut self, at: usize, source: &Source, dumped: Dumped) {
@@ -92,6 +144,13 @@ impl Run<'_, '_> {
             }
         }
     }
+}
+
+/// Keeps why a source broke off, and ends its dump.
+fn broken(why: &mut Option<SourceError>, error: SourceError) -> StreamError {
+    let told = io::Error::other(error.to_string());
+    why.get_or_insert(error);
+    StreamError::Read(told)
 }
 
 fn failed(error: &SourceError) -> Dumped {

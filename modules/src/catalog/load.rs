@@ -3,6 +3,7 @@
 use super::{Dir, Entry, Fault, Rank, Shelf, Wrong};
 use crate::id::ModuleId;
 use crate::manifest::job::Job;
+use crate::manifest::platform::Platform;
 use crate::manifest::{MAX_FILE_BYTES, Manifest, Problems, claimed_id, looks_like_job};
 use crate::trust::{Trust, TrustError};
 use rustix::fs::Dir as Listing;
@@ -45,6 +46,19 @@ impl Declared for Manifest {
 impl Declared for Job {
     const TABLE: &'static str = "job";
     const NAMES: (&'static str, &'static str) = ("job file", "jobs.d");
+
+    fn parse(name: &str, bytes: &[u8]) -> Result<Self, Problems> {
+        Self::parse(name, bytes)
+    }
+
+    fn id(&self) -> &ModuleId {
+        &self.id
+    }
+}
+
+impl Declared for Platform {
+    const TABLE: &'static str = "platform";
+    const NAMES: (&'static str, &'static str) = ("description of a platform", "platforms.d");
 
     fn parse(name: &str, bytes: &[u8]) -> Result<Self, Problems> {
         Self::parse(name, bytes)

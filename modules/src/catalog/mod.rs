@@ -1,4 +1,5 @@
-//! What is declared on this machine: manifests of `modules.d`, jobs of `jobs.d`, and the values of path variables.
+//! What is declared on this machine: manifests of `modules.d`, jobs of `jobs.d`, platforms of `platforms.d`, and the values
+//! of path variables.
 //!
 //! ```text
 //! directories, lowest first ─load─► shelf: one entry for each id, usable or with what is wrong, and what replaced what
@@ -15,16 +16,20 @@
 mod commands;
 mod load;
 mod measure;
+mod platforms;
 #[cfg(test)]
 mod tests;
 
 pub use commands::{CommandError, Named, commands};
 pub use load::{Declared, MAX_FILES, load};
 pub use measure::{MAX_MATCHES, MeasureError, Measured, Presence, measure};
+pub use platforms::shipped;
 
 use crate::id::ModuleId;
 use crate::manifest::job::Job;
+use crate::manifest::of_platform::OfPlatformError;
 use crate::manifest::paths::Variables;
+use crate::manifest::platform::Platform;
 use crate::manifest::{Manifest, Problems};
 use crate::selection::{Candidate, Ready};
 use crate::trust::TrustError;
@@ -84,6 +89,9 @@ pub enum Wrong {
         /// Which directory is right.
         into: &'static str,
     },
+    /// Its sources mean nothing on its platform.
+    #[error(transparent)]
+    Platform(#[from] OfPlatformError),
     /// There are more files than anybody has.
     #[error("there are more than {MAX_FILES} files here; the others are not read")]
     TooMany,
@@ -101,7 +109,7 @@ impl Wrong {
             Self::OverSystem { .. } => {
                 Some("change the file of the system, or name the directory by --modules-dir".into())
             }
-            Self::Misplaced { .. } | Self::TooMany => None,
+            Self::Misplaced { .. } | Self::Platform(_) | Self::TooMany => None,
         }
     }
 }
@@ -150,6 +158,8 @@ pub struct Shelf<T> {
 
 /// The modules that are declared.
 pub type Catalog = Shelf<Manifest>;
+/// The platforms that are described.
+pub type Platforms = Shelf<Platform>;
 /// The jobs that are declared.
 pub type Jobs = Shelf<Job>;
 

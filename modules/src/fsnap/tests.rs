@@ -240,7 +240,7 @@ fn each_is_removed_by_its_kind() {
     let at = scratch.path().canonicalize().unwrap();
     fs::create_dir_all(at.join("srv")).unwrap();
     fs::create_dir(at.join("copies")).unwrap();
-    let around = crate::child::Surroundings { env: env() };
+    let around = crate::child::Surroundings { env: env(), ..Default::default() };
     let copy = DirectoryCopy::of(&around, &at.join("copies"));
     let reference = copy.plan(&[at.join("srv")], "r").unwrap().reference.unwrap();
     copy.take(&reference).unwrap();

@@ -21,6 +21,7 @@
 //! rules.rs     what concerns several tables
 //! items.rs     every path a manifest declares, on one machine
 //! stored.rs    manifests out of snapshots: only their data keys count
+//! platform.rs  products that keep the data of modules; of_platform.rs: their sources as rows of tables
 //! job.rs       job files; schedule.rs, cron.rs: when, and the names of what a run makes
 //! ```
 //!
@@ -37,7 +38,9 @@ pub mod layout;
 pub mod legacy;
 pub mod lifecycle;
 mod near;
+pub mod of_platform;
 pub mod paths;
+pub mod platform;
 pub mod problem;
 pub mod programs;
 mod reader;

@@ -11,13 +11,17 @@ use crate::sources::{Head, Keeps, KeptDump, LoadOptions, SourceSpec, WayBack, Wo
 use crate::undo::{Ticket, Undo};
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
+use dedup_engine::map::Root;
 use dedup_engine::restore::{RestoreRequest, run as restore_files};
 use dedup_engine::snapshot::{Dump, Form, Outcome};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Largest description of a dump that is read.
 const MAX_HEAD_BYTES: u64 = 1 << 20;
+/// Most streams of a dump.
+const MAX_STREAMS: usize = 10_000;
 
 impl Run<'_, '_> {
     /// Restores one module; if that fails, it is rolled back.
@@ -136,9 +140,9 @@ impl Run<'_, '_> {
             let source = member.manifest.sources.iter().find(|source| source.name == dump.name);
             let taken = source.is_some_and(|source| source.driver.to_string() == dump.kind);
             if let (Some(source), true) = (source, taken) {
-                let spec = SourceSpec::of(source, member.variables)
+                let spec = SourceSpec::of_restore(source, member.variables)
                     .map_err(|error| PutError::Module(format!("source {}: {error}", dump.name)))?;
-                self.load(at, dump, &spec)?;
+                self.load_streams(at, dump, &spec)?;
                 self.puts[at].bytes += dump.bytes;
                 continue;
             }
@@ -152,18 +156,41 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn load(&mut self, at: usize, dump: &Dump, spec: &SourceSpec) -> Result<(), PutError> {
-        let member = &self.job.members[at];
+    /// Loads the stream of a source, or its streams one after the other.
+    fn load_streams(&mut self, at: usize, dump: &Dump, spec: &SourceSpec) -> Result<(), PutError> {
         let failed = |why: String| PutError::Module(format!("source {}: {why}", dump.name));
         if dump.form != Form::Listing {
             return Err(failed("its form is not known here".into()));
         }
-        let path = StoredPath::root().join(dump.name.as_bytes());
-        let path = path.ok_or_else(|| failed("its name is none of a file".into()))?;
+        let head = head(self.job.repo, dump).map_err(&failed)?;
+        let streams = streams(self.job.repo, &dump.root).map_err(&failed)?;
+        if let [(name, node)] = &streams[..]
+            && *name == dump.name
+        {
+            return self.load(at, dump, node, &head, spec);
+        }
+        for (name, node) in spec.in_order_of_load(streams) {
+            let stream =
+                spec.stream(&name).ok_or_else(|| failed(format!("its manifest does not take {name:?}")))?;
+            self.load(at, dump, &node, head.of_stream(&name), &stream)?;
+        }
+        Ok(())
+    }
+
+    fn load(
+        &mut self,
+        at: usize,
+        dump: &Dump,
+        node: &Node,
+        head: &Head,
+        spec: &SourceSpec,
+    ) -> Result<(), PutError> {
+        let member = &self.job.members[at];
+        let failed = |why: String| match spec.name == dump.name {
+            true => PutError::Module(format!("source {}: {why}", dump.name)),
+            false => PutError::Module(format!("source {}, {}: {why}", dump.name, spec.name)),
+        };
         let repo = self.job.repo;
-        let node = browse::find_entry(repo, &dump.root, &path).map_err(|error| failed(error.to_string()))?;
-        let node = node.ok_or_else(|| failed("the snapshot lacks its content".into()))?;
-        let head = head(repo, dump).map_err(&failed)?;
         let (machine, log) = (self.conduct.machine, self.conduct.machine.log);
         // What is begun here comes to an end, or is rolled back: a cancellation ends the module.
         let cancelled = || (machine.cancelled)();
@@ -173,9 +200,10 @@ impl Run<'_, '_> {
         let options = LoadOptions { owner: head.owner, in_use: None };
         let mut load =
             open_load(spec, options, world, &mut said).map_err(|error| failed(error.to_string()))?;
+        load.hear(head);
         load.check().map_err(|error| failed(error.to_string()))?;
         let keeps = self.job.keeps_way_back(at);
-        with_stream(repo, dump.section.class(), &node, |stream| {
+        with_stream(repo, dump.section.class(), node, |stream| {
             match load.prepare(stream).map_err(|error| failed(error.to_string()))? {
                 WayBack::DumpFirst if keeps => self.dump_first(at, spec, world)?,
                 WayBack::DumpFirst => self.puts[at].one_way.push(format!("the source {}", spec.name)),
@@ -220,6 +248,22 @@ impl Run<'_, '_> {
         let ticket = self.conduct.undoing.note(act).map_err(|error| PutError::Run(error.into()))?;
         self.puts[at].tickets.push(ticket);
         Ok(())
+    }
+}
+
+/// Returns the streams of a dump, by name.
+fn streams(repo: &dedup_engine::repo::Repository, root: &Root) -> Result<Vec<(String, Node)>, String> {
+    let mut found = Vec::new();
+    let walked = browse::children(repo, root, &StoredPath::root(), &mut |path, node| {
+        let name = String::from_utf8_lossy(path.as_key()).into_owned();
+        found.push((name, node));
+        if found.len() > MAX_STREAMS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    walked.map_err(|error| error.to_string())?;
+    match found.len() {
+        0 => Err("the snapshot lacks its content".into()),
+        count if count > MAX_STREAMS => Err(format!("it has more than {MAX_STREAMS} streams")),
+        _ => Ok(found),
     }
 }
 

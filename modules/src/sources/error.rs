@@ -1,6 +1,8 @@
 //! What can go wrong with a source.
 
+use super::PostgresError;
 use crate::child::{ChildError, Ended};
+use crate::endpoint::EndpointError;
 use crate::manifest::paths::UnknownVariable;
 use crate::records::RecordError;
 use crate::spaces::SpaceError;
@@ -144,6 +146,37 @@ pub enum SourceError {
     /// Records could not be read or put back.
     #[error(transparent)]
     Records(#[from] RecordError),
+    /// The way to a server, or its password.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// A PostgreSQL server.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// No database is named.
+    #[error("no database is named; set `select = {{ databases = [\"…\"] }}`, or `database` in the endpoint")]
+    NoDatabase,
+    /// The database is not there.
+    #[error("there is no database {name:?} on the server ({place})")]
+    NoSuchDatabase {
+        /// Its name.
+        name: String,
+        /// The server.
+        place: String,
+    },
+    /// Roles were refused.
+    #[error("the roles were not all restored: {said}; restore them as a superuser")]
+    Roles {
+        /// What the program said.
+        said: String,
+    },
+    /// The manifest wants what this form of dump cannot do.
+    #[error("format {format} cannot do {what}")]
+    Impossible {
+        /// What.
+        what: String,
+        /// The format.
+        format: String,
+    },
     /// A path variable without a value.
     #[error(transparent)]
     Variable(#[from] UnknownVariable),
@@ -159,7 +192,7 @@ impl SourceError {
     /// Returns what a caller can decide on.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Absent { .. } | Self::NoProgram { .. } => Kind::Missing,
+            Self::Absent { .. } | Self::NoProgram { .. } | Self::NoSuchDatabase { .. } => Kind::Missing,
             Self::Busy { .. } | Self::InUse { .. } | Self::Replaced { .. } => Kind::Busy,
             Self::Damaged { .. } => Kind::Integrity,
             Self::Kept(error) => error.kind(),
@@ -184,13 +217,19 @@ impl SourceError {
             Self::Program(_) | Self::NotAllRead { .. } => Kind::Io,
             Self::Unfinished => Kind::Internal,
             Self::Records(error) => error.kind(),
+            Self::Endpoint(error) => error.kind(),
+            Self::Postgres(error) => error.kind(),
+            Self::NoDatabase | Self::Impossible { .. } => Kind::Refused,
+            Self::Roles { .. } => Kind::Permission,
         }
     }
 
     /// Returns what became of the source, for the account of a run.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Absent { .. } | Self::Records(RecordError::Absent { .. }) => Outcome::Absent,
+            Self::Absent { .. } | Self::NoSuchDatabase { .. } | Self::Records(RecordError::Absent { .. }) => {
+                Outcome::Absent
+            }
             _ if self.kind() == Kind::Permission => Outcome::Unreadable,
             _ => Outcome::Failed,
         }

@@ -6,10 +6,12 @@
 //! kept.rs      a dump of what a source had before a load
 //! command.rs   driver `command`: what a program prints
 //! sqlite/      driver `sqlite`: a database in a file, in use or not
+//! postgresql/  driver `postgresql`: databases of a server
 //! ```
 //!
 //! A run calls [`open_dump`], reads to the end and calls [`Dump::finish`]: only then is the stream whole, else it is
 //! void. It is nowhere kept between source and reader, so what a driver holds of it is bounded by a constant.
+//! A source may consist of several streams, which [`list_streams`] names: each is opened by [`SourceSpec::stream`].
 //!
 //! A restore calls [`open_load`], [`Load::check`] before anything is changed, [`Load::prepare`] with bytes that were
 //! verified, writes down the [`WayBack`] and calls [`Load::put`] with the same reader: one of the two takes the stream. A driver
@@ -21,16 +23,20 @@
 mod command;
 mod error;
 mod kept;
+pub mod postgresql;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
 pub use error::SourceError;
 pub use kept::KeptDump;
+pub use postgresql::{PostgresError, PostgresSpec};
 pub use sqlite::SqliteWayBack;
 
 use crate::child::{Limits, Surroundings};
+use crate::endpoint::Reach;
 use crate::manifest::drivers::Driver;
+use crate::manifest::endpoint::Endpoint;
 use crate::manifest::paths::Variables;
 use crate::manifest::sources::Source;
 use serde::{Deserialize, Serialize};
@@ -73,17 +79,32 @@ pub enum How {
         /// How long either may do nothing.
         idle_limit: Duration,
     },
+    /// Driver `postgresql`.
+    Postgresql(Box<PostgresSpec>),
 }
 
 impl SourceSpec {
     /// Resolves a source of a manifest.
     pub fn of(source: &Source, variables: &Variables) -> Result<Self, SourceError> {
+        Self::at(source, None, variables)
+    }
+
+    /// Resolves a source where a restore puts it: the keys of `restore_endpoint` win.
+    pub fn of_restore(source: &Source, variables: &Variables) -> Result<Self, SourceError> {
+        Self::at(source, source.restore_endpoint.as_ref(), variables)
+    }
+
+    fn at(source: &Source, over: Option<&Endpoint>, variables: &Variables) -> Result<Self, SourceError> {
         let how = match (source.driver, &source.path) {
             (Driver::Sqlite, Some(path)) => {
                 How::Sqlite { path: path.resolve(variables)?, busy_limit: BUSY_LIMIT }
             }
             (Driver::Command, _) => {
                 How::Command { dump: source.dump.clone(), load: source.load.clone(), idle_limit: IDLE_LIMIT }
+            }
+            (Driver::Postgresql, _) => {
+                let reach = Reach::of(source.endpoint.as_ref(), over, variables)?;
+                How::Postgresql(Box::new(PostgresSpec::of(source, reach)?))
             }
             (driver, _) => return Err(SourceError::Unsupported { driver: driver.to_string() }),
         };
@@ -106,6 +127,19 @@ impl SourceSpec {
             // A driver that loads can dump.
             _ => Keeps::Dump,
         }
+    }
+
+    /// Returns one stream of a source that has several, as a source; none if it has no such stream.
+    pub fn stream(&self, name: &str) -> Option<Self> {
+        let How::Postgresql(spec) = &self.how else { return None };
+        let how = How::Postgresql(Box::new(spec.part(name)?));
+        Some(Self { name: name.to_owned(), limit: self.limit, how })
+    }
+
+    /// Returns streams in the order in which they must be loaded, each with what belongs to it.
+    pub fn in_order_of_load<T>(&self, mut streams: Vec<(String, T)>) -> Vec<(String, T)> {
+        streams.sort_by_key(|(name, _)| !postgresql::is_loaded_first(name));
+        streams
     }
 }
 
@@ -136,6 +170,16 @@ pub struct Head {
     pub facts: Vec<(String, String)>,
     /// Owner, group and mode of the file, to give to one that is restored where none is.
     pub owner: Option<FileOwner>,
+    /// Where the source has several streams: what is known of each, by name. Of the whole, only the kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<(String, Head)>,
+}
+
+impl Head {
+    /// Returns what is known of one of several streams; of the source if it is one.
+    pub fn of_stream(&self, name: &str) -> &Self {
+        self.streams.iter().find(|(stream, _)| stream == name).map_or(self, |(_, head)| head)
+    }
 }
 
 /// Whose a file is.
@@ -162,6 +206,15 @@ pub trait Dump: Read {
     fn finish(self: Box<Self>) -> Result<u64, SourceError>;
 }
 
+/// Returns the names of the streams of which a source consists, rising, which may take a question to a server; none if it
+/// is one stream that needs no name.
+pub fn list_streams(spec: &SourceSpec, world: World<'_>) -> Result<Option<Vec<String>>, SourceError> {
+    match &spec.how {
+        How::Postgresql(postgres) => postgresql::list(postgres, world),
+        How::Sqlite { .. } | How::Command { .. } => Ok(None),
+    }
+}
+
 /// Opens a source: connects, and begins its consistent view, which is that of this moment.
 ///
 /// The time limit of a database is the caller's business, by `world.cancelled`; that of a program is kept here.
@@ -175,6 +228,9 @@ pub fn open_dump<'a>(
         How::Command { dump, idle_limit, .. } => {
             let limits = Limits { total: spec.limit, idle: Some(*idle_limit) };
             Box::new(command::CommandDump::start(dump, limits, world, said)?)
+        }
+        How::Postgresql(postgres) => {
+            Box::new(postgresql::PostgresDump::start(postgres, spec.limit, world, said)?)
         }
     })
 }
@@ -192,6 +248,9 @@ pub struct LoadOptions {
 /// A load, step by step: [`check`](Self::check), [`prepare`](Self::prepare), [`put`](Self::put). One that is dropped
 /// before `put` changed nothing and leaves nothing behind.
 pub trait Load {
+    /// Hears what was known of the source when it was dumped; for drivers that need it where nothing is there.
+    fn hear(&mut self, _: &Head) {}
+
     /// Says whether it could be done, as far as can be told without changing anything.
     fn check(&mut self) -> Result<(), SourceError>;
 
@@ -261,6 +320,9 @@ pub fn open_load<'a>(
         How::Command { load, idle_limit, .. } => {
             let limits = Limits { total: spec.limit, idle: Some(*idle_limit) };
             Box::new(command::CommandLoad::new(load, limits, world, said)?)
+        }
+        How::Postgresql(postgres) => {
+            Box::new(postgresql::PostgresLoad::new(postgres, spec.limit, world, said)?)
         }
     })
 }

@@ -165,6 +165,11 @@ load = ["app", "load"]
 name = "sql"
 driver = "postgresql"
 select = { databases = ["app"] }
+endpoint = { socket = "/run/a", user = "app" }
+restore_endpoint = { host = "b" }
+[[source]]
+name = "series"
+driver = "influxdb"
 "#;
     let manifest = match Manifest::parse("app.toml", text.as_bytes()) {
         Ok(manifest) => manifest,
@@ -180,7 +185,14 @@ select = { databases = ["app"] }
     assert_eq!(spec.limit, Some(Duration::from_secs(300)));
     let How::Command { dump, load, .. } = of(&variables, 1).unwrap().how else { panic!() };
     assert_eq!((dump, load), (vec!["app".into(), "dump".into()], vec!["app".into(), "load".into()]));
-    assert!(matches!(of(&variables, 2), Err(SourceError::Unsupported { .. })));
+    let reach = |spec: SourceSpec| match spec.how {
+        How::Postgresql(spec) => spec.reach,
+        other => panic!("{other:?}"),
+    };
+    let there = reach(SourceSpec::of_restore(&manifest.sources[2], &variables).unwrap());
+    assert_eq!(reach(of(&variables, 2).unwrap()).socket, Some(PathBuf::from("/run/a")));
+    assert_eq!((there.socket, there.host.as_deref(), there.user.as_deref()), (None, Some("b"), Some("app")));
+    assert!(matches!(of(&variables, 3), Err(SourceError::Unsupported { .. })));
 }
 
 /// What a source had comes back from its own dump, as often as it is asked for, and leaves nothing.

@@ -1,6 +1,7 @@
 //! What holds for every key, asked of the schema itself, so that no key can be forgotten.
 
 use super::super::job::Job;
+use super::super::platform::Platform;
 use super::super::shape::{Field, Shape};
 use super::super::{Manifest, Problems, json_schema};
 use std::fmt::Write;
@@ -49,10 +50,11 @@ fn each_table(shape: &Shape, each: &mut dyn FnMut(&[Step<'static>], &[Field])) {
 /// A way to read a file, and what may stand in it.
 type Kind = (fn(&str) -> Option<Problems>, Shape);
 
-fn kinds() -> [Kind; 2] {
+fn kinds() -> [Kind; 3] {
     [
         (|text| Manifest::parse("x", text.as_bytes()).err(), Manifest::shape()),
         (|text| Job::parse("x", text.as_bytes()).err(), Job::shape()),
+        (|text| Platform::parse("x", text.as_bytes()).err(), Platform::shape()),
     ]
 }
 

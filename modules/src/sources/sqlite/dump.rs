@@ -63,6 +63,7 @@ impl<'a> SqliteDump<'a> {
             estimated_bytes: Some(pages.saturating_mul(page_bytes as u64)),
             is_empty: pages == 0,
             facts: facts.map(|(name, value)| (name.to_owned(), value)).into(),
+            streams: Vec::new(),
             owner: Some(FileOwner {
                 uid: before.stx_uid,
                 gid: before.stx_gid,

@@ -1,0 +1,213 @@
+//! The text form of COPY: a row is a line, values stand between tabs, `\N` is NULL.
+//!
+//! Every type has a text form that it reads back to the very same value; so has every version of the server.
+
+use super::error::PostgresError;
+use crate::records::{Column, TimeKind, TypeClass, Value};
+
+/// Reads a row of these columns.
+pub(super) fn read_row(line: &[u8], columns: &[&Column], row: &mut Vec<Value>) -> Result<(), PostgresError> {
+    let senseless = |why: &str| PostgresError::Protocol(format!("a row of COPY with {why}"));
+    let line = line.strip_suffix(b"\n").ok_or_else(|| senseless("no end"))?;
+    row.clear();
+    let mut fields = line.split(|byte| *byte == b'\t');
+    for column in columns {
+        let field = fields.next().ok_or_else(|| senseless("too few values"))?;
+        row.push(match field {
+            b"\\N" => Value::Null,
+            field => {
+                let bytes = unescape(field).ok_or_else(|| senseless("an escape that means nothing"))?;
+                read(bytes, column).ok_or_else(|| senseless(&format!("no {}", column.type_text)))?
+            }
+        });
+    }
+    match fields.next() {
+        None => Ok(()),
+        Some(_) => Err(senseless("too many values")),
+    }
+}
+
+/// Takes the escapes out.
+fn unescape(field: &[u8]) -> Option<Vec<u8>> {
+    if !field.contains(&b'\\') {
+        return Some(field.to_vec());
+    }
+    let (mut out, mut rest) = (Vec::with_capacity(field.len()), field.iter());
+    while let Some(byte) = rest.next() {
+        out.push(match byte {
+            b'\\' => match rest.next()? {
+                b'b' => 8,
+                b'f' => 12,
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                b'v' => 11,
+                b'\\' => b'\\',
+                _ => return None,
+            },
+            byte => *byte,
+        });
+    }
+    Some(out)
+}
+
+fn read(bytes: Vec<u8>, column: &Column) -> Option<Value> {
+    let kind = match column.class {
+        TypeClass::Bytes => return hex(bytes.strip_prefix(b"\\x")?).map(Value::Bytes),
+        TypeClass::Text | TypeClass::Json | TypeClass::Other | TypeClass::Any => {
+            return Some(Value::text(bytes));
+        }
+        TypeClass::Date => TimeKind::Date,
+        TypeClass::Time => TimeKind::Time,
+        TypeClass::TimeZoned => TimeKind::TimeZoned,
+        TypeClass::Timestamp => TimeKind::Timestamp,
+        TypeClass::Moment => TimeKind::Moment,
+        TypeClass::Interval => TimeKind::Interval,
+        class => {
+            let text = str::from_utf8(&bytes).ok()?;
+            return match class {
+                TypeClass::Bool => match text {
+                    "t" => Some(Value::Bool(true)),
+                    "f" => Some(Value::Bool(false)),
+                    _ => None,
+                },
+                TypeClass::Integer => text.parse().ok().map(Value::Int),
+                TypeClass::Decimal => Value::decimal(text),
+                // The double that equals a single, not the one of the same digits.
+                _ if column.type_text == "real" => {
+                    text.parse::<f32>().ok().map(|single| Value::Float(single.into()))
+                }
+                _ => text.parse().ok().map(Value::Float),
+            };
+        }
+    };
+    String::from_utf8(bytes).ok().map(|text| Value::Time(kind, text))
+}
+
+fn hex(digits: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    if digits.len() % 2 != 0 {
+        return None;
+    }
+    digits.chunks_exact(2).map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+}
+
+/// Writes a row. Lists and maps have no text that a column would take; returns whether all values had one.
+pub(super) fn write_row(row: &[Value], out: &mut Vec<u8>) -> bool {
+    for (at, value) in row.iter().enumerate() {
+        if at > 0 {
+            out.push(b'\t');
+        }
+        match value {
+            Value::Null => out.extend_from_slice(b"\\N"),
+            value => match text_of(value) {
+                Some(bytes) => escape(&bytes, out),
+                None => return false,
+            },
+        }
+    }
+    out.push(b'\n');
+    true
+}
+
+/// Returns the text that the server reads a value from; none for lists, maps and NULL.
+pub(super) fn text_of(value: &Value) -> Option<std::borrow::Cow<'_, [u8]>> {
+    use std::borrow::Cow::{Borrowed, Owned};
+    Some(match value {
+        Value::Bool(true) => Borrowed(b"t"),
+        Value::Bool(false) => Borrowed(b"f"),
+        Value::Int(number) => Owned(number.to_string().into_bytes()),
+        Value::UInt(number) => Owned(number.to_string().into_bytes()),
+        Value::Float(number) if number.is_infinite() => {
+            Borrowed(if *number > 0.0 { b"Infinity" } else { b"-Infinity" })
+        }
+        // The shortest text that is read back as the same bits.
+        Value::Float(number) => Owned(format!("{number:?}").into_bytes()),
+        Value::Decimal(text) | Value::Text(text) | Value::Time(_, text) => Borrowed(text.as_bytes()),
+        Value::RawText(bytes) => Borrowed(bytes),
+        Value::Bytes(bytes) => {
+            let mut text = Vec::with_capacity(2 * bytes.len() + 2);
+            text.extend_from_slice(b"\\x");
+            for byte in bytes {
+                for digit in [byte >> 4, byte & 15] {
+                    text.push(char::from_digit(digit.into(), 16).map_or(b'0', |digit| digit as u8));
+                }
+            }
+            Owned(text)
+        }
+        Value::Null | Value::List(_) | Value::Map(_) => return None,
+    })
+}
+
+fn escape(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        let letter = match byte {
+            b'\\' => b'\\',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            byte => {
+                out.push(*byte);
+                continue;
+            }
+        };
+        out.extend_from_slice(&[b'\\', letter]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_read_as_they_are_written() {
+        let columns: Vec<Column> = [
+            (TypeClass::Bool, "boolean"),
+            (TypeClass::Integer, "bigint"),
+            (TypeClass::Decimal, "numeric"),
+            (TypeClass::Float, "double precision"),
+            (TypeClass::Float, "real"),
+            (TypeClass::Text, "text"),
+            (TypeClass::Bytes, "bytea"),
+            (TypeClass::Moment, "timestamp with time zone"),
+        ]
+        .into_iter()
+        .map(|(class, text)| Column::new("c", class, text))
+        .collect();
+        let columns: Vec<&Column> = columns.iter().collect();
+        for row in [
+            vec![Value::Null; 8],
+            vec![
+                Value::Bool(true),
+                Value::Int(i64::MIN),
+                Value::Decimal("-1.50".into()),
+                Value::Float(-0.0),
+                Value::Float(f64::from(1.1_f32)),
+                Value::Text("a\tb\\N\n\r\u{b}ü".into()),
+                Value::Bytes(vec![0, 0xff, 0x5c]),
+                Value::Time(TimeKind::Moment, "infinity".into()),
+            ],
+            vec![
+                Value::Bool(false),
+                Value::Int(0),
+                Value::Decimal("NaN".into()),
+                Value::Float(f64::NAN),
+                Value::Float(f64::NEG_INFINITY),
+                Value::RawText(vec![0xff, b'\\']),
+                Value::Bytes(vec![]),
+                Value::Time(TimeKind::Moment, "4713-01-01 00:00:00+00 BC".into()),
+            ],
+        ] {
+            let (mut line, mut read) = (Vec::new(), Vec::new());
+            assert!(write_row(&row, &mut line));
+            read_row(&line, &columns, &mut read).unwrap();
+            assert_eq!(read, row, "{}", String::from_utf8_lossy(&line));
+        }
+        assert!(!write_row(&[Value::List(vec![])], &mut Vec::new()));
+        for wrong in
+            ["t\n", "t\t1\t1\t1\t1\tx\t\\\\x00\tnow\textra\n", "t", "x\t1\t1\t1\t1\tx\t\\\\x00\tnow\n"]
+        {
+            assert!(read_row(wrong.as_bytes(), &columns, &mut Vec::new()).is_err(), "{wrong:?}");
+        }
+    }
+}

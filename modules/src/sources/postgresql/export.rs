@@ -1,0 +1,276 @@
+//! Records out of a database: one view over all its tables, each read in the order of its key.
+
+use super::super::{SourceError, World};
+use super::catalog::{self, engine, text};
+use super::connect::Patience;
+use super::copy::read_row;
+use super::ddl::{self, Belongings, Definitions, Role, key_of};
+use super::programs::Server;
+use super::quote::{name, names, path};
+use super::spec::{Databases, PostgresSpec};
+use super::wire::{Login, Session};
+use crate::child::Limits;
+use crate::records::{
+    Column, EachRow, Filled, Object, RecordError, RecordSource, RowOrder, SourceSchema, TableName,
+    TableSchema, TypeClass,
+};
+
+/// Longest text that makes a database, in bytes.
+const MAX_DEFINITIONS: usize = 64 << 20;
+
+/// Sequences and indexes with their tables.
+const BELONGINGS: &str = "SELECT n.nspname, c.relname, tn.nspname, t.relname FROM pg_catalog.pg_depend d \
+    JOIN pg_catalog.pg_class c ON c.oid = d.objid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_catalog.pg_class t ON t.oid = d.refobjid JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace \
+    WHERE c.relkind = 'S' AND d.deptype IN ('a', 'i') AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+    AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass UNION ALL \
+    SELECT n.nspname, c.relname, n.nspname, t.relname FROM pg_catalog.pg_index i \
+    JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_class t ON t.oid = i.indrelid \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+
+/// Views that hold rows of their own.
+const VIEWS: &str = "SELECT schemaname, matviewname FROM pg_catalog.pg_matviews WHERE ispopulated";
+/// Sequences, but for those of extensions.
+const SEQUENCES: &str = "SELECT schemaname, sequencename FROM pg_catalog.pg_sequences ORDER BY 1, 2";
+
+/// Connects to the one database that is wanted.
+pub(super) fn connect<'a>(
+    spec: &PostgresSpec,
+    world: World<'a>,
+) -> Result<(Server<'a>, Session<'a>), SourceError> {
+    let Databases::One(database) = &spec.databases else {
+        return Err(SourceError::Impossible {
+            what: "several databases at once; give each a source of its own".into(),
+            format: "records".into(),
+        });
+    };
+    let server = Server::find(&spec.reach, world)?;
+    let (address, user, password) = server.address()?;
+    let login = Login { user: &user, database, password: password.map(|password| password.as_bytes()) };
+    let patience = Patience { idle: spec.idle_limit, cancelled: world.cancelled };
+    let session = Session::open(&address, login, patience).map_err(|error| match error {
+        super::PostgresError::Refused { state, .. } if state == "3D000" => {
+            SourceError::NoSuchDatabase { name: database.clone(), place: server.shown() }
+        }
+        error => error.into(),
+    })?;
+    Ok((server, session))
+}
+
+/// A view of a database.
+pub struct PostgresRecords<'a> {
+    spec: PostgresSpec,
+    server: Server<'a>,
+    session: Session<'a>,
+    definitions: Definitions,
+    /// Whether text of the database compares by its bytes.
+    is_bytewise: bool,
+    /// Whether text sorted by its bytes there is so here.
+    has_order: bool,
+    facts: Vec<(String, String)>,
+}
+
+impl<'a> PostgresRecords<'a> {
+    /// Connects, and begins the view.
+    pub fn open(spec: &PostgresSpec, world: World<'a>) -> Result<Self, SourceError> {
+        let (server, mut session) = connect(spec, world)?;
+        session.run("begin the view", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        let about = session.ask(
+            "look at the database",
+            "SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype, pg_catalog.pg_get_userbyid(datdba) \
+             FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()",
+        )?;
+        let row = about.into_iter().next().unwrap_or_default();
+        let facts: Vec<(String, String)> = ["encoding", "collate", "ctype", "owner"]
+            .iter()
+            .enumerate()
+            .map(|(at, fact)| ((*fact).to_owned(), text(&row, at).to_owned()))
+            .collect();
+        Ok(Self {
+            spec: spec.clone(),
+            server,
+            session,
+            definitions: Definitions::default(),
+            is_bytewise: matches!(text(&row, 1), "C" | "POSIX"),
+            // Others have orders of their own, which are lost when text is written as UTF-8.
+            has_order: matches!(text(&row, 0), "UTF8" | "SQL_ASCII" | "LATIN1"),
+            facts,
+        })
+    }
+
+    /// Asks `pg_dump` for what makes everything, in this very view.
+    fn define(&mut self) -> Result<(), RecordError> {
+        let mut known = Belongings::default();
+        for table in catalog::tables(&mut self.session, &[])? {
+            let role = match (table.is_partitioned, table.is_parent) {
+                (true, _) => Role::Roof,
+                (false, true) => Role::Parent,
+                (false, false) => Role::Single,
+            };
+            known.tables.extend(key_of(&table.name).map(|key| (key, role)));
+        }
+        for row in self.session.ask("look at the database", BELONGINGS).map_err(engine)? {
+            let pair = |at| (text(&row, at).to_owned(), text(&row, at + 1).to_owned());
+            known.of_table.insert(pair(0), pair(2));
+        }
+        let view =
+            self.session.ask("share the view", "SELECT pg_catalog.pg_export_snapshot()").map_err(engine)?;
+        let view = view.first().map(|row| text(row, 0).to_owned()).unwrap_or_default();
+        let text = self.schema_only(&view)?;
+        self.definitions = Definitions::of(&text, &known).ok_or_else(|| RecordError::Unsupported {
+            what: "a database whose definition pg_dump does not tell to its end".into(),
+        })?;
+        Ok(())
+    }
+
+    fn schema_only(&self, view: &str) -> Result<String, RecordError> {
+        let failed = |error: SourceError| {
+            RecordError::engine("ask pg_dump what makes the tables", error.kind(), error)
+        };
+        let Databases::One(database) = &self.spec.databases else { return Ok(String::new()) };
+        let mut words = super::dump::chosen(&self.spec);
+        words.push("--schema-only".into());
+        words.push("--encoding=UTF8".into());
+        words.push(format!("--snapshot={view}"));
+        let client = self.server.client("pg_dump", database, words).map_err(failed)?;
+        let (program, world) = (client.program().clone(), self.server.world());
+        let limits = Limits { total: None, idle: Some(self.spec.idle_limit) };
+        let captured = client.output(world.around, limits, world.cancelled, MAX_DEFINITIONS);
+        let captured = captured.map_err(|error| failed(error.into()))?;
+        captured.finished.success(&program).map_err(|error| failed(error.into()))?;
+        Ok(String::from_utf8_lossy(&captured.stdout).into_owned())
+    }
+
+    /// Returns what sets the sequences, and fills the views that hold rows.
+    fn last(&mut self) -> Result<Vec<Object>, RecordError> {
+        let mut objects = Vec::new();
+        for row in self.session.ask("list the sequences", SEQUENCES).map_err(engine)? {
+            let (schema, sequence) = (text(&row, 0), text(&row, 1));
+            let sql = format!("SELECT last_value, is_called FROM {}.{}", name(schema), name(sequence));
+            let value =
+                self.session.ask(&format!("read sequence {schema}.{sequence}"), &sql).map_err(engine)?;
+            let value = value.first().cloned().unwrap_or_default();
+            objects.push(ddl::sequence(schema, sequence, text(&value, 0), text(&value, 1) == "t"));
+        }
+        for row in self.session.ask("list the views", VIEWS).map_err(engine)? {
+            let (schema, view) = (text(&row, 0), text(&row, 1));
+            let (kind, named) = ("MATERIALIZED VIEW DATA".to_owned(), format!("{schema}.{view}"));
+            let ddl = format!("REFRESH MATERIALIZED VIEW {}.{};", name(schema), name(view));
+            objects.push(Object { kind, name: named, ddl });
+        }
+        Ok(objects)
+    }
+
+    /// Returns how a column of a key is compared so that rows come as their encoded keys stand.
+    fn ordered(&self, column: &Column) -> String {
+        let quoted = name(&column.name);
+        match column.class {
+            TypeClass::Bool
+            | TypeClass::Integer
+            | TypeClass::Decimal
+            | TypeClass::Float
+            | TypeClass::Bytes => quoted,
+            TypeClass::Text if self.is_bytewise && column.collation.is_none() => quoted,
+            TypeClass::Text if !column.type_text.starts_with("character(") => {
+                format!("{quoted} COLLATE pg_catalog.\"C\"")
+            }
+            // By the text that is stored, with the blanks that a cast would drop.
+            _ => format!("pg_catalog.format('%s', {quoted}) COLLATE pg_catalog.\"C\""),
+        }
+    }
+}
+
+impl RecordSource for PostgresRecords<'_> {
+    fn describe(&mut self) -> Result<SourceSchema, RecordError> {
+        self.define()?;
+        let mut after = self.definitions.after.clone();
+        if self.spec.is_whole() {
+            after.extend(self.last()?);
+        }
+        Ok(SourceSchema {
+            engine: "postgresql".into(),
+            version: self.session.version().to_owned(),
+            facts: self.facts.clone(),
+            before: self.definitions.before.clone(),
+            after,
+            absent: Vec::new(),
+        })
+    }
+
+    fn tables(&mut self) -> Result<Vec<TableName>, RecordError> {
+        let known = catalog::tables(&mut self.session, &self.spec.schemas)?;
+        // A roof has no rows, and is made with what comes before the tables.
+        Ok(known.into_iter().filter(|table| !table.is_partitioned).map(|table| table.name).collect())
+    }
+
+    fn table(&mut self, name: &TableName) -> Result<TableSchema, RecordError> {
+        let found = catalog::table(&mut self.session, name)?;
+        let mut table = found.ok_or_else(|| RecordError::Absent { what: format!("table {name}") })?;
+        self.definitions.give(&mut table);
+        Ok(table)
+    }
+
+    fn estimated_rows(&mut self, name: &TableName) -> Option<u64> {
+        let sql = format!(
+            "SELECT reltuples::pg_catalog.int8 FROM pg_catalog.pg_class WHERE oid = {}::pg_catalog.regclass",
+            super::quote::literal(&path(name))
+        );
+        let rows = self.session.ask("estimate rows", &sql).ok()?;
+        rows.first().and_then(|row| text(row, 0).parse().ok())
+    }
+
+    fn order(&self, _: &TableSchema) -> RowOrder {
+        if self.has_order { RowOrder::Key } else { RowOrder::Any }
+    }
+
+    fn rows(
+        &mut self,
+        table: &TableSchema,
+        condition: Option<&str>,
+        each: &mut EachRow<'_>,
+    ) -> Result<(), RecordError> {
+        let columns: Vec<&Column> = table.row_columns().collect();
+        let listed = names(columns.iter().map(|column| &column.name[..]));
+        let mut sql = format!("COPY (SELECT {listed} FROM ONLY {}", path(&table.name));
+        if let Some(condition) = condition {
+            sql.push_str(&format!(" WHERE ({condition}\n)"));
+        }
+        let places = table.key_places()?;
+        if !places.is_empty() && self.has_order {
+            let key: Vec<String> =
+                places.iter().filter_map(|at| columns.get(*at)).map(|column| self.ordered(column)).collect();
+            sql.push_str(&format!(" ORDER BY {}", key.join(", ")));
+        }
+        sql.push_str(") TO STDOUT");
+        self.session.copy_out(&format!("read table {}", table.name), &sql).map_err(engine)?;
+        let mut row = Vec::with_capacity(columns.len());
+        while let Some(line) = self.session.copied().map_err(engine)? {
+            read_row(&line, &columns, &mut row).map_err(engine)?;
+            each(&row)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, table: &TableSchema) -> Result<Option<u64>, RecordError> {
+        let mut counted = table.columns.iter().filter(|column| column.filled == Filled::Counted);
+        let (Some(column), None) = (counted.next(), counted.next()) else { return Ok(None) };
+        let sequence = format!(
+            "SELECT pg_catalog.pg_get_serial_sequence({}, {})",
+            super::quote::literal(&path(&table.name)),
+            super::quote::literal(&column.name)
+        );
+        let doing = format!("read the counter of table {}", table.name);
+        let rows = self.session.ask(&doing, &sequence).map_err(engine)?;
+        let Some(sequence) = rows.first().map(|row| text(row, 0)).filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
+        let sql =
+            format!("SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END FROM {sequence}");
+        let rows = self.session.ask(&doing, &sql).map_err(engine)?;
+        Ok(rows.first().and_then(|row| text(row, 0).parse().ok()))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), RecordError> {
+        self.session.run("end the view", "COMMIT").map(drop).map_err(engine)
+    }
+}

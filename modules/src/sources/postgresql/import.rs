@@ -1,0 +1,374 @@
+//! Records into a database: COPY in batches, in one transaction.
+//!
+//! What would act on rows as they come stays out of the way: foreign keys of the tables that are loaded are taken out
+//! and put back at the end, which checks them all; triggers of people are switched off meanwhile. Both need no more than
+//! the rights of the tables' owner.
+
+use super::super::{SourceError, World};
+use super::catalog::{self, engine, text};
+use super::copy::{text_of, write_row};
+use super::ddl::SEQUENCE_SET;
+use super::error::{PostgresError, is_of_row};
+use super::export::connect;
+use super::quote::{literal, name, names, path};
+use super::spec::PostgresSpec;
+use super::wire::Session;
+use crate::manifest::drivers::{Import, OnError};
+use crate::records::{
+    Batch, Filled, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema,
+    Value, WriteMode, Written,
+};
+use std::collections::BTreeSet;
+
+/// SQLSTATEs of what is there already.
+const IS_THERE: [&str; 6] = ["42P07", "42710", "42P06", "42723", "42701", "42P16"];
+/// Those of what needs something that is not there yet.
+const IS_EARLY: [&str; 4] = ["42P01", "42704", "42883", "42703"];
+/// Where rows stand before they take the place of others.
+const STAGE: &str = "pg_temp.dedup_batch";
+
+/// A database that rows are put into.
+pub struct PostgresTarget<'a> {
+    pub(super) session: Session<'a>,
+    schemas: Vec<String>,
+    options: Option<ImportOptions>,
+    /// Tables that were made ready for rows.
+    pub(super) ready: BTreeSet<TableName>,
+    /// What puts foreign keys back, and switches triggers on.
+    pub(super) back: Vec<String>,
+    /// What could not be made before the tables.
+    early: Vec<Object>,
+    line: Vec<u8>,
+}
+
+impl<'a> PostgresTarget<'a> {
+    /// Connects.
+    pub fn open(spec: &PostgresSpec, world: World<'a>) -> Result<Self, SourceError> {
+        let (_, session) = connect(spec, world)?;
+        let (ready, back, early, line) = Default::default();
+        Ok(Self { session, schemas: spec.schemas.clone(), options: None, ready, back, early, line })
+    }
+
+    pub(super) fn run(&mut self, doing: &str, sql: &str) -> Result<u64, RecordError> {
+        self.session.run(doing, sql).map_err(engine)
+    }
+
+    fn is_transaction(&self) -> bool {
+        self.options.is_some_and(|options| options.transaction)
+    }
+
+    /// Does something that may fail without a trace.
+    fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&mut Session<'a>) -> Result<T, PostgresError>,
+    ) -> Result<T, PostgresError> {
+        let [begin, end, back] = match self.is_transaction() {
+            true => [
+                "SAVEPOINT step",
+                "RELEASE SAVEPOINT step",
+                "ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step",
+            ],
+            false => ["BEGIN", "COMMIT", "ROLLBACK"],
+        };
+        self.session.run("begin a step", begin)?;
+        match work(&mut self.session) {
+            Ok(done) => self.session.run("end a step", end).map(|_| done),
+            Err(error @ PostgresError::Refused { .. }) => {
+                self.session.run("take a step back", back)?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes something if it is not there. Returns whether it could not be made yet.
+    fn make(&mut self, object: &Object) -> Result<bool, RecordError> {
+        let merges = self.options.is_some_and(|options| options.import != Import::Replace);
+        if merges && object.kind == SEQUENCE_SET {
+            // The rows say how far it must be.
+            return Ok(false);
+        }
+        let doing = format!("make {} {}", object.kind.to_lowercase(), object.name);
+        match self.attempt(|session| session.run(&doing, &object.ddl)) {
+            Ok(_) => Ok(false),
+            Err(PostgresError::Refused { state, .. }) if IS_THERE.contains(&&state[..]) => Ok(false),
+            // It is a part of the other already.
+            Err(PostgresError::Refused { state, .. })
+                if state == "42809" && object.kind.ends_with("ATTACH") =>
+            {
+                Ok(false)
+            }
+            Err(PostgresError::Refused { state, .. }) if IS_EARLY.contains(&&state[..]) => Ok(true),
+            Err(error) => Err(engine(error)),
+        }
+    }
+
+    /// Writes rows in one piece.
+    fn write_piece(&mut self, batch: &Batch<'_>, rows: &[Vec<Value>]) -> Result<u64, PostgresError> {
+        self.line.clear();
+        let mut lines = std::mem::take(&mut self.line);
+        for row in rows {
+            if !write_row(row, &mut lines) {
+                return Err(PostgresError::Refused {
+                    doing: format!("write into table {}", batch.table.name),
+                    state: "22000".into(),
+                    message: "a list or a map has no column here".into(),
+                    row: None,
+                });
+            }
+        }
+        let (table, columns) = (path(&batch.table.name), names(batch.columns.iter().copied()));
+        let doing = format!("write into table {}", batch.table.name);
+        let mode = batch.mode;
+        let written = self.attempt(|session| {
+            if mode == WriteMode::Insert {
+                session.copy_in(&doing, &format!("COPY {table} ({columns}) FROM STDIN"))?;
+                session.put(&lines)?;
+                return session.copy_end();
+            }
+            let stage = format!("DROP TABLE IF EXISTS {STAGE}; CREATE TEMPORARY TABLE dedup_batch AS SELECT {columns} FROM {table} WITH NO DATA");
+            session.run(&doing, &stage)?;
+            session.copy_in(&doing, &format!("COPY {STAGE} ({columns}) FROM STDIN"))?;
+            session.put(&lines)?;
+            session.copy_end()?;
+            session.run(&doing, &merge(batch, &table, &columns))
+        });
+        lines.clear();
+        self.line = lines;
+        written
+    }
+}
+
+/// Returns the statement that brings staged rows into their table.
+fn merge(batch: &Batch<'_>, table: &str, columns: &str) -> String {
+    let insert =
+        format!("INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {STAGE}");
+    if batch.mode == WriteMode::Keep {
+        return format!("{insert} ON CONFLICT DO NOTHING");
+    }
+    let key = names(batch.table.key.iter().map(String::as_str));
+    let others: Vec<String> = batch
+        .columns
+        .iter()
+        .filter(|column| !batch.table.key.iter().any(|key| key == *column))
+        .map(|column| format!("{0} = EXCLUDED.{0}", name(column)))
+        .collect();
+    match others.is_empty() {
+        true => format!("{insert} ON CONFLICT ({key}) DO NOTHING"),
+        false => format!("{insert} ON CONFLICT ({key}) DO UPDATE SET {}", others.join(", ")),
+    }
+}
+
+impl RecordTarget for PostgresTarget<'_> {
+    fn describe(&mut self) -> Result<SourceSchema, RecordError> {
+        let version = self.session.version().to_owned();
+        Ok(SourceSchema { engine: "postgresql".into(), version, ..SourceSchema::default() })
+    }
+
+    fn tables(&mut self) -> Result<Vec<TableName>, RecordError> {
+        let known = catalog::tables(&mut self.session, &self.schemas)?;
+        Ok(known.into_iter().filter(|table| !table.is_partitioned).map(|table| table.name).collect())
+    }
+
+    fn table(&mut self, name: &TableName) -> Result<Option<TableSchema>, RecordError> {
+        catalog::table(&mut self.session, name)
+    }
+
+    fn begin(&mut self, options: &ImportOptions) -> Result<(), RecordError> {
+        self.options = Some(*options);
+        // Functions may name what is made after them.
+        self.run("begin", "SET check_function_bodies = false")?;
+        if options.transaction {
+            self.run("begin", "BEGIN")?;
+            if options.defer_constraints {
+                self.run("put constraints off", "SET CONSTRAINTS ALL DEFERRED")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_before(&mut self, objects: &[Object]) -> Result<(), RecordError> {
+        for object in objects {
+            if self.make(object)? {
+                self.early.push(object.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, table: &TableSchema) -> Result<(), RecordError> {
+        let there = self.table(&table.name)?;
+        if there.is_some() {
+            return Ok(());
+        }
+        if table.create.is_empty() {
+            return Err(RecordError::Absent { what: format!("what makes table {}", table.name) });
+        }
+        self.run(&format!("make table {}", table.name), &table.create).map(drop)
+    }
+
+    fn drop_table(&mut self, name: &TableName) -> Result<(), RecordError> {
+        // Views and foreign keys of others that need it are of the database that is replaced.
+        self.run(&format!("remove table {name}"), &format!("DROP TABLE {} CASCADE", path(name))).map(drop)
+    }
+
+    fn clear(&mut self, table: &TableSchema, condition: Option<&str>) -> Result<(), RecordError> {
+        self.make_ready(table)?;
+        let quoted = path(&table.name);
+        let sql = match condition {
+            None => format!("TRUNCATE ONLY {quoted}"),
+            Some(condition) => format!("DELETE FROM ONLY {quoted} WHERE ({condition}\n)"),
+        };
+        self.run(&format!("clear table {}", table.name), &sql).map(drop)
+    }
+
+    fn write(&mut self, batch: &Batch<'_>) -> Result<Written, RecordError> {
+        self.make_ready(batch.table)?;
+        let goes_on = self.options.is_some_and(|options| options.row_errors == OnError::Continue);
+        let mut written = Written::default();
+        // Pieces that are still to be written, the next one last.
+        let mut pieces = vec![(0, batch.rows)];
+        while let Some((at, rows)) = pieces.pop() {
+            match self.write_piece(batch, rows) {
+                Ok(count) => {
+                    written.rows += count;
+                    if batch.mode == WriteMode::Keep {
+                        written.kept += (rows.len() as u64).saturating_sub(count);
+                    }
+                }
+                Err(PostgresError::Refused { state, message, row, .. }) if is_of_row(&state) => {
+                    if !goes_on {
+                        let row =
+                            row.and_then(|row| usize::try_from(row).ok()).unwrap_or(1).saturating_sub(1);
+                        written.refused.push((at + row.min(rows.len().saturating_sub(1)), message));
+                        return Ok(written);
+                    }
+                    if rows.len() <= 1 {
+                        written.refused.push((at, message));
+                        continue;
+                    }
+                    let (first, second) = rows.split_at(rows.len() / 2);
+                    pieces.push((at + first.len(), second));
+                    pieces.push((at, first));
+                }
+                Err(error) => return Err(engine(error)),
+            }
+        }
+        Ok(written)
+    }
+
+    fn delete(&mut self, table: &TableSchema, keys: &[Vec<Value>]) -> Result<u64, RecordError> {
+        self.make_ready(table)?;
+        let types: Vec<&str> = table
+            .key
+            .iter()
+            .map(|key| {
+                table
+                    .columns
+                    .iter()
+                    .find(|column| column.name == *key)
+                    .map_or("text", |column| &column.type_text[..])
+            })
+            .collect();
+        let mut count = 0;
+        for keys in keys.chunks(500) {
+            let mut lists = Vec::new();
+            for key in keys {
+                let values = key.iter().zip(&types).map(|(value, of)| match text_of(value) {
+                    None => "NULL".to_owned(),
+                    Some(bytes) => format!("{}::{of}", literal(&String::from_utf8_lossy(&bytes))),
+                });
+                lists.push(format!("({})", values.collect::<Vec<_>>().join(", ")));
+            }
+            let sql = format!(
+                "DELETE FROM ONLY {} WHERE ({}) IN ({})",
+                path(&table.name),
+                names(table.key.iter().map(String::as_str)),
+                lists.join(", ")
+            );
+            count += self.run(&format!("delete from table {}", table.name), &sql)?;
+        }
+        Ok(count)
+    }
+
+    fn count(&mut self, table: &TableSchema, condition: Option<&str>) -> Result<u64, RecordError> {
+        let condition = condition.map(|condition| format!(" WHERE ({condition}\n)")).unwrap_or_default();
+        let sql = format!("SELECT pg_catalog.count(*) FROM ONLY {}{condition}", path(&table.name));
+        let rows = self.session.ask(&format!("count table {}", table.name), &sql).map_err(engine)?;
+        Ok(rows.first().and_then(|row| text(row, 0).parse().ok()).unwrap_or(0))
+    }
+
+    fn finish_table(&mut self, table: &TableSchema, _: Option<u64>, is_new: bool) -> Result<(), RecordError> {
+        if is_new {
+            for object in &table.after {
+                if self.make(object)? {
+                    self.early.push(object.clone());
+                }
+            }
+        }
+        let quoted = path(&table.name);
+        let doing = format!("set the counter of table {}", table.name);
+        for column in table.columns.iter().filter(|column| column.filled == Filled::Counted) {
+            let sql = format!(
+                "SELECT pg_catalog.pg_get_serial_sequence({}, {})",
+                literal(&quoted),
+                literal(&column.name)
+            );
+            let rows = self.session.ask(&doing, &sql).map_err(engine)?;
+            let Some(sequence) =
+                rows.first().map(|row| text(row, 0).to_owned()).filter(|one| !one.is_empty())
+            else {
+                continue;
+            };
+            // Never below what the rows need; one that counts down is left to what sets sequences exactly.
+            let sql = format!(
+                "SELECT pg_catalog.setval({0}, top) FROM (SELECT pg_catalog.max({1}) AS top FROM {quoted}) rows, {sequence} s, \
+                 pg_catalog.pg_sequence q WHERE q.seqrelid = {0}::pg_catalog.regclass AND q.seqincrement > 0 \
+                 AND top >= s.last_value AND top <= q.seqmax",
+                literal(&sequence),
+                name(&column.name)
+            );
+            self.session.ask(&doing, &sql).map_err(engine)?;
+        }
+        Ok(())
+    }
+
+    fn make_after(&mut self, objects: &[Object]) -> Result<(), RecordError> {
+        let mut left: Vec<Object> = std::mem::take(&mut self.early);
+        left.extend_from_slice(objects);
+        // What was put off may need something that comes later; each turn must make something.
+        while !left.is_empty() {
+            let before = left.len();
+            let mut still = Vec::new();
+            for object in left {
+                if self.make(&object)? {
+                    still.push(object);
+                }
+            }
+            if still.len() == before {
+                let first = still
+                    .first()
+                    .map(|object| (object.kind.to_lowercase(), object.name.clone(), object.ddl.clone()));
+                let (kind, named, ddl) = first.unwrap_or_default();
+                return self.run(&format!("make {kind} {named}"), &ddl).map(drop);
+            }
+            left = still;
+        }
+        for statement in std::mem::take(&mut self.back) {
+            self.run("put back foreign keys and triggers", &statement)?;
+        }
+        if self.options.is_some_and(|options| options.refresh_statistics) {
+            for table in self.ready.clone() {
+                self.run(&format!("make statistics of table {table}"), &format!("ANALYZE {}", path(&table)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(), RecordError> {
+        match self.is_transaction() {
+            true => self.run("commit", "COMMIT").map(drop),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Driver `postgresql`: databases of a server, as `pg_dump` writes them, or row by row.
+//!
+//! ```text
+//! spec.rs       what a manifest wants, and the streams that it becomes
+//! programs.rs   the server as the programs of PostgreSQL reach it
+//! dump.rs       pg_dump, pg_dumpall
+//! load.rs       pg_restore, psql
+//! connect.rs    a connection of our own
+//! wire.rs       the protocol on it
+//! quote.rs      names and texts within SQL
+//! catalog.rs    what tables there are, and what they are made of
+//! ddl.rs        what makes them, from the text of pg_dump
+//! copy.rs       rows as lines of text
+//! export.rs     records out of a database
+//! import.rs     records into one
+//! quiet.rs      foreign keys and triggers meanwhile
+//! error.rs      what a server answers instead of data
+//! ```
+//!
+//! One database is one stream, of the moment at which it is begun, large objects with it. Several are several streams of
+//! one dump, `database=NAME` each, and each of its own moment: a server has no moment of all its databases. All of
+//! them bring `roles`, which belong to no database; the passwords of roles only in section secrets.
+
+mod catalog;
+mod connect;
+mod copy;
+mod ddl;
+mod dump;
+mod error;
+mod export;
+mod import;
+mod load;
+mod programs;
+mod quiet;
+mod quote;
+mod spec;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use error::PostgresError;
+pub use export::PostgresRecords;
+pub use import::PostgresTarget;
+pub use spec::{Databases, Form, PostgresSpec};
+
+pub(super) use dump::{PostgresDump, list};
+pub(super) use load::PostgresLoad;
+pub(super) use spec::is_loaded_first;
