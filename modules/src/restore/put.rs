@@ -186,10 +186,7 @@ impl Run<'_, '_> {
         spec: &SourceSpec,
     ) -> Result<(), PutError> {
         let member = &self.job.members[at];
-        let failed = |why: String| match spec.name == dump.name {
-            true => PutError::Module(format!("source {}: {why}", dump.name)),
-            false => PutError::Module(format!("source {}, {}: {why}", dump.name, spec.name)),
-        };
+        let failed = |why: String| PutError::Module(format!("source {}: {why}", spec.name));
         let repo = self.job.repo;
         let (machine, log) = (self.conduct.machine, self.conduct.machine.log);
         // What is begun here comes to an end, or is rolled back: a cancellation ends the module.

@@ -129,11 +129,12 @@ impl SourceSpec {
         }
     }
 
-    /// Returns one stream of a source that has several, as a source; none if it has no such stream.
+    /// Returns one stream of a source that has several, as a source named `source/stream`; none if it has no such
+    /// stream.
     pub fn stream(&self, name: &str) -> Option<Self> {
         let How::Postgresql(spec) = &self.how else { return None };
         let how = How::Postgresql(Box::new(spec.part(name)?));
-        Some(Self { name: name.to_owned(), limit: self.limit, how })
+        Some(Self { name: format!("{}/{name}", self.name), limit: self.limit, how })
     }
 
     /// Returns streams in the order in which they must be loaded, each with what belongs to it.
