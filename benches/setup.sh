@@ -6,12 +6,14 @@ declare -A of=(
   [mkfs.ext4]=e2fsprogs [mkfs.xfs]=xfsprogs [mkfs.btrfs]=btrfs-progs
   [systemctl]=systemd [nsenter]=util-linux [setpriv]=util-linux [a2query]=apache2 [dockerd]=docker.io
   [/usr/bin/docker]=docker.io [/usr/bin/busybox]=busybox-static [perl]=perl [sqlite3]=sqlite3
+  [mariadbd]=mariadb-server [redis-server]=redis-server
 )
 need=(clang++)
 [ "${1:-build}" = demo ] && need+=(getfattr sqlite3)
 [ "${1:-build}" = test ] && need+=(
   setfacl setfattr setcap tar strace mkfs.ext4 mkfs.xfs mkfs.btrfs
   systemctl nsenter setpriv a2query dockerd /usr/bin/docker /usr/bin/busybox perl
+  mariadbd redis-server
 )
 missing=()
 for tool in "${need[@]}"; do
@@ -26,5 +28,15 @@ if ! command -v apt-get >/dev/null; then
 fi
 sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
 echo "installing ${missing[*]} …"
+# Servers of packages start by themselves; tests start their own, in folders of their own.
+guard=/usr/sbin/policy-rc.d
+if [ ! -e "$guard" ]; then
+  printf '#!/bin/sh\nexit 101\n' | $sudo tee "$guard" >/dev/null
+  $sudo chmod 755 "$guard"
+  trap '$sudo rm -f "$guard"' EXIT
+fi
 $sudo apt-get update -qq
 DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${missing[@]}" >/dev/null
+for server in mariadb redis-server; do
+  case " ${missing[*]} " in *" $server"*) $sudo systemctl disable --quiet "$server" 2>/dev/null || true ;; esac
+done
