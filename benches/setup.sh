@@ -7,6 +7,7 @@ declare -A of=(
   [systemctl]=systemd [nsenter]=util-linux [setpriv]=util-linux [a2query]=apache2 [dockerd]=docker.io
   [/usr/lib/postgresql/*/bin/postgres]=postgresql
   [/usr/bin/docker]=docker.io [/usr/bin/busybox]=busybox-static [perl]=perl [sqlite3]=sqlite3
+  [mariadbd]=mariadb-server [redis-server]=redis-server
 )
 need=(clang++)
 [ "${1:-build}" = demo ] && need+=(getfattr sqlite3)
@@ -14,6 +15,7 @@ need=(clang++)
   setfacl setfattr setcap tar strace mkfs.ext4 mkfs.xfs mkfs.btrfs
   systemctl nsenter setpriv a2query dockerd /usr/bin/docker /usr/bin/busybox perl
   '/usr/lib/postgresql/*/bin/postgres'
+  mariadbd redis-server
 )
 missing=()
 for tool in "${need[@]}"; do
@@ -28,6 +30,13 @@ if ! command -v apt-get >/dev/null; then
 fi
 sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
 echo "installing ${missing[*]} …"
+# Servers of packages start by themselves; tests start their own, in folders of their own.
+guard=/usr/sbin/policy-rc.d
+if [ ! -e "$guard" ]; then
+  printf '#!/bin/sh\nexit 101\n' | $sudo tee "$guard" >/dev/null
+  $sudo chmod 755 "$guard"
+  trap '$sudo rm -f "$guard"' EXIT
+fi
 # Tests start servers of their own: the package must not make one, which it would start.
 if [[ " ${missing[*]} " = *" postgresql "* ]]; then
   $sudo mkdir -p /etc/postgresql-common/createcluster.d
@@ -35,3 +44,6 @@ if [[ " ${missing[*]} " = *" postgresql "* ]]; then
 fi
 $sudo apt-get update -qq
 DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${missing[@]}" >/dev/null
+for server in mariadb redis-server; do
+  case " ${missing[*]} " in *" $server"*) $sudo systemctl disable --quiet "$server" 2>/dev/null || true ;; esac
+done

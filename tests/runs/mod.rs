@@ -7,6 +7,7 @@ mod downtime;
 mod hostile;
 mod kept;
 mod killed;
+mod mariadb;
 mod postgres;
 mod restore_steps;
 mod way_back;

@@ -4,6 +4,7 @@ pub mod budget;
 pub mod compare;
 pub mod docker;
 pub mod hooked;
+pub mod mariadb;
 pub mod memory_sink;
 pub mod mount;
 pub mod oracle;

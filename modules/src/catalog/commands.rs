@@ -1,7 +1,8 @@
 //! Every program that a manifest names, and whether it may be started.
 
 use crate::manifest::Manifest;
-use crate::manifest::endpoint::Endpoint;
+use crate::manifest::drivers::Driver;
+use crate::manifest::endpoint::{Endpoint, mysql_dump_program};
 use crate::manifest::hooks::Where;
 use crate::manifest::lifecycle::{LockdownWay, Revert, SetupState};
 use crate::manifest::paths::{ManifestPath, Variables};
@@ -99,7 +100,7 @@ pub fn commands(manifest: &Manifest) -> Vec<Named> {
         add(format!("source.{name}.load"), &source.load);
         let endpoints = [("endpoint", &source.endpoint), ("restore_endpoint", &source.restore_endpoint)];
         for (key, endpoint) in endpoints.into_iter().filter_map(|(key, it)| Some((key, it.as_ref()?))) {
-            of_endpoint(&mut add, &format!("source.{name}.{key}"), endpoint);
+            of_endpoint(&mut add, &format!("source.{name}.{key}"), source.driver, endpoint);
         }
     }
     for service in &manifest.services {
@@ -154,7 +155,7 @@ pub fn commands(manifest: &Manifest) -> Vec<Named> {
     found
 }
 
-fn of_endpoint(add: &mut dyn FnMut(String, &[String]), at: &str, endpoint: &Endpoint) {
+fn of_endpoint(add: &mut dyn FnMut(String, &[String]), at: &str, driver: Driver, endpoint: &Endpoint) {
     if let Some(Secret::Exec(argv)) = &endpoint.password {
         add(format!("{at}.password"), argv);
     }
@@ -163,5 +164,8 @@ fn of_endpoint(add: &mut dyn FnMut(String, &[String]), at: &str, endpoint: &Endp
         && endpoint.compose_service.is_none()
     {
         add(format!("{at}.client"), std::slice::from_ref(client));
+        if matches!(driver, Driver::Mariadb | Driver::Mysql) {
+            add(format!("{at}.client"), &[mysql_dump_program(client)]);
+        }
     }
 }

@@ -67,3 +67,11 @@ pub fn read_endpoint(t: &mut Table<'_, '_>) -> Endpoint {
         client: t.optional("client", NAME, "The client program, if it is not the usual one."),
     }
 }
+
+/// Returns the program that dumps, of the same kind and at the same place as a client of MariaDB or MySQL.
+pub fn mysql_dump_program(client: &str) -> String {
+    match client.rsplit('/').next() {
+        Some(name) if name.contains("mariadb") => format!("{client}-dump"),
+        _ => format!("{client}dump"),
+    }
+}

@@ -140,7 +140,7 @@ impl Run<'_, '_> {
             let source = member.manifest.sources.iter().find(|source| source.name == dump.name);
             let taken = source.is_some_and(|source| source.driver.to_string() == dump.kind);
             if let (Some(source), true) = (source, taken) {
-                let spec = SourceSpec::of_restore(source, member.variables)
+                let spec = SourceSpec::to_load(source, member.variables)
                     .map_err(|error| PutError::Module(format!("source {}: {error}", dump.name)))?;
                 self.load_streams(at, dump, &spec)?;
                 self.puts[at].bytes += dump.bytes;

@@ -111,6 +111,48 @@ pub enum SourceError {
         /// Why it failed.
         source: io::Error,
     },
+    /// The server cannot be reached, or not be asked.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The server has no such thing.
+    #[error("{what} is not on the server at {server}")]
+    NotThere {
+        /// What: `database app`.
+        what: String,
+        /// Where.
+        server: String,
+    },
+    /// The server does not do what it should.
+    #[error("cannot {doing} the server at {server}: {why}")]
+    Server {
+        /// Where.
+        server: String,
+        /// What was tried, before the server: `connect to`.
+        doing: &'static str,
+        /// Why it failed.
+        why: String,
+    },
+    /// The server lets us in, but does not show everything.
+    #[error("{user} may not see {what} at {server}, which would be missing from the dump; {hint}")]
+    NotSeen {
+        /// Who.
+        user: String,
+        /// What.
+        what: &'static str,
+        /// Where.
+        server: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The program ended with status 0, and its output does not end as a whole one does.
+    #[error("{program} exited with status 0, but what it printed ends in the middle")]
+    Cut {
+        /// The program.
+        program: String,
+    },
+    /// The manifest does not say what is needed, or asks for what this form of dump cannot do.
+    #[error("{0}")]
+    CannotBe(String),
     /// The stream that is to be loaded could not be read.
     #[error("cannot read what is to be loaded: {0}")]
     Stream(#[source] io::Error),
@@ -146,9 +188,6 @@ pub enum SourceError {
     /// Records could not be read or put back.
     #[error(transparent)]
     Records(#[from] RecordError),
-    /// The way to a server, or its password.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
     /// A PostgreSQL server.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
@@ -192,7 +231,12 @@ impl SourceError {
     /// Returns what a caller can decide on.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Absent { .. } | Self::NoProgram { .. } | Self::NoSuchDatabase { .. } => Kind::Missing,
+            Self::Absent { .. }
+            | Self::NoProgram { .. }
+            | Self::NotThere { .. }
+            | Self::NoSuchDatabase { .. } => Kind::Missing,
+            Self::Endpoint(error) => error.kind(),
+            Self::NotSeen { .. } => Kind::Permission,
             Self::Busy { .. } | Self::InUse { .. } | Self::Replaced { .. } => Kind::Busy,
             Self::Damaged { .. } => Kind::Integrity,
             Self::Kept(error) => error.kind(),
@@ -200,6 +244,7 @@ impl SourceError {
             | Self::NotAFile { .. }
             | Self::NotADatabase { .. }
             | Self::NoLoad
+            | Self::CannotBe(_)
             | Self::Variable(_)
             | Self::Unsupported { .. } => Kind::Refused,
             Self::NeedsRecovery { .. } => Kind::Permission,
@@ -214,10 +259,9 @@ impl SourceError {
             Self::Program(ChildError::Failed { ended: Ended::Cancelled, .. }) | Self::Cancelled => {
                 Kind::Cancelled
             }
-            Self::Program(_) | Self::NotAllRead { .. } => Kind::Io,
+            Self::Program(_) | Self::NotAllRead { .. } | Self::Cut { .. } | Self::Server { .. } => Kind::Io,
             Self::Unfinished => Kind::Internal,
             Self::Records(error) => error.kind(),
-            Self::Endpoint(error) => error.kind(),
             Self::Postgres(error) => error.kind(),
             Self::NoDatabase | Self::Impossible { .. } => Kind::Refused,
             Self::Roles { .. } => Kind::Permission,
@@ -227,9 +271,10 @@ impl SourceError {
     /// Returns what became of the source, for the account of a run.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Absent { .. } | Self::NoSuchDatabase { .. } | Self::Records(RecordError::Absent { .. }) => {
-                Outcome::Absent
-            }
+            Self::Absent { .. }
+            | Self::NotThere { .. }
+            | Self::NoSuchDatabase { .. }
+            | Self::Records(RecordError::Absent { .. }) => Outcome::Absent,
             _ if self.kind() == Kind::Permission => Outcome::Unreadable,
             _ => Outcome::Failed,
         }

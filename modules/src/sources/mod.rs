@@ -5,6 +5,8 @@
 //! error.rs     SourceError
 //! kept.rs      a dump of what a source had before a load
 //! command.rs   driver `command`: what a program prints
+//! mariadb/     drivers `mariadb` and `mysql`
+//! redis/       driver `redis`
 //! sqlite/      driver `sqlite`: a database in a file, in use or not
 //! postgresql/  driver `postgresql`: databases of a server
 //! ```
@@ -23,20 +25,23 @@
 mod command;
 mod error;
 mod kept;
+mod mariadb;
 pub mod postgresql;
+mod redis;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
 pub use error::SourceError;
 pub use kept::KeptDump;
+pub use mariadb::{MariadbSource, MariadbSpec, MariadbTarget};
 pub use postgresql::{PostgresError, PostgresSpec};
+pub use redis::RedisSpec;
 pub use sqlite::SqliteWayBack;
 
 use crate::child::{Limits, Surroundings};
 use crate::endpoint::Reach;
 use crate::manifest::drivers::Driver;
-use crate::manifest::endpoint::Endpoint;
 use crate::manifest::paths::Variables;
 use crate::manifest::sources::Source;
 use serde::{Deserialize, Serialize};
@@ -70,6 +75,10 @@ pub enum How {
         /// How long a locked database is waited for.
         busy_limit: Duration,
     },
+    /// Drivers `mariadb` and `mysql`.
+    Mariadb(Box<MariadbSpec>),
+    /// Driver `redis`.
+    Redis(RedisSpec),
     /// Driver `command`.
     Command {
         /// The program that prints the stream.
@@ -84,17 +93,18 @@ pub enum How {
 }
 
 impl SourceSpec {
-    /// Resolves a source of a manifest.
+    /// Resolves a source of a manifest, to dump it.
     pub fn of(source: &Source, variables: &Variables) -> Result<Self, SourceError> {
-        Self::at(source, None, variables)
+        Self::with(source, false, variables)
     }
 
-    /// Resolves a source where a restore puts it: the keys of `restore_endpoint` win.
-    pub fn of_restore(source: &Source, variables: &Variables) -> Result<Self, SourceError> {
-        Self::at(source, source.restore_endpoint.as_ref(), variables)
+    /// Resolves a source of a manifest, to load it: what its `restore_endpoint` says wins.
+    pub fn to_load(source: &Source, variables: &Variables) -> Result<Self, SourceError> {
+        Self::with(source, true, variables)
     }
 
-    fn at(source: &Source, over: Option<&Endpoint>, variables: &Variables) -> Result<Self, SourceError> {
+    fn with(source: &Source, loads: bool, variables: &Variables) -> Result<Self, SourceError> {
+        let over = source.restore_endpoint.as_ref().filter(|_| loads);
         let how = match (source.driver, &source.path) {
             (Driver::Sqlite, Some(path)) => {
                 How::Sqlite { path: path.resolve(variables)?, busy_limit: BUSY_LIMIT }
@@ -105,6 +115,13 @@ impl SourceSpec {
             (Driver::Postgresql, _) => {
                 let reach = Reach::of(source.endpoint.as_ref(), over, variables)?;
                 How::Postgresql(Box::new(PostgresSpec::of(source, reach)?))
+            }
+            (Driver::Mariadb | Driver::Mysql, _) => {
+                let reach = Reach::of(source.endpoint.as_ref(), over, variables)?;
+                How::Mariadb(Box::new(MariadbSpec::of(source, reach, loads)))
+            }
+            (Driver::Redis, _) => {
+                How::Redis(RedisSpec::of(source, Reach::of(source.endpoint.as_ref(), over, variables)?))
             }
             (driver, _) => return Err(SourceError::Unsupported { driver: driver.to_string() }),
         };
@@ -212,7 +229,7 @@ pub trait Dump: Read {
 pub fn list_streams(spec: &SourceSpec, world: World<'_>) -> Result<Option<Vec<String>>, SourceError> {
     match &spec.how {
         How::Postgresql(postgres) => postgresql::list(postgres, world),
-        How::Sqlite { .. } | How::Command { .. } => Ok(None),
+        How::Sqlite { .. } | How::Mariadb(_) | How::Redis(_) | How::Command { .. } => Ok(None),
     }
 }
 
@@ -226,6 +243,8 @@ pub fn open_dump<'a>(
 ) -> Result<Box<dyn Dump + 'a>, SourceError> {
     Ok(match &spec.how {
         How::Sqlite { path, busy_limit } => Box::new(sqlite::SqliteDump::open(path, *busy_limit, world)?),
+        How::Mariadb(mariadb) => Box::new(mariadb::MariadbDump::start(mariadb, spec.limit, world, said)?),
+        How::Redis(redis) => Box::new(redis::RedisDump::open(redis, world)?),
         How::Command { dump, idle_limit, .. } => {
             let limits = Limits { total: spec.limit, idle: Some(*idle_limit) };
             Box::new(command::CommandDump::start(dump, limits, world, said)?)
@@ -318,6 +337,8 @@ pub fn open_load<'a>(
         How::Sqlite { path, busy_limit } => {
             Box::new(sqlite::SqliteLoad::new(path.clone(), *busy_limit, options, world)?)
         }
+        How::Mariadb(mariadb) => Box::new(mariadb::MariadbLoad::new(mariadb, spec.limit, world, said)?),
+        How::Redis(redis) => Box::new(redis::RedisLoad::new(redis, world)),
         How::Command { load, idle_limit, .. } => {
             let limits = Limits { total: spec.limit, idle: Some(*idle_limit) };
             Box::new(command::CommandLoad::new(load, limits, world, said)?)

@@ -189,7 +189,7 @@ driver = "influxdb"
         How::Postgresql(spec) => spec.reach,
         other => panic!("{other:?}"),
     };
-    let there = reach(SourceSpec::of_restore(&manifest.sources[2], &variables).unwrap());
+    let there = reach(SourceSpec::to_load(&manifest.sources[2], &variables).unwrap());
     assert_eq!(reach(of(&variables, 2).unwrap()).socket, Some(PathBuf::from("/run/a")));
     assert_eq!((there.socket, there.host.as_deref(), there.user.as_deref()), (None, Some("b"), Some("app")));
     assert!(matches!(of(&variables, 3), Err(SourceError::Unsupported { .. })));

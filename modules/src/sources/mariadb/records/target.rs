@@ -1,0 +1,371 @@
+//! One transaction that puts rows into a database, and what must come after it.
+//!
+//! The server ends a transaction with every statement that makes or changes a table. So tables are made in a second
+//! session, and what would wait for the first one (triggers, counters) is done after its end. Tables that were made
+//! are removed again if it does not come to that; one that was dropped is gone.
+
+use super::super::super::{SourceError, World};
+use super::super::{MariadbSpec, literal, quoted};
+use super::catalog::read_with;
+use super::connect::{STRICT, Session, UTC, Way, failed};
+use super::names::Names;
+use crate::records::{
+    Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Value,
+    Written,
+};
+use dedup_engine::error::Kind;
+use mysql::Error;
+use std::time::Duration;
+
+/// How long a table that others use is waited for.
+const LOCK_SECONDS: u32 = 60;
+
+/// A database that rows are put into.
+pub struct MariadbTarget<'a> {
+    data: Session,
+    /// The session that makes tables.
+    making: Session,
+    names: Names,
+    spec: MariadbSpec,
+    world: World<'a>,
+    options: Option<ImportOptions>,
+    /// Tables that were made.
+    made: Vec<TableName>,
+    loaded: Vec<TableName>,
+    /// What is made after the end of the transaction, and in which database.
+    then: Vec<(String, Object)>,
+    /// Triggers of tables that were there, which would act on what is loaded: made again at the end, whatever it is.
+    silenced: Vec<(String, Object)>,
+    idle_limit: Duration,
+    committed: bool,
+}
+
+impl<'a> MariadbTarget<'a> {
+    /// Opens a target; a database that is not there is made, and one that is to be emptied is when the import begins.
+    pub fn open(spec: &MariadbSpec, world: World<'a>) -> Result<Self, SourceError> {
+        let way = Way::new(spec, world)?;
+        let (mut data, making) = (way.open()?, way.open()?);
+        let mut wanted = spec.clone();
+        if let Some(target) = spec.target() {
+            data.run(
+                &format!("make database {target}"),
+                &format!("CREATE DATABASE IF NOT EXISTS {} CHARACTER SET utf8mb4", quoted(&target)),
+            )
+            .or_else(|error| match data.databases(&with_database(spec, &target)) {
+                // Who may not make databases need not, if it is there.
+                Ok(_) => Ok(0),
+                Err(_) => Err(error),
+            })?;
+            wanted = with_database(spec, &target);
+        }
+        let names = data.databases(&wanted)?;
+        let (made, loaded, then, silenced) = Default::default();
+        let (spec, idle_limit) = (spec.clone(), spec.idle_limit);
+        Ok(Self {
+            data,
+            making,
+            names,
+            spec,
+            world,
+            options: None,
+            made,
+            loaded,
+            then,
+            silenced,
+            idle_limit,
+            committed: false,
+        })
+    }
+
+    pub(super) fn data(&mut self) -> &mut Session {
+        &mut self.data
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(super) fn options(&self) -> Option<&ImportOptions> {
+        self.options.as_ref()
+    }
+
+    pub(super) fn failed(&self, doing: &str, error: Error) -> RecordError {
+        failed(doing, error, self.idle_limit)
+    }
+
+    fn unless_cancelled(&self) -> Result<(), RecordError> {
+        if (self.world.cancelled)() { Err(RecordError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Makes something in the session for that; `exists` are the errors that say it is there.
+    fn make(&mut self, database: &str, object: &Object, exists: &[u16]) -> Result<(), RecordError> {
+        let doing = format!("make {} {}", object.kind, object.name);
+        let (with, statement) = read_with(&object.ddl);
+        self.making.run(&doing, &format!("USE {}", quoted(database)))?;
+        if let Some(with) = with {
+            self.making.run(&doing, with)?;
+        }
+        let made = self.making.try_run(statement);
+        if with.is_some() {
+            self.making.run(&doing, STRICT)?;
+            self.making.run(&doing, UTC)?;
+        }
+        match made {
+            Err(Error::MySqlError(said)) if exists.contains(&said.code) => Ok(()),
+            Err(error) => Err(self.failed(&doing, error)),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Begins with a table, before this session has touched it: takes its triggers away.
+    fn touch(&mut self, table: &TableSchema) -> Result<(), RecordError> {
+        if self.loaded.contains(&table.name) {
+            return Ok(());
+        }
+        self.loaded.push(table.name.clone());
+        let database = self.names.split(&table.name)?.0.to_owned();
+        for trigger in table.after.iter().filter(|object| object.kind == "trigger") {
+            let sql = format!("DROP TRIGGER IF EXISTS {}.{}", quoted(&database), quoted(&trigger.name));
+            self.making.run(&format!("take away trigger {}", trigger.name), &sql)?;
+            self.silenced.push((database.clone(), trigger.clone()));
+        }
+        Ok(())
+    }
+
+    /// Returns the database of what has names of one part.
+    fn only_database(&self) -> Option<String> {
+        self.names.one.clone()
+    }
+
+    /// Looks for rows whose foreign key leads nowhere: nothing was checked while they were loaded.
+    fn check_references(&mut self) -> Result<(), RecordError> {
+        for name in self.loaded.clone() {
+            let (database, table) = self.names.split(&name)?;
+            let doing = format!("check the foreign keys of table {name}");
+            let sql = format!(
+                "SELECT CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME \
+                 FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = {} AND TABLE_NAME = {} AND \
+                 REFERENCED_TABLE_NAME IS NOT NULL ORDER BY CONSTRAINT_NAME, ORDINAL_POSITION",
+                literal(database),
+                literal(table)
+            );
+            let mut keys: Vec<(String, String, Vec<(String, String)>)> = Vec::new();
+            for row in self.data.ask(&doing, &sql)? {
+                let mut row = row.into_iter().map(Option::unwrap_or_default);
+                let mut next = || row.next().unwrap_or_default();
+                let (constraint, column, schema, parent, parent_column) =
+                    (next(), next(), next(), next(), next());
+                match keys.last_mut() {
+                    Some((known, _, columns)) if *known == constraint => {
+                        columns.push((column, parent_column))
+                    }
+                    _ => {
+                        let parent = format!("{}.{}", quoted(&schema), quoted(&parent));
+                        keys.push((constraint, parent, vec![(column, parent_column)]));
+                    }
+                }
+            }
+            let child = self.names.sql(&name)?;
+            for (constraint, parent, columns) in keys {
+                let joined: Vec<String> = columns
+                    .iter()
+                    .map(|(own, theirs)| format!("c.{} = p.{}", quoted(own), quoted(theirs)))
+                    .collect();
+                let whole: Vec<String> =
+                    columns.iter().map(|(own, _)| format!("c.{} IS NOT NULL", quoted(own))).collect();
+                let lost = columns.first().map(|(_, theirs)| quoted(theirs)).unwrap_or_default();
+                let sql = format!(
+                    "SELECT '1' FROM {child} c LEFT JOIN {parent} p ON {} WHERE {} AND p.{lost} IS NULL LIMIT 1",
+                    joined.join(" AND "),
+                    whole.join(" AND ")
+                );
+                if !self.data.ask(&doing, &sql)?.is_empty() {
+                    return Err(RecordError::Engine {
+                        doing,
+                        message: format!("rows refer by {constraint} to rows of {parent} that are not there"),
+                        kind: Kind::Refused,
+                        source: None,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn with_database(spec: &MariadbSpec, database: &str) -> MariadbSpec {
+    let mut spec = spec.clone();
+    spec.select.databases = vec![database.to_owned()];
+    spec
+}
+
+impl RecordTarget for MariadbTarget<'_> {
+    fn describe(&mut self) -> Result<SourceSchema, RecordError> {
+        self.data.source(&self.names, self.spec.driver.to_string(), false)
+    }
+
+    fn tables(&mut self) -> Result<Vec<TableName>, RecordError> {
+        self.data.tables(&self.names)
+    }
+
+    fn table(&mut self, name: &TableName) -> Result<Option<TableSchema>, RecordError> {
+        Ok(self.making.table(&self.names, name)?.map(|table| table.schema))
+    }
+
+    fn begin(&mut self, options: &ImportOptions) -> Result<(), RecordError> {
+        self.options = Some(*options);
+        let doing = "begin the import";
+        let waits = format!(
+            "SET SESSION lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}"
+        );
+        self.making.run(doing, &waits)?;
+        self.data.run(doing, &waits)?;
+        // Tables that are made meanwhile must be seen.
+        self.data.run(doing, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")?;
+        self.data.run(doing, "SET SESSION unique_checks = 1")?;
+        if options.transaction {
+            self.data.run(doing, "START TRANSACTION")?;
+        }
+        Ok(())
+    }
+
+    fn make_before(&mut self, objects: &[Object]) -> Result<(), RecordError> {
+        let Some(database) = self.only_database() else { return Ok(()) };
+        objects.iter().try_for_each(|object| self.make(&database, object, &[1050]))
+    }
+
+    fn create(&mut self, table: &TableSchema) -> Result<(), RecordError> {
+        let database = self.names.split(&table.name)?.0.to_owned();
+        let ddl = table.create.clone();
+        let object = Object { kind: "table".into(), name: table.name.to_string(), ddl };
+        self.make(&database, &object, &[])?;
+        self.made.push(table.name.clone());
+        Ok(())
+    }
+
+    fn drop_table(&mut self, name: &TableName) -> Result<(), RecordError> {
+        let sql = format!("DROP TABLE {}", self.names.sql(name)?);
+        self.making.run(&format!("remove table {name}"), &sql).map(drop)
+    }
+
+    fn clear(&mut self, table: &TableSchema, condition: Option<&str>) -> Result<(), RecordError> {
+        self.touch(table)?;
+        let mut sql = format!("DELETE FROM {}", self.names.sql(&table.name)?);
+        if let Some(condition) = condition {
+            sql.push_str(&format!(" WHERE ({condition})"));
+        }
+        self.data.run(&format!("clear table {}", table.name), &sql).map(drop)
+    }
+
+    fn write(&mut self, batch: &Batch<'_>) -> Result<Written, RecordError> {
+        self.unless_cancelled()?;
+        self.touch(batch.table)?;
+        self.write_rows(batch)
+    }
+
+    fn delete(&mut self, table: &TableSchema, keys: &[Vec<Value>]) -> Result<u64, RecordError> {
+        self.unless_cancelled()?;
+        self.touch(table)?;
+        self.delete_rows(table, keys)
+    }
+
+    fn count(&mut self, table: &TableSchema, condition: Option<&str>) -> Result<u64, RecordError> {
+        // Once this session has looked at it, its triggers could not be taken away any more.
+        self.touch(table)?;
+        let mut sql = format!("SELECT CAST(COUNT(*) AS CHAR) FROM {}", self.names.sql(&table.name)?);
+        if let Some(condition) = condition {
+            sql.push_str(&format!(" WHERE ({condition})"));
+        }
+        let doing = format!("count table {}", table.name);
+        let rows = self.data.ask(&doing, &sql)?;
+        let count = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()?.parse().ok());
+        count.ok_or(RecordError::Engine {
+            doing,
+            message: "the server answers no number".into(),
+            kind: Kind::Io,
+            source: None,
+        })
+    }
+
+    fn finish_table(
+        &mut self,
+        table: &TableSchema,
+        counter: Option<u64>,
+        is_new: bool,
+    ) -> Result<(), RecordError> {
+        let database = self.names.split(&table.name)?.0.to_owned();
+        if is_new {
+            for object in &table.after {
+                self.then.push((database.clone(), object.clone()));
+            }
+        }
+        if let Some(counter) = counter {
+            // The engine never goes below what the rows need.
+            let ddl = format!("ALTER TABLE {} AUTO_INCREMENT = {counter}", self.names.sql(&table.name)?);
+            self.then.push((database, Object { kind: "counter".into(), name: table.name.to_string(), ddl }));
+        }
+        Ok(())
+    }
+
+    fn make_after(&mut self, objects: &[Object]) -> Result<(), RecordError> {
+        self.check_references()?;
+        let Some(database) = self.only_database() else { return Ok(()) };
+        // Views may be made of views that come later.
+        let mut waiting: Vec<&Object> = objects.iter().collect();
+        loop {
+            let (mut left, mut first) = (Vec::new(), None);
+            for object in &waiting {
+                match self.make(&database, object, &[1050, 1304, 1537]) {
+                    Ok(()) => {}
+                    Err(error) if object.kind == "view" && error.kind() == Kind::Missing => {
+                        first.get_or_insert(error);
+                        left.push(*object);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            match first {
+                None => return Ok(()),
+                Some(error) if left.len() == waiting.len() => return Err(error),
+                Some(_) => waiting = left,
+            }
+        }
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(), RecordError> {
+        self.data.run("end the import", "COMMIT")?;
+        self.committed = true;
+        while let Some((database, object)) = self.silenced.first().cloned() {
+            self.make(&database, &object, &[1359])?;
+            self.silenced.remove(0);
+        }
+        for (database, object) in std::mem::take(&mut self.then) {
+            self.make(&database, &object, &[1359])?;
+        }
+        if self.options.is_some_and(|options| options.refresh_statistics) {
+            for name in self.loaded.clone() {
+                let sql = format!("ANALYZE TABLE {}", self.names.sql(&name)?);
+                self.making.ask(&format!("make statistics of table {name}"), &sql)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for MariadbTarget<'_> {
+    fn drop(&mut self) {
+        // Whoever drops it has an error to tell already.
+        let undoes = !self.committed && self.options.is_some_and(|options| options.transaction);
+        if undoes {
+            let _ = self.data.try_run("ROLLBACK");
+            for name in &self.made {
+                if let Ok(sql) = self.names.sql(name) {
+                    let _ = self.making.try_run(&format!("DROP TABLE IF EXISTS {sql}"));
+                }
+            }
+        }
+        for (database, trigger) in std::mem::take(&mut self.silenced) {
+            let _ = self.make(&database, &trigger, &[1359]);
+        }
+    }
+}
