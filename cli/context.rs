@@ -13,6 +13,7 @@ use crate::progress::Progress;
 use dedup_engine::crypto::slot::{KdfParams, Unlock};
 use dedup_engine::error::Kind;
 use dedup_engine::listing::Time;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::progress::Events;
 use dedup_engine::repo::{Budget, Repository};
 use dedup_engine::storage::Storage;
@@ -178,7 +179,7 @@ impl Context {
 
     /// Asks a yes-or-no question; `--yes` answers it. Without a terminal nobody can: refused.
     pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
-        if self.global.yes {
+        if self.global.yes || planted(Bug::SilenceIsYes) {
             return Ok(true);
         }
         self.can_confirm()?;

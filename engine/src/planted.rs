@@ -97,6 +97,71 @@ bugs! {
     PublishAtOnce = "restore-under-final-name",
     /// A restore follows symbolic links in its target.
     FollowLinks = "follow-symlink-on-restore",
+    // Rules of runs of modules, one for each step: `tests/runs/rows.rs`.
+    /// A key of a manifest that nobody knows means nothing.
+    IgnoreUnknownKey = "ignore-unknown-manifest-key",
+    /// Two runs of modules go on at once.
+    RunTogether = "two-runs-of-modules-at-once",
+    /// What a dead run left is not looked for.
+    ForgetDeadRuns = "forget-dead-runs",
+    /// Modules come in the order of their names, whatever they need.
+    OrderByName = "order-modules-by-name",
+    /// A module whose hook failed is backed up all the same.
+    GoOnAfterHook = "go-on-after-failed-hook",
+    /// A filesystem snapshot that is required need not be.
+    NeedNoSnapshot = "require-no-filesystem-snapshot",
+    /// A service that does not stop is good enough.
+    IgnoreStopFailure = "ignore-service-that-runs-on",
+    /// What a declared path lacks is not in the account.
+    DropItem = "account-lacks-absent-item",
+    /// Services start whether they ran or not.
+    StartWhatWasOff = "start-what-did-not-run",
+    /// Services start in the order in which they stopped.
+    StartInReverse = "start-in-order-of-stopping",
+    /// The guard does nothing for a run that was killed.
+    LeaveKilledRun = "guard-undoes-nothing",
+    /// A late hook that fails takes the data of its module with it.
+    DropDataOfLateHook = "late-hook-voids-data",
+    /// A snapshot is published though every module failed.
+    PublishNothing = "publish-without-any-module",
+    /// What a run left aside is never removed.
+    KeepLeftovers = "keep-leftovers-of-runs",
+    /// `latest` may be a snapshot that lacks a part.
+    TakePartial = "latest-takes-partial",
+    /// A manifest out of a snapshot is obeyed like one that is installed.
+    ObeyStored = "obey-manifest-of-snapshot",
+    /// Modules to be left as they are are restored too.
+    IgnoreIgnored = "restore-ignored-modules",
+    /// Data of a newer version are taken by an older program.
+    TakeNewer = "take-newer-data",
+    /// Who cannot be asked has said yes.
+    SilenceIsYes = "silence-is-yes",
+    /// Nothing is verified before it is replaced.
+    RestoreUnverified = "restore-unverified",
+    /// A module that could not be set up is restored.
+    IgnoreSetup = "restore-without-setup",
+    /// A module that says it cannot be restored is restored.
+    IgnoreCheck = "ignore-check-of-module",
+    /// A module is restored without what it requires.
+    BlockNothing = "block-no-dependents",
+    /// Services run on while their files are replaced.
+    RestoreUnderServices = "restore-under-running-services",
+    /// A module that failed stays half restored.
+    LeaveHalfRestored = "leave-half-restored",
+    /// What a manifest has moved away is deleted.
+    DeleteForGood = "delete-instead-of-move",
+    /// What was stored and nobody takes is not told.
+    TakeInSilence = "tell-nothing-of-what-is-not-taken",
+    /// Files go where the snapshot says, declared here or not.
+    RestoreAnywhere = "restore-undeclared-places",
+    /// A service that does not start is no error.
+    IgnoreStartFailure = "ignore-service-that-stays-down",
+    /// A hook after the work that fails is not told.
+    IgnoreLateHook = "ignore-late-hook",
+    /// What a restore kept aside stays when it is not needed any more.
+    KeepAside = "keep-what-is-settled",
+    /// How a run ended is not in its log.
+    LogNoEnd = "log-without-end",
 }
 
 #[cfg(feature = "planted")]

@@ -4,6 +4,7 @@ use super::{Run, RunError};
 use crate::manifest::programs::Severity;
 use crate::selection::LeftOut;
 use dedup_engine::backup::Parts;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::snapshot::{Account, Section, State};
 
 impl Run<'_, '_> {
@@ -40,7 +41,7 @@ impl Run<'_, '_> {
             accounts.push(account);
         }
         let nothing = accounts.iter().all(|account| matches!(account.state, State::Failed | State::Skipped));
-        if nothing {
+        if nothing && !planted(Bug::PublishNothing) {
             return Err(RunError::AllFailed { reasons });
         }
         accounts.extend(self.job.left_out.iter().filter(|left| left.wanted).map(left_out));

@@ -5,6 +5,7 @@ use crate::hooks::{HookEnd, run_hook};
 use crate::manifest::hooks::{HookPhase, HookState};
 use crate::manifest::programs::Severity;
 use crate::undo::{JournalError, Ticket, Undo};
+use dedup_engine::planted::{Bug, planted};
 
 /// A hook after the work that is due, whatever becomes of its member.
 pub struct Due {
@@ -50,6 +51,9 @@ impl Conduct<'_, '_> {
     /// Lets everything go on that stands still: in exact order, only what ran.
     pub fn bring_back(&mut self) {
         self.run_post(HookPhase::Stopped, None);
+        if planted(Bug::StartInReverse) {
+            self.stopped.reverse();
+        }
         for stopped in std::mem::take(&mut self.stopped).into_iter().rev() {
             let halt = &self.halts[stopped.halt];
             let name = halt.spec.name().to_owned();
@@ -58,7 +62,9 @@ impl Conduct<'_, '_> {
                 self.log(Severity::Warning, module, &format!("{first}; it is tried once more"));
                 self.undoing.undo(stopped.ticket)
             });
-            if let Err(error) = started {
+            if let Err(error) = started
+                && !planted(Bug::IgnoreStartFailure)
+            {
                 for at in &halt.members {
                     let why = format!("{name} is down: {error}");
                     self.log(Severity::Error, Some(self.members[*at].id()), &why);
@@ -128,10 +134,14 @@ impl Conduct<'_, '_> {
         let context = self.context(Some(at), Some(state));
         let why = match run_hook(&point.hook, &context, self.machine) {
             HookEnd::Done => return,
+            HookEnd::Failed(_) if planted(Bug::IgnoreLateHook) => return,
             HookEnd::SkipModule => "it ended with status 75, which only hooks before the work may".to_owned(),
             HookEnd::Failed(why) => why,
         };
         self.log(Severity::Error, Some(member.id()), &format!("a hook after the work failed: {why}"));
+        if planted(Bug::DropDataOfLateHook) {
+            self.standings[at].fail(&why);
+        }
         if point.goes_on {
             self.standings[at].warn(format!("a hook after the work failed: {why}"));
         } else {
