@@ -27,8 +27,9 @@ use crate::manifest::hooks::HookPhase;
 use crate::manifest::programs::Severity;
 use crate::manifest::services::Operation;
 use crate::member::{Halt, Member};
-use crate::undo::{JournalError, Ticket, Undo, Undoing};
+use crate::undo::{JournalError, Ticket, Undoing};
 use dedup_engine::error::Kind;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::progress::Events;
 use dedup_engine::repo::Repository;
 use dedup_engine::restore::RestoreError as EngineError;
@@ -184,7 +185,9 @@ pub fn run<'a>(
         damaged: false,
         cancelled: false,
     };
-    run.verify()?;
+    if !planted(Bug::RestoreUnverified) {
+        run.verify()?;
+    }
     run.make_ready()?;
     run.check()?;
     let put = run.put_all();
@@ -208,7 +211,9 @@ impl Run<'_, '_> {
         self.conduct.run_pre(HookPhase::Live)?;
         self.conduct.lock_all()?;
         let halts: Vec<usize> = (0..self.job.halts.len()).collect();
-        self.conduct.stop(halts.iter())?;
+        if !planted(Bug::RestoreUnderServices) {
+            self.conduct.stop(halts.iter())?;
+        }
         self.conduct.note_due_when_stopped()?;
         self.conduct.run_pre(HookPhase::Stopped)?;
         for at in 0..self.job.subjects.len() {
@@ -231,6 +236,9 @@ impl Run<'_, '_> {
 
     /// Returns the module that this one requires and that is not restored though it should be.
     fn blocked_by(&self, at: usize) -> Option<&str> {
+        if planted(Bug::BlockNothing) {
+            return None;
+        }
         let requires = &self.job.subjects[at].requires;
         let missing = requires.iter().find(|required| !self.conduct.standings[**required].is_in())?;
         Some(&self.job.subjects[*missing].account.module)
@@ -243,6 +251,10 @@ impl Run<'_, '_> {
         let began = !put.tickets.is_empty();
         let mut end = if began { End::RolledBack } else { put.end.unwrap_or(End::Untouched) };
         for ticket in std::mem::take(&mut put.tickets).into_iter().rev() {
+            if planted(Bug::LeaveHalfRestored) {
+                let _ = self.conduct.undoing.settle(ticket);
+                continue;
+            }
             if let Err(error) = self.conduct.undoing.undo(ticket) {
                 end = End::Broken;
                 self.conduct.log(Severity::Critical, Some(module), &error.to_string());
@@ -262,20 +274,28 @@ impl Run<'_, '_> {
         self.conduct.standings[at].fail(why);
     }
 
-    /// Lets go of what was kept aside: the restore stands.
+    /// Lets go of what was kept aside: the restore stands, as a whole from one moment on.
     fn settle(&mut self) {
-        for at in 0..self.puts.len() {
-            for ticket in std::mem::take(&mut self.puts[at].tickets) {
-                let act = self.conduct.undoing.act(ticket).cloned();
-                // First the journal: what is not kept any more must not be put back.
-                let settled = self.conduct.undoing.settle(ticket).map_err(|error| error.to_string());
-                let removed = settled.and_then(|()| act.as_ref().map_or(Ok(()), Undo::discard));
-                if let Err(why) = removed {
-                    let module = self.job.members[at].id();
-                    let why = format!("what was kept for the way back is still there: {why}");
-                    self.conduct.log(Severity::Warning, Some(module), &why);
-                    self.conduct.standings[at].warn(why);
-                }
+        let puts = self.puts.iter_mut().enumerate();
+        let all: Vec<(usize, Ticket)> = puts
+            .flat_map(|(at, put)| {
+                std::mem::take(&mut put.tickets).into_iter().map(move |ticket| (at, ticket))
+            })
+            .collect();
+        let tickets: Vec<Ticket> = all.iter().map(|(_, ticket)| *ticket).collect();
+        let stands = match &tickets[..] {
+            [] => Ok(()),
+            tickets => self.conduct.undoing.stand(tickets).map_err(|error| error.to_string()),
+        };
+        for (at, ticket) in all {
+            let removed = match &stands {
+                Ok(()) => self.conduct.undoing.discard(ticket).map_err(|error| error.to_string()),
+                Err(why) => Err(why.clone()),
+            };
+            if let Err(why) = removed {
+                let why = format!("what was kept for the way back is still there: {why}");
+                self.conduct.log(Severity::Warning, Some(self.job.members[at].id()), &why);
+                self.conduct.standings[at].warn(why);
             }
         }
     }

@@ -3,7 +3,11 @@
 //! ```text
 //! <run>.undo   header line, then: {"n":1,"act":…}   before the act
 //!                                 {"n":1,"done":true} after it was undone, or needs no undoing any more
+//!                                 {"stands":[1,2]}    they all stay; what was kept for undoing them is to be removed
 //! ```
+//!
+//! That all acts of a restore stay is one line: were it a line for each, a run killed between two of them would leave the
+//! files of a module restored and its database put back.
 //!
 //! A line is 16 hex digits of the BLAKE3 of its text, a blank, the text (JSON), a line end. A torn last line was written
 //! for an act that was never begun, as the line is made durable first. A damaged line in the middle is told and the
@@ -70,6 +74,8 @@ enum Line<A> {
     Do { n: u64, act: A },
     #[serde(rename = "done")]
     Done { n: u64 },
+    #[serde(rename = "stands")]
+    Stands(Vec<u64>),
 }
 
 /// What a run must undo, on disk.
@@ -80,6 +86,8 @@ pub struct Journal<A> {
     file: File,
     next: u64,
     open: Vec<(Ticket, A)>,
+    /// Those of them that stay.
+    stands: Vec<Ticket>,
 }
 
 impl<A: Serialize + DeserializeOwned> Journal<A> {
@@ -98,7 +106,8 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
             .open(&path)
             .map_err(failed("create it"))?;
         lock(&file).map_err(failed("lock it"))?;
-        let mut journal = Self { header: header.clone(), path, file, next: 1, open: Vec::new() };
+        let mut journal =
+            Self { header: header.clone(), path, file, next: 1, open: Vec::new(), stands: Vec::new() };
         journal.write(&Line::Begin(header))?;
         let synced = File::open(dir).and_then(|dir| dir.sync_all());
         synced.map_err(at(&journal.path, "make it durable"))?;
@@ -124,7 +133,8 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
         }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let header = Header { run: name, operation: String::new(), begun: String::new() };
-        let mut journal = Self { header, path: path.to_owned(), file, next: 1, open: Vec::new() };
+        let mut journal =
+            Self { header, path: path.to_owned(), file, next: 1, open: Vec::new(), stands: Vec::new() };
         let damaged = journal.read()?;
         let damage = (damaged > 0).then(|| JournalError::Damaged { path: path.to_owned(), lines: damaged });
         Ok(Some((journal, damage)))
@@ -153,7 +163,26 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
         self.write(&Line::<A>::Done { n: ticket.0 })
     }
 
-    /// Returns what is still to be undone, the first act first.
+    /// Notes that these acts stay, all of them or none whatever happens. Each is on the list until what was kept for it is
+    /// removed, and is not undone any more.
+    ///
+    /// # Errors
+    /// They are off the list then, and what was kept must not be removed: after this process, another one may undo them.
+    pub fn stand(&mut self, tickets: &[Ticket]) -> Result<(), JournalError> {
+        let written = self.write(&Line::<A>::Stands(tickets.iter().map(|ticket| ticket.0).collect()));
+        match written {
+            Ok(()) => self.stands.extend(tickets),
+            Err(_) => self.open.retain(|(open, _)| !tickets.contains(open)),
+        }
+        written
+    }
+
+    /// Returns whether an act stays.
+    pub fn stands(&self, ticket: Ticket) -> bool {
+        self.stands.contains(&ticket)
+    }
+
+    /// Returns what is still to be undone, or to be let go of, the first act first.
     pub fn open(&self) -> &[(Ticket, A)] {
         &self.open
     }
@@ -201,6 +230,7 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
                     self.open.push((Ticket(n), act));
                 }
                 Some(Line::Done { n }) => self.open.retain(|(open, _)| open.0 != n),
+                Some(Line::Stands(all)) => self.stands.extend(all.into_iter().map(Ticket)),
                 None => damaged += 1,
             }
         }
@@ -293,6 +323,25 @@ mod tests {
         journal.done(new).unwrap();
         assert!(journal.close().unwrap());
         assert!(Acts::take_over(path).unwrap().is_none(), "it is gone");
+    }
+
+    /// A restore that is killed once it is whole stays whole: nothing of it is put back.
+    #[test]
+    fn acts_stand_all_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Acts::create(dir.path(), header()).unwrap();
+        let tickets: Vec<_> =
+            ["files", "database", "service"].map(|act| journal.push(act.into()).unwrap()).to_vec();
+        journal.stand(&tickets[..2]).unwrap();
+        journal.done(tickets[0]).unwrap();
+        drop(journal);
+        let (journal, damage) = Acts::take_over(&path_of(dir.path(), "r1")).unwrap().unwrap();
+        assert!(damage.is_none());
+        assert_eq!(acts(&journal), ["database", "service"]);
+        assert_eq!(
+            tickets.iter().map(|ticket| journal.stands(*ticket)).collect::<Vec<_>>(),
+            [true, true, false]
+        );
     }
 
     /// The line of an act is durable before the act begins: so a line that is cut short stands for nothing.
