@@ -11,6 +11,7 @@ use crate::{escape, human};
 use dedup_engine::browse;
 use dedup_engine::error::Kind;
 use dedup_engine::map::Class;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::Account;
 use dedup_modules::catalog::Catalog;
@@ -151,6 +152,13 @@ fn find<'c>(
         let entry = catalog.find(&id);
         let installed = entry.and_then(|entry| Some((entry.what.as_ref().ok()?, &entry.text[..])));
         let stored = match Manifest::parse(&name, &text) {
+            Ok(stored) if stored.module.id != id => {
+                let whose = escape::text(stored.module.id.as_str());
+                let message =
+                    format!("{name} is that of {whose}: the snapshot was not made by an honest program");
+                return Err(Failure::new(Kind::Integrity, message));
+            }
+            Ok(stored) if planted(Bug::ObeyStored) => stored,
             Ok(stored) => stored.data_only(),
             Err(problems) => {
                 ctx.output.warning(&format!("{name} cannot be read: {problems}"));
@@ -188,7 +196,7 @@ fn order(
     let installed =
         catalog.usable().map(|manifest| (manifest.module.id.clone(), manifest.module.version.clone()));
     let request = Request {
-        unselected: args.modules.ignore.clone(),
+        unselected: if planted(Bug::IgnoreIgnored) { Vec::new() } else { args.modules.ignore.clone() },
         dependencies: args.modules.with_dependencies,
         installed: installed.collect(),
         ..Request::restore(modules)
@@ -267,6 +275,7 @@ fn show_plan(
                 "version": subject.account.version,
                 "version_here": member.manifest.module.version.to_string(),
                 "source_bytes": subject.account.totals.bytes,
+                "undeclared": subject.undeclared.iter().map(|place| escape::name(&place.to_slashes())).collect::<Vec<_>>(),
                 "dumps": subject.account.dumps.iter().map(|dump| &dump.name).collect::<Vec<_>>(),
             })
         };
@@ -297,6 +306,12 @@ fn show_plan(
         ))?;
         for source in &account.sources {
             output.line(format!("           {}", escape::name(source)))?;
+        }
+        for place in &subject.undeclared {
+            let shown = escape::name(&place.to_slashes());
+            output.line(format!(
+                "           /{shown} is not restored: the manifest here does not declare it"
+            ))?;
         }
         for (from, to) in &subject.moved {
             let shown = |path: &dedup_engine::listing::StoredPath| escape::name(&path.to_slashes());

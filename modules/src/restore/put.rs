@@ -8,9 +8,10 @@ use crate::manifest::items::Extent;
 use crate::manifest::lifecycle::Reset;
 use crate::manifest::programs::Severity;
 use crate::sources::{Head, LoadOptions, SourceSpec, WayBack, World, open_load};
-use crate::undo::Undo;
+use crate::undo::{JournalError, Undo};
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::restore::{RestoreRequest, run as restore_files};
 use dedup_engine::snapshot::{Dump, Form};
 use std::os::unix::ffi::OsStrExt;
@@ -64,6 +65,17 @@ impl Run<'_, '_> {
         for path in &restore.delete_before {
             let path = path.resolve(member.variables).map_err(|error| PutError::Module(error.to_string()))?;
             set_aside(&sink, &path)?;
+        }
+        if let [first, more @ ..] = &subject.undeclared[..] {
+            let and_more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
+            let why = format!(
+                "{first:?}{and_more} is in the snapshot, and the manifest here does not declare it: it is not restored"
+            );
+            if self.job.strict {
+                return Err(PutError::Module(why));
+            }
+            self.conduct.log(Severity::Warning, Some(member.id()), &why);
+            self.conduct.standings[at].warn(why);
         }
         let select = |path: &StoredPath, _: &Node| subject.is_meant(path);
         for listing in &subject.account.listings {
@@ -123,6 +135,9 @@ impl Run<'_, '_> {
                 self.puts[at].bytes += dump.bytes;
                 continue;
             }
+            if planted(Bug::TakeInSilence) {
+                continue;
+            }
             let why = format!("source {} is in the snapshot, and nothing here takes it", dump.name);
             if self.job.strict {
                 return Err(PutError::Module(why));
@@ -156,13 +171,28 @@ impl Run<'_, '_> {
             open_load(spec, options, world, &mut said).map_err(|error| failed(error.to_string()))?;
         load.check().map_err(|error| failed(error.to_string()))?;
         let (undoing, Put { tickets, one_way, .. }) = (&mut *self.conduct.undoing, &mut self.puts[at]);
+        let (module, source) = (member.id().clone(), dump.name.clone());
+        let beside = load.beside().map(|way| Undo::RemoveBeside { module, source, way });
+        let beside = beside.map(|act| undoing.note(act)).transpose().map_err(run)?;
         with_stream(repo, dump.section.class(), &node, |stream| {
-            let way = load.prepare(stream).map_err(|error| failed(error.to_string()))?;
+            let prepared = load.prepare(stream).map_err(|error| failed(error.to_string()));
+            let way = match (prepared, beside) {
+                (Ok(way), _) => way,
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(beside)) => {
+                    undoing.settle(beside).map_err(run)?;
+                    return Err(error);
+                }
+            };
             if way == WayBack::DumpFirst {
                 one_way.push(dump.name.clone());
             } else {
                 let act = Undo::PutBack { module: member.id().clone(), source: dump.name.clone(), way };
-                tickets.push(undoing.note(act).map_err(|error| PutError::Run(error.into()))?);
+                tickets.push(undoing.note(act).map_err(run)?);
+            }
+            // Only now, and before anything is touched: what lies beside is the way back from here on.
+            if let Some(beside) = beside {
+                undoing.settle(beside).map_err(run)?;
             }
             load.put(stream).map_err(|error| failed(error.to_string()))
         })
@@ -180,6 +210,9 @@ fn head(repo: &dedup_engine::repo::Repository, dump: &Dump) -> Result<Head, Stri
 }
 
 fn set_aside(sink: &FilesSink, path: &Path) -> Result<(), PutError> {
+    if planted(Bug::DeleteForGood) {
+        return std::fs::remove_dir_all(path).map_err(|error| PutError::Module(error.to_string()));
+    }
     match StoredPath::from_slashes(path.as_os_str().as_bytes()) {
         Some(place) if place != StoredPath::root() => Ok(sink.set_aside(&place).map(drop)?),
         _ => Err(PutError::Module(format!("{} cannot be cleared", path.display()))),
@@ -192,6 +225,10 @@ enum PutError {
     Module(String),
     /// Everything ends.
     Run(RestoreError),
+}
+
+fn run(error: JournalError) -> PutError {
+    PutError::Run(error.into())
 }
 
 impl From<dedup_engine::restore::sink::SinkError> for PutError {
