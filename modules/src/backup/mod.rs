@@ -196,6 +196,12 @@ impl Run<'_, '_> {
     /// Everything between the session's begin and its commit.
     fn go(&mut self, parts: &mut Parts<'_>) -> Result<Vec<Account>, RunError> {
         let collected = self.collect(parts);
+        if let Err(error) = &collected {
+            // Hooks must not take for stored what never will be.
+            for at in self.conduct.members_in() {
+                self.conduct.standings[at].fail(format!("the run was broken off: {error}"));
+            }
+        }
         // Whatever happened: what stands still comes back now.
         self.conduct.bring_back();
         self.conduct.finish_live();
