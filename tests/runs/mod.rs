@@ -1,7 +1,12 @@
 //! Runs of modules: what is stopped, locked and run, in which order, and what comes back whatever fails.
 
 pub mod app;
+mod around_backups;
+mod around_restores;
 mod backup_steps;
 mod hostile;
+mod hostile_snapshots;
 mod killed;
+mod park;
 mod restore_steps;
+pub mod rows;
