@@ -4,6 +4,7 @@
 //! repository = "/mnt/disk/backups"      # relative paths start at the file's own directory
 //! key-file = "/etc/dedup/key"           # or passphrase-file, or passphrase-command
 //! index-dir = "/var/cache/dedup"
+//! snapshot-copies = "/srv/.copies"      # where paths are copied to that no filesystem snapshot covers
 //! max-memory = "256M"
 //! threads = 4
 //!
@@ -47,6 +48,8 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
     /// Directory of the local indexes.
     pub index_dir: Option<PathBuf>,
+    /// Directory for copies of what modules declare, where no filesystem snapshot covers it; without, none are made.
+    pub snapshot_copies: Option<PathBuf>,
     /// Most memory to use, as text with a unit.
     #[serde(default, deserialize_with = "size")]
     pub max_memory: Option<u64>,
@@ -163,8 +166,13 @@ fn parse(path: &Path, text: &str, commands: bool) -> Result<Config, Failure> {
         );
     }
     let dir = path.parent().unwrap_or(Path::new(""));
-    let paths =
-        [&mut config.repository, &mut config.passphrase_file, &mut config.key_file, &mut config.index_dir];
+    let paths = [
+        &mut config.repository,
+        &mut config.passphrase_file,
+        &mut config.key_file,
+        &mut config.index_dir,
+        &mut config.snapshot_copies,
+    ];
     for relative in paths.into_iter().flatten() {
         *relative = dir.join(&*relative);
     }

@@ -8,22 +8,26 @@ use crate::find_repo::create_private_dir;
 use crate::guard;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::run_log::{RunLog, Told};
+use crate::run_log::{self, RunLog, Told};
 use crate::state_dir::state_dir;
 use dedup_engine::error::Kind;
 use dedup_engine::planted::{Bug, planted};
+use dedup_modules::catalog::Catalog;
 use dedup_modules::child::Surroundings;
+use dedup_modules::fsnap;
 use dedup_modules::log::Log;
 use dedup_modules::machine::Machine;
+use dedup_modules::manifest::Manifest;
+use dedup_modules::manifest::lifecycle::Keep;
 use dedup_modules::manifest::programs::Severity;
-use dedup_modules::undo::{Header, Left, Undoing, carry_out_left, settle_leftovers};
+use dedup_modules::undo::{Header, Keeping, Left, Undoing, carry_out_left, journal, kept, settle_leftovers};
 use jiff::Zoned;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Variables of the environment that programs get which a run starts: what they need to find files, people and words,
 /// never what opens a repository.
@@ -79,7 +83,7 @@ impl<'c> ModuleRun<'c> {
             ))
             .hint("mend what is said above, then run `dedup recover`"));
         }
-        settle_leftovers(&journal_dir(&state_dir), &state_dir.join("aside"))?;
+        settle_leftovers(&journal_dir(&state_dir), &state_dir)?;
         let run = guard::guarded_run().unwrap_or_else(new_id);
         let begun = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
         let log = RunLog::begin(ctx.output, &state_dir, &run, operation)?;
@@ -116,6 +120,29 @@ impl<'c> ModuleRun<'c> {
             self.log.log(Severity::Error, None, &failure.message);
         }
         self.log.finish(result.as_ref().map_or_else(|failure| failure.exit, |exit| *exit));
+    }
+
+    /// Lets go of restores that are kept longer, or of more of them, than the manifests say (step 17, R16).
+    pub fn expire(&self, output: &Output, catalog: &Catalog) {
+        let keeping = |id: &str| {
+            let named = |manifest: &&Manifest| match &manifest.spaces.id {
+                Some(name) => name.eq_ignore_ascii_case(id),
+                None => manifest.module.id.as_str() == id,
+            };
+            match catalog.usable().find(named)?.spaces.keep? {
+                Keep::Count(count) => Some(Keeping::Count(usize::try_from(count).unwrap_or(usize::MAX))),
+                Keep::For(period) => Some(Keeping::For(period.at_most())),
+            }
+        };
+        match kept::expire(&self.state_dir.join(kept::DIR), SystemTime::now(), &keeping) {
+            Ok(gone) => {
+                for (id, why) in gone.iter().filter_map(|(id, gone)| Some((id, gone.as_ref().err()?))) {
+                    output
+                        .warning(&format!("what was kept of {}: it is still there: {why}", escape::text(id)));
+                }
+            }
+            Err(error) => output.warning(&error.to_string()),
+        }
     }
 
     /// Begins the list of what must be undone.
@@ -182,6 +209,36 @@ pub fn beside<T>(output: Output, work: impl FnOnce(&Machine<'_>) -> T) -> Result
         cancelled: &|| false,
         elapsed: &move || begun.elapsed(),
     }))
+}
+
+/// Removes filesystem snapshots and copies that dead runs of this state directory left and no journal knows any more. Returns
+/// each with why it could not be removed. Others are only named: somebody else's run may be reading them.
+pub fn remove_snapshots(ctx: &Context) -> Result<Vec<(PathBuf, Option<String>)>, Failure> {
+    let state_dir = state_dir()?;
+    create_private_dir(&state_dir)?;
+    // A run that goes on has its own.
+    let Ok(_lock) = lock(ctx, &state_dir, Duration::ZERO) else { return Ok(Vec::new()) };
+    let around = surroundings();
+    let mut removed = Vec::new();
+    for left in fsnap::leftovers(&around, ctx.config.snapshot_copies.as_deref()) {
+        if journal::path_of(&journal_dir(&state_dir), &left.run).exists() {
+            continue;
+        }
+        let place = escape::text(&left.place.display().to_string());
+        if !run_log::dir(&state_dir).join(format!("{}.log", left.run)).exists() {
+            ctx.output.note(&format!(
+                "{place} is the filesystem snapshot of a run that is not known here; if it does not go on elsewhere, remove it"
+            ));
+            continue;
+        }
+        let failed = fsnap::delete(&around, &left).err().map(|error| error.to_string());
+        match &failed {
+            None => ctx.output.note(&format!("done: delete the filesystem snapshot {place}")),
+            Some(why) => ctx.output.warning(&format!("cannot delete the filesystem snapshot {place}: {why}")),
+        }
+        removed.push((left.place, failed));
+    }
+    Ok(removed)
 }
 
 /// Undoes what dead runs left, all of them or one, and says what was done.

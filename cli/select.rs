@@ -83,6 +83,9 @@ pub struct Filter {
     /// Only snapshots that are not older than this, such as 12h, 7d or 6mo
     #[arg(long, value_name = "TIME", value_parser = sizes::span)]
     pub within: Option<Span>,
+    /// Only snapshots of these modules as well: where several can be named.
+    #[arg(skip)]
+    pub also: Vec<String>,
 }
 
 impl Filter {
@@ -105,7 +108,7 @@ impl Filter {
     fn passes(&self, snapshot: &Snapshot, oldest: Option<Time>) -> bool {
         (self.host.is_empty() || self.host.contains(&snapshot.host))
             && self.tag.iter().all(|tag| snapshot.tags.contains(tag))
-            && self.module.as_ref().is_none_or(|module| snapshot.account(module).is_some())
+            && self.module.iter().chain(&self.also).all(|module| snapshot.account(module).is_some())
             && oldest.is_none_or(|oldest| snapshot.time >= oldest)
     }
 }

@@ -15,8 +15,12 @@ mod module;
 mod recover;
 mod restore;
 mod restore_modules;
+mod restore_plan;
+mod restore_target;
+mod restore_whole;
 mod snapshots;
 mod space;
+mod space_back;
 mod stats;
 
 use crate::context::{Context, this_host};
@@ -64,8 +68,9 @@ impl Command {
     /// Returns whether what it stops, locks or replaces must be brought back even if its process is killed.
     pub fn wants_guard(&self) -> bool {
         match self {
-            Self::Backup(args) => args.is_about_modules(),
+            Self::Backup(args) => args.wants_guard(),
             Self::Restore(args) => args.wants_guard(),
+            Self::Space(args) => args.wants_guard(),
             _ => false,
         }
     }

@@ -19,7 +19,9 @@ pub struct RecoverArgs {}
 
 pub fn run(ctx: &Context, _args: &RecoverArgs) -> Result<Exit, Failure> {
     let left = runs::recover(&ctx.output, None)?;
-    let settled = left.iter().all(dedup_modules::undo::Left::is_settled);
+    let snapshots = runs::remove_snapshots(ctx)?;
+    let settled = left.iter().all(dedup_modules::undo::Left::is_settled)
+        && snapshots.iter().all(|(_, failed)| failed.is_none());
     if ctx.output.json {
         let run = |run: &dedup_modules::undo::Left| {
             json!({
@@ -33,9 +35,13 @@ pub fn run(ctx: &Context, _args: &RecoverArgs) -> Result<Exit, Failure> {
                 "damaged": run.damage.is_some(),
             })
         };
-        ctx.output
-            .object(&json!({ "type": "recovered", "runs": left.iter().map(run).collect::<Vec<_>>() }))?;
-    } else if left.is_empty() {
+        let snapshot = |(place, failed): &(std::path::PathBuf, Option<String>)| json!({ "place": place.to_string_lossy(), "error": failed });
+        ctx.output.object(&json!({
+            "type": "recovered",
+            "runs": left.iter().map(run).collect::<Vec<_>>(),
+            "snapshots": snapshots.iter().map(snapshot).collect::<Vec<_>>(),
+        }))?;
+    } else if left.is_empty() && snapshots.is_empty() {
         ctx.output.summary_line("no run has left anything behind")?;
     }
     Ok(if settled { Exit::Complete } else { Exit::Failed })

@@ -1,6 +1,6 @@
 //! `dedup restore`: writes the files of a snapshot, below a directory or where they came from.
 
-use super::{choose, listing, restore_modules};
+use super::{choose, listing, restore_modules, restore_target, restore_whole};
 use crate::context::{Context, this_host};
 use crate::declared::ModuleDirs;
 use crate::exit::Exit;
@@ -9,7 +9,7 @@ use crate::output::put_path;
 use crate::patterns::Patterns;
 use crate::section::SectionChoice;
 use crate::select::{self, Chosen, Filter, Selection};
-use crate::{escape, human, problems};
+use crate::{escape, human, problems, sizes};
 use dedup_engine::browse;
 use dedup_engine::error::Kind;
 use dedup_engine::listing::{Node, StoredPath};
@@ -19,6 +19,7 @@ use dedup_engine::restore::sink::SinkError;
 use dedup_engine::restore::{self, RestorePlan, RestoreReport, RestoreRequest};
 use dedup_modules::files::{FilesSink, OwnerChoice, SinkOptions, XattrChoice};
 use dedup_modules::id::ModuleId;
+use jiff::Span;
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -31,14 +32,17 @@ use std::path::{Path, PathBuf};
 /// a plan and a question. Files that are right already are left as they are; nothing is deleted.
 ///
 /// Modules go back whole: everything is verified before anything is touched, their services stand still meanwhile, and
-/// what is replaced is put back if a module fails.
+/// what is replaced is put back if a module fails. With --target nothing of them is stopped or run: the files of a module
+/// and the dumps of its sources are written to DIR/MODULE.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   dedup restore latest --target /tmp/restored
   dedup restore 1a2b3c4d:/home/ann/Documents --target ~/old-documents
   dedup restore latest --target out --include '*.odt' --exclude '/home/*/.cache'
   dedup restore latest:/etc/nginx --dry-run      shows the plan for /etc/nginx itself
-  dedup restore latest -m wordpress              the module, back to where it was")]
+  dedup restore latest -m wordpress              the module, back to where it was
+  dedup restore latest -m wiki -m shop --target out
+  dedup restore latest --full --into-subvolume /mnt/@")]
 pub struct RestoreArgs {
     /// The snapshot: first digits of its id, latest or latest-any; and perhaps a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
@@ -46,6 +50,14 @@ pub struct RestoreArgs {
     /// Write below this directory; it is made if it is not there
     #[arg(long, short, value_name = "DIR")]
     target: Option<PathBuf>,
+    /// The whole system, of a snapshot made by `dedup backup --full`
+    #[arg(long, requires = "into_subvolume", conflicts_with_all = ["target", "include", "exclude", "section", "module"])]
+    full: bool,
+    /// Restore into an empty subvolume, which then takes the place of this one
+    ///
+    /// Whatever was written to it since the backup is not in the new one. The old one stays beside it as NAME.before-RUN.
+    #[arg(long, requires = "full", value_name = "PATH")]
+    into_subvolume: Option<PathBuf>,
     /// Only what matches, in the manner of .gitignore, and all below it (repeatable)
     #[arg(long, short, value_name = "PATTERN")]
     include: Vec<String>,
@@ -70,9 +82,34 @@ pub struct RestoreArgs {
     #[command(flatten)]
     section: SectionChoice,
     #[command(flatten)]
-    pub filter: Filter,
+    pub which: Which,
     #[command(flatten)]
     pub modules: ModuleRestore,
+}
+
+/// Which snapshot is meant, and which of its modules.
+#[derive(clap::Args, Debug)]
+pub struct Which {
+    /// Only snapshots of this host (repeatable)
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// Only snapshots with this tag (repeatable: with all of them)
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Only this module (repeatable), of a snapshot that has it
+    #[arg(long, short, value_name = "NAME")]
+    pub module: Vec<String>,
+    /// Only snapshots that are not older than this, such as 12h, 7d or 6mo
+    #[arg(long, value_name = "TIME", value_parser = sizes::span)]
+    within: Option<Span>,
+}
+
+impl Which {
+    fn filter(&self) -> Filter {
+        let mut modules = self.module.iter().cloned();
+        let (host, tag, within) = (self.host.clone(), self.tag.clone(), self.within);
+        Filter { host, tag, module: modules.next(), within, also: modules.collect() }
+    }
 }
 
 /// Arguments about modules.
@@ -94,6 +131,9 @@ pub struct ModuleRestore {
     /// Set nothing up before
     #[arg(long)]
     pub no_setup: bool,
+    /// Keep nothing of what is replaced: needs less room, but a module that fails stays as it is then
+    #[arg(long)]
+    pub no_safety: bool,
     #[command(flatten)]
     pub dirs: ModuleDirs,
 }
@@ -101,9 +141,13 @@ pub struct ModuleRestore {
 impl RestoreArgs {
     /// Returns whether everything goes back to where it came from, and is not narrowed to some files.
     pub fn is_in_place(&self) -> bool {
+        self.target.is_none() && self.is_whole()
+    }
+
+    /// Returns whether it is about whole modules, and not only some files of one.
+    pub fn is_whole(&self) -> bool {
         let whole = !self.snapshot.as_encoded_bytes().contains(&b':');
-        let everything = self.include.is_empty() && self.exclude.is_empty() && self.section.section.is_none();
-        self.target.is_none() && whole && everything
+        whole && self.include.is_empty() && self.exclude.is_empty() && self.section.section.is_none()
     }
 
     /// Returns whether something may be replaced where it is.
@@ -120,14 +164,24 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
         ctx.can_confirm()?;
     }
     let repo = ctx.open_indexed()?;
-    let chosen = choose(ctx, &repo, &selection.wanted, &args.filter)?;
-    if restore_modules::is_meant(args, &chosen) {
-        return restore_modules::run(ctx, args, &repo, &chosen);
+    let filter = args.which.filter();
+    let chosen = choose(ctx, &repo, &selection.wanted, &filter)?;
+    if let Some(subvolume) = &args.into_subvolume {
+        return restore_whole::run(ctx, args, &repo, &chosen, subvolume);
     }
-    let root = listing(ctx, &chosen.snapshot, &args.filter, args.section)?;
+    if restore_modules::is_meant(args, &chosen) {
+        return match &args.target {
+            Some(target) => restore_target::run(ctx, args, &repo, &chosen, target),
+            None => restore_modules::run(ctx, args, &repo, &chosen),
+        };
+    }
+    if !filter.also.is_empty() {
+        return Err(Failure::refused("single files are restored of one module at a time"));
+    }
+    let root = listing(ctx, &chosen.snapshot, &filter, args.section)?;
     let base = selection.path.unwrap_or_default();
     let options = sink_options(args, strip(&repo, root, &base, &chosen)?);
-    let above = if args.target.is_none() { above_sources(&chosen, args)? } else { Vec::new() };
+    let above = if args.target.is_none() { above_sources(&chosen, &filter)? } else { Vec::new() };
     let select = |path: &StoredPath, node: &Node| patterns.select(path, node) && !above.contains(path);
     let request = RestoreRequest { base: base.clone(), select: &select, threads: ctx.threads() };
 
@@ -157,16 +211,20 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     ctx.progress.finish();
     problems::list(ctx.output, "not restored, or not as they were", &report.problems, report.problems_total);
     synced.map_err(|error| cannot_use(target, &error))?;
-    let exit = match (report.damaged, report.problems_total) {
-        (0, 0) => Exit::Complete,
-        (0, _) => Exit::Partial,
-        _ => Exit::Integrity,
-    };
+    let exit = exit(&report);
     summary(ctx, args, &chosen, &report, exit)?;
     Ok(exit)
 }
 
-fn sink_options(args: &RestoreArgs, strip: StoredPath) -> SinkOptions {
+pub(super) fn exit(report: &RestoreReport) -> Exit {
+    match (report.damaged, report.problems_total) {
+        (0, 0) => Exit::Complete,
+        (0, _) => Exit::Partial,
+        _ => Exit::Integrity,
+    }
+}
+
+pub(super) fn sink_options(args: &RestoreArgs, strip: StoredPath) -> SinkOptions {
     SinkOptions {
         strip: if args.target.is_some() { strip } else { StoredPath::root() },
         owner: if args.no_owner { OwnerChoice::Keep } else { OwnerChoice::Restore },
@@ -183,8 +241,8 @@ fn sink_options(args: &RestoreArgs, strip: StoredPath) -> SinkOptions {
 
 /// Returns the directories above what was backed up that are there: on the way, but nobody asked for them to
 /// be set back, and often nobody but root may.
-fn above_sources(chosen: &Chosen, args: &RestoreArgs) -> Result<Vec<StoredPath>, Failure> {
-    let account = select::account(&chosen.snapshot, args.filter.module.as_deref())?;
+fn above_sources(chosen: &Chosen, filter: &Filter) -> Result<Vec<StoredPath>, Failure> {
+    let account = select::account(&chosen.snapshot, filter.module.as_deref())?;
     let sources: Vec<_> =
         account.sources.iter().filter_map(|source| StoredPath::from_slashes(source)).collect();
     let mut above: Vec<_> = sources
@@ -221,7 +279,7 @@ pub fn not_there(path: &StoredPath, chosen: &Chosen) -> Failure {
         .hint(format!("`dedup ls {id}` lists what is in it"))
 }
 
-fn cannot_use(target: &Path, error: &SinkError) -> Failure {
+pub(super) fn cannot_use(target: &Path, error: &SinkError) -> Failure {
     let kind = match error {
         SinkError::Refused(_) => Kind::Refused,
         _ => Kind::Io,
@@ -230,7 +288,7 @@ fn cannot_use(target: &Path, error: &SinkError) -> Failure {
     Failure { message: format!("cannot restore to {}: {}", target.display(), failure.message), ..failure }
 }
 
-fn show_plan(
+pub(super) fn show_plan(
     ctx: &Context,
     args: &RestoreArgs,
     chosen: &Chosen,
@@ -279,7 +337,7 @@ fn show_plan(
     Ok(())
 }
 
-fn summary(
+pub(super) fn summary(
     ctx: &Context,
     args: &RestoreArgs,
     chosen: &Chosen,

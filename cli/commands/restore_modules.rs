@@ -1,12 +1,14 @@
 //! `dedup restore` of modules: back to where they came from, services and all.
 
 use super::restore::RestoreArgs;
-use crate::context::{Context, this_host};
+use super::restore_plan::{self, Plan};
+use crate::context::Context;
 use crate::declared;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::runs::ModuleRun;
 use crate::select::Chosen;
+use crate::state_dir::state_dir;
 use crate::{escape, human};
 use dedup_engine::browse;
 use dedup_engine::error::Kind;
@@ -21,9 +23,9 @@ use dedup_modules::manifest::job::Modules;
 use dedup_modules::manifest::paths::Variables;
 use dedup_modules::manifest::services::Operation;
 use dedup_modules::manifest::{MAX_FILE_BYTES, Manifest};
-use dedup_modules::member::{Halt, Member, halts};
+use dedup_modules::member::{Member, halts};
 use dedup_modules::restore::{
-    End, Ended, RestoreError, RestoreJob, RestoreOutcome, Subject, run as restore_modules,
+    End, Ended, RestoreError, RestoreJob, RestoreOutcome, Subject, room, run as restore_modules,
 };
 use dedup_modules::selection::{Candidate, Ready, Request, select};
 use serde_json::json;
@@ -42,10 +44,11 @@ struct Found<'c> {
 
 /// Returns whether modules are meant, and not files of one.
 pub fn is_meant(args: &RestoreArgs, chosen: &Chosen) -> bool {
-    args.is_in_place()
-        && match &args.filter.module {
-            Some(module) => module != FILES,
-            None => chosen.snapshot.accounts.iter().any(|account| account.module != FILES),
+    let is_one = |module: &str| module != FILES;
+    args.is_whole()
+        && match &args.which.module[..] {
+            [] => chosen.snapshot.accounts.iter().any(|account| is_one(&account.module)),
+            named => named.iter().any(|module| is_one(module)),
         }
 }
 
@@ -85,7 +88,14 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
     }
     let halts = halts(&members, Operation::Restore).map_err(|error| refused(&error))?;
 
-    show_plan(ctx, chosen, &subjects, &members, &halts)?;
+    let safety = !args.modules.no_safety;
+    let rooms = room(repo, &subjects, &members, safety, &state_dir()?);
+    ctx.progress.finish();
+    restore_plan::show(
+        ctx,
+        chosen,
+        &Plan { subjects: &subjects, members: &members, halts: &halts, rooms: &rooms, safety },
+    )?;
     if args.dry_run {
         return Ok(Exit::Complete);
     }
@@ -102,10 +112,12 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
         setup: !args.modules.no_setup,
         allow_partial: args.modules.allow_partial,
         strict: args.modules.strict,
+        safety: !args.modules.no_safety,
         threads: ctx.threads(),
         events: ctx.events(),
     };
     let result = carry_out(ctx, chosen, &module_run, &machine, &job);
+    module_run.expire(&ctx.output, &catalog);
     module_run.finish(&result);
     result
 }
@@ -187,11 +199,10 @@ fn order(
             Candidate { id, enabled: true, ..Candidate::of(manifest, Ready::Ready) }
         })
         .collect();
-    let modules = match &args.filter.module {
-        Some(name) => {
-            Modules::Named(vec![ModuleId::parse(name).map_err(|error| Failure::of(Kind::Refused, &error))?])
-        }
-        None => Modules::All,
+    let named = args.which.module.iter().map(|name| ModuleId::parse(name)).collect::<Result<Vec<_>, _>>();
+    let modules = match named.map_err(|error| Failure::of(Kind::Refused, &error))? {
+        none if none.is_empty() => Modules::All,
+        named => Modules::Named(named),
     };
     let installed =
         catalog.usable().map(|manifest| (manifest.module.id.clone(), manifest.module.version.clone()));
@@ -258,83 +269,6 @@ fn word(end: End) -> &'static str {
     }
 }
 
-fn show_plan(
-    ctx: &Context,
-    chosen: &Chosen,
-    subjects: &[Subject<'_>],
-    members: &[Member<'_>],
-    halts: &[Halt],
-) -> Result<(), Failure> {
-    let output = ctx.output;
-    let stops: Vec<&str> = halts.iter().rev().map(|halt| halt.spec.name()).collect();
-    if output.json {
-        let module = |(subject, member): (&Subject<'_>, &Member<'_>)| {
-            json!({
-                "module": subject.account.module,
-                "installed": subject.installed,
-                "version": subject.account.version,
-                "version_here": member.manifest.module.version.to_string(),
-                "source_bytes": subject.account.totals.bytes,
-                "undeclared": subject.undeclared.iter().map(|place| escape::name(&place.to_slashes())).collect::<Vec<_>>(),
-                "dumps": subject.account.dumps.iter().map(|dump| &dump.name).collect::<Vec<_>>(),
-            })
-        };
-        return Ok(output.object(&json!({
-            "type": "plan",
-            "snapshot_id": chosen.id.to_hex(),
-            "host": chosen.snapshot.host,
-            "modules": subjects.iter().zip(members).map(module).collect::<Vec<_>>(),
-            "stops": stops,
-        }))?);
-    }
-    let (id, time) = (chosen.id.short(), human::local_time(chosen.snapshot.time));
-    let host = escape::text(&chosen.snapshot.host);
-    output.line(format!("Plan:    snapshot {id} of {host}, {time}, on this machine ({})", this_host()))?;
-    for (subject, member) in subjects.iter().zip(members) {
-        let account = subject.account;
-        let here = if subject.installed {
-            format!("here {}", member.manifest.module.version)
-        } else {
-            "not installed here: files only, nothing of it is run".into()
-        };
-        output.line(format!(
-            "         {} version {} ({here}), {} in {}",
-            escape::text(&account.module),
-            escape::text(&account.version),
-            human::bytes(account.totals.bytes),
-            human::counted(account.totals.entries, "entry", "entries"),
-        ))?;
-        for source in &account.sources {
-            output.line(format!("           {}", escape::name(source)))?;
-        }
-        for place in &subject.undeclared {
-            let shown = escape::name(&place.to_slashes());
-            output.line(format!(
-                "           /{shown} is not restored: the manifest here does not declare it"
-            ))?;
-        }
-        for (from, to) in &subject.moved {
-            let shown = |path: &dedup_engine::listing::StoredPath| escape::name(&path.to_slashes());
-            output.line(format!("           /{} goes to /{}", shown(from), shown(to)))?;
-        }
-        for dump in &account.dumps {
-            output.line(format!("           source {} ({})", escape::text(&dump.name), dump.kind))?;
-        }
-        for (point, hook) in member.manifest.hooks.all().filter(|(point, _)| point.starts_with("restore")) {
-            output.line(format!("           {point} runs {}", escape::text(&hook.run.join(" "))))?;
-        }
-    }
-    if !stops.is_empty() {
-        output.line(format!("         stopped meanwhile, if they run: {}", stops.join(", ")))?;
-    }
-    output
-        .line("         what differs is replaced, and put back if a module fails; nothing else is deleted")?;
-    if chosen.snapshot.host != this_host() {
-        output.warning(&format!("the snapshot is of another machine, {host}"));
-    }
-    Ok(())
-}
-
 fn tell(ctx: &Context, chosen: &Chosen, outcome: &RestoreOutcome, exit: Exit) -> Result<(), Failure> {
     let output = ctx.output;
     if output.json {
@@ -345,6 +279,7 @@ fn tell(ctx: &Context, chosen: &Chosen, outcome: &RestoreOutcome, exit: Exit) ->
                 "reason": ended.reason,
                 "entries": ended.entries,
                 "restored_bytes": ended.bytes,
+                "kept": ended.kept,
             })
         };
         return Ok(output.object(&json!({
@@ -369,6 +304,11 @@ fn tell(ctx: &Context, chosen: &Chosen, outcome: &RestoreOutcome, exit: Exit) ->
             human::bytes(ended.bytes),
             human::counted(ended.entries, "entry", "entries"),
             escape::text(&reason),
+        ))?;
+    }
+    for id in outcome.modules.iter().filter_map(|ended| ended.kept.as_ref()) {
+        output.summary_line(format!(
+            "Kept:    what {id} had before; `dedup space revert {id}` brings it back"
         ))?;
     }
     for downtime in &outcome.downtimes {

@@ -1,6 +1,8 @@
 //! `dedup space`: copies of what a repair is about to change, kept so that it can be put back.
 
+use super::space_back;
 use crate::context::Context;
+use crate::declared::ModuleDirs;
 use crate::escape;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -62,6 +64,9 @@ enum SpaceCommand {
         command: Vec<OsString>,
     },
     /// Put back what is in spaces, in reverse order: each space whole or not at all
+    ///
+    /// A restore of a module whose manifest keeps a persistent space is taken back like this too: the last one first, its
+    /// services standing still meanwhile.
     #[command(after_help = "Examples:\n  dedup space revert mysql\n  dedup space revert --all")]
     Revert {
         /// The spaces
@@ -73,6 +78,8 @@ enum SpaceCommand {
         /// Only say what would be put back
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        dirs: ModuleDirs,
     },
     /// Remove spaces with all that is in them
     #[command(after_help = "Examples:\n  dedup space remove mysql --yes")]
@@ -149,7 +156,14 @@ impl Of {
     }
 }
 
-fn spaces() -> Result<Spaces, Failure> {
+impl SpaceArgs {
+    /// Returns whether it may stop something that must come back even if its process is killed.
+    pub fn wants_guard(&self) -> bool {
+        matches!(self.command, SpaceCommand::Revert { dry_run: false, .. })
+    }
+}
+
+pub(super) fn spaces() -> Result<Spaces, Failure> {
     Ok(Spaces::open(&state_dir()?.join("spaces"))?)
 }
 
@@ -167,8 +181,10 @@ pub fn run(ctx: &Context, args: &SpaceArgs) -> Result<Exit, Failure> {
         SpaceCommand::List => list(ctx),
         SpaceCommand::Show { id } => show(ctx, id),
         SpaceCommand::Run { id, persistent, command } => run_command(ctx, id, *persistent, command),
-        SpaceCommand::Revert { ids, all, dry_run } => revert(ctx, ids, *all, *dry_run),
-        SpaceCommand::Remove { ids } => remove(ctx, ids),
+        SpaceCommand::Revert { ids, all, dry_run, dirs } => {
+            space_back::revert(ctx, ids, *all, *dry_run, dirs)
+        }
+        SpaceCommand::Remove { ids } => space_back::remove(ctx, ids),
         SpaceCommand::Keep { id } => done(spaces()?.keep(id)),
         SpaceCommand::Put { path, name, of } => done(of.find()?.put_path(&real(path)?, name.as_deref())),
         SpaceCommand::PutValue { name, kind, of } => {
@@ -193,7 +209,7 @@ fn done(result: Result<(), SpaceError>) -> Result<Exit, Failure> {
     Ok(result.map(|()| Exit::Complete)?)
 }
 
-fn tell_notes(ctx: &Context, replayed: &Replayed) {
+pub(super) fn tell_notes(ctx: &Context, replayed: &Replayed) {
     replayed.notes.iter().for_each(|note| ctx.output.warning(note));
 }
 
@@ -214,9 +230,17 @@ fn list(ctx: &Context) -> Result<Exit, Failure> {
             }
         }
     }
+    let kept = space_back::kept()?;
     if ctx.output.json {
-        ctx.output.object(&json!({ "type": "spaces", "spaces": found }))?;
-    } else if found.is_empty() {
+        let restores: Vec<Value> = kept.iter().map(space_back::json).collect();
+        ctx.output.object(&json!({ "type": "spaces", "spaces": found, "restores": restores }))?;
+        return Ok(exit);
+    }
+    for one in &kept {
+        let text = format!("restore of {}", escape::text(&one.header.begun));
+        table.row(vec![escape::text(&one.id), text, one.acts.len().to_string(), "in place".into()]);
+    }
+    if found.is_empty() && kept.is_empty() {
         ctx.output.note("there is no space");
     } else {
         table.lines().iter().try_for_each(|line| ctx.output.line(line))?;
@@ -244,10 +268,24 @@ fn object_json(object: &SpaceObject) -> Value {
 }
 
 fn show(ctx: &Context, id: &str) -> Result<Exit, Failure> {
-    let objects = spaces()?.existing(id)?.list()?;
+    let kept = space_back::kept_of(id)?;
+    let objects = match spaces()?.existing(id) {
+        Err(SpaceError::NoSpace(_)) if !kept.is_empty() => Vec::new(),
+        space => space?.list()?,
+    };
     if ctx.output.json {
         let objects: Vec<Value> = objects.iter().map(object_json).collect();
-        ctx.output.object(&json!({ "type": "space", "id": id, "objects": objects }))?;
+        let restores: Vec<Value> = kept.iter().map(space_back::json).collect();
+        ctx.output.object(&json!({ "type": "space", "id": id, "objects": objects, "restores": restores }))?;
+        return Ok(Exit::Complete);
+    }
+    for one in kept.iter().rev() {
+        ctx.output.line(format!("restore of {}, reverted by", escape::text(&one.header.begun)))?;
+        for act in one.acts.iter().rev() {
+            ctx.output.line(format!("  {}", escape::text(&act.to_string())))?;
+        }
+    }
+    if objects.is_empty() {
         return Ok(Exit::Complete);
     }
     let mut table = Table::new(&["Name", "Kind", "Size", "From"], &[2]);
@@ -325,71 +363,4 @@ fn run_command(ctx: &Context, id: &str, persistent: bool, command: &[OsString]) 
                 .hint(format!("space {id} is kept; when the cause is gone: `dedup space revert {id}`")))
         }
     }
-}
-
-fn revert(ctx: &Context, ids: &[String], all: bool, dry_run: bool) -> Result<Exit, Failure> {
-    let spaces = spaces()?;
-    let ids: Vec<String> = match all {
-        false => ids.to_vec(),
-        true => {
-            let list = spaces.list()?.into_iter();
-            list.filter(|(_, info)| info.as_ref().map_or(true, |info| info.is_persistent))
-                .map(|(id, _)| id)
-                .collect()
-        }
-    };
-    // A wrong id is told before anything is changed.
-    let chosen = ids.iter().map(|id| spaces.existing(id)).collect::<Result<Vec<_>, _>>()?;
-    let mut exit = Exit::Complete;
-    let mut results = Vec::new();
-    for space in &chosen {
-        let result = match dry_run {
-            true => space.list().map(|objects| Replayed {
-                paths: objects.into_iter().rev().filter_map(|object| object.origin).collect(),
-                notes: vec![],
-            }),
-            false => space.replay(),
-        };
-        let mut line =
-            json!({ "id": space.id(), "reverted": result.is_ok() && !dry_run, "paths": [], "message": null });
-        match result {
-            Ok(replayed) => {
-                tell_notes(ctx, &replayed);
-                let shown = replayed.paths.iter().map(|path| path.to_string_lossy());
-                line["paths"] = shown.clone().collect::<Vec<_>>().into();
-                let verb = if dry_run { "would be put back" } else { "put back" };
-                if !ctx.output.json {
-                    for path in shown {
-                        ctx.output.line(format!("{}: {} {verb}", space.id(), escape::text(&path)))?;
-                    }
-                }
-            }
-            Err(error) => {
-                ctx.output.warning(&format!("space {} was not put back: {error}", space.id()));
-                line["message"] = error.to_string().into();
-                exit = exit.merge(error.kind().into());
-            }
-        }
-        results.push(line);
-    }
-    if ctx.output.json {
-        ctx.output.object(&json!({ "type": "space_revert", "dry_run": dry_run, "spaces": results }))?;
-    }
-    Ok(exit)
-}
-
-fn remove(ctx: &Context, ids: &[String]) -> Result<Exit, Failure> {
-    let spaces = spaces()?;
-    let chosen = ids.iter().map(|id| spaces.existing(id)).collect::<Result<Vec<_>, _>>()?;
-    let names: Vec<&str> = chosen.iter().map(Space::id).collect();
-    if !ctx.confirm(&format!(
-        "Remove {} with all that is in it? It cannot be put back then.",
-        names.join(", ")
-    ))? {
-        return Err(Failure::refused("nothing was removed"));
-    }
-    for space in &chosen {
-        spaces.remove(space.id())?;
-    }
-    Ok(Exit::Complete)
 }

@@ -85,6 +85,12 @@ impl ResolvedHook {
         Ok(Self { may_be_missing: file, ..resolved })
     }
 
+    /// Returns a program of a manifest as a hook that needs nothing but its arguments.
+    pub fn plain(argv: &[String]) -> Self {
+        let (container, may_be_missing, user, cwd) = (None, None, None, None);
+        Self { argv: argv.to_vec(), container, may_be_missing, user, cwd, env: Vec::new(), timeout: None }
+    }
+
     /// Resolves a hook of a job.
     pub fn of_job(hook: &Hook, variables: &Variables) -> Result<Self, HookError> {
         let cwd = hook.cwd.as_ref().map(|path| path.resolve(variables)).transpose()?;

@@ -99,6 +99,20 @@ impl Period {
             found.ok_or_else(|| format!("{unit:?} is no unit of time; there are s, m, h, d, w, mo and y"))?;
         Ok(Self { count, unit })
     }
+
+    /// Returns its length, a month of 31 days and a year of 366: for what is kept at least so long.
+    pub fn at_most(self) -> Duration {
+        let seconds = match self.unit {
+            PeriodUnit::Second => 1,
+            PeriodUnit::Minute => 60,
+            PeriodUnit::Hour => 3600,
+            PeriodUnit::Day => 86_400,
+            PeriodUnit::Week => 7 * 86_400,
+            PeriodUnit::Month => 31 * 86_400,
+            PeriodUnit::Year => 366 * 86_400,
+        };
+        Duration::from_secs(u64::from(self.count).saturating_mul(seconds))
+    }
 }
 
 impl fmt::Display for Period {

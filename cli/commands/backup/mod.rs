@@ -2,6 +2,7 @@
 
 mod asked;
 mod modules;
+mod whole;
 
 use super::choose;
 use crate::context::{Context, this_host, this_user};
@@ -38,7 +39,8 @@ use std::sync::{Arc, Mutex, PoisonError};
   dedup backup ~/Videos --compression off --exclude-larger-than 10G
   dedup backup ~/Documents --dry-run
   dedup backup                                   every module
-  dedup backup -m wordpress -m mariadb")]
+  dedup backup -m wordpress -m mariadb
+  dedup backup --full --comment 'before the upgrade'")]
 pub struct BackupArgs {
     /// What to back up
     #[arg(value_name = "PATH")]
@@ -82,6 +84,12 @@ pub struct BackupArgs {
     /// Keep times of access
     #[arg(long)]
     with_atime: bool,
+    /// The whole system, read from a snapshot of its file system: only where / is on btrfs
+    ///
+    /// Nothing stands still meanwhile, and modules take no part. Other file systems are not in it: that is told, and the exit
+    /// status 3, unless --exclude names where they are mounted.
+    #[arg(long, conflicts_with_all = ["paths", "modules", "one_file_system"])]
+    full: bool,
     /// Only find out what would be stored
     #[arg(long, short = 'n')]
     dry_run: bool,
@@ -95,7 +103,12 @@ pub struct BackupArgs {
 impl BackupArgs {
     /// Returns whether modules take part: named ones, or all when no path is named.
     pub fn is_about_modules(&self) -> bool {
-        self.paths.is_empty() || !self.modules.modules.is_empty()
+        !self.full && (self.paths.is_empty() || !self.modules.modules.is_empty())
+    }
+
+    /// Returns whether something is stopped or made that must not stay if the process is killed.
+    pub fn wants_guard(&self) -> bool {
+        self.full || self.is_about_modules()
     }
 }
 
@@ -116,7 +129,7 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
 
     let repo = ctx.open_indexed()?;
     let skipped = Arc::new(Mutex::new(Vec::new()));
-    let source = source(ctx, args, &repo, &roots, excludes, &skipped)?;
+    let options = options(ctx, args, &repo, excludes, &skipped)?;
     let time = args.time.clone().unwrap_or_else(Zoned::now);
     let mut tags = args.tag.clone();
     tags.sort();
@@ -136,6 +149,10 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
     };
     let sources: Vec<_> = roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect();
     let parent = parent(ctx, args, &repo)?;
+    if args.full {
+        return whole::run(ctx, args, &repo, &run, parent, options);
+    }
+    let source = FilesSource::new(&roots, options).map_err(|error| Failure::of(Kind::Refused, &error))?;
     if let Some(declared) = declared {
         let index_dir = ctx.index_dir(&repo)?;
         let beside = modules::Beside {
@@ -168,17 +185,16 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn source(
+fn options(
     ctx: &Context,
     args: &BackupArgs,
     repo: &Repository,
-    roots: &[PathBuf],
     excludes: Excludes,
     skipped: &Arc<Mutex<Vec<StoredPath>>>,
-) -> Result<FilesSource, Failure> {
+) -> Result<FilesOptions, Failure> {
     let index_dir = ctx.index_dir(repo)?;
     let skipped = Arc::clone(skipped);
-    let options = FilesOptions {
+    Ok(FilesOptions {
         excludes,
         exclude_caches: args.exclude_caches,
         one_file_system: args.one_file_system,
@@ -190,8 +206,7 @@ fn source(
         })),
         keep_atime: args.with_atime,
         ..FilesOptions::new(index_dir.parent().unwrap_or(&index_dir).to_owned())
-    };
-    FilesSource::new(roots, options).map_err(|error| Failure::of(Kind::Refused, &error))
+    })
 }
 
 fn parent(ctx: &Context, args: &BackupArgs, repo: &Repository) -> Result<Parent, Failure> {

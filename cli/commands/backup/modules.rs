@@ -155,6 +155,7 @@ impl Declared {
         let halts = halts(&members, Operation::Backup).map_err(|error| refused(&error))?;
         let module_run = ModuleRun::begin(ctx, "backup", args.modules.lock_wait)?;
         let result = self.run(ctx, args, repo, beside, &members, &halts, &module_run);
+        module_run.expire(&ctx.output, &self.catalog);
         module_run.finish(&result);
         result
     }
@@ -181,6 +182,7 @@ impl Declared {
             left_out: &self.selection.left_out,
             paths: beside.paths.map(|(source, asked)| Paths { source, asked }),
             use_snapshot: args.modules.fs_snapshot,
+            copies: ctx.config.snapshot_copies.as_deref(),
             before: &[],
             skip: &beside.skip,
             scratch_dir: &beside.scratch_dir,
@@ -209,21 +211,21 @@ impl Declared {
     }
 }
 
-fn failure(error: RunError) -> Failure {
+pub(super) fn failure(error: RunError) -> Failure {
     match error {
         RunError::Engine(error) => error.into(),
         error => Failure::of(error.kind(), &error),
     }
 }
 
-fn exit(outcome: &BackupOutcome, whole: bool) -> Exit {
+pub(super) fn exit(outcome: &BackupOutcome, whole: bool) -> Exit {
     let is_right = |account: &Account| account.state == State::Complete;
     let exit = if outcome.report.accounts.iter().all(is_right) { Exit::Complete } else { Exit::Partial };
     let gaps = if whole && outcome.left_undone.is_empty() { Exit::Complete } else { Exit::Partial };
     exit.merge(gaps)
 }
 
-fn print_text(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> Result<(), Failure> {
+pub(super) fn print_text(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> Result<(), Failure> {
     let (output, elapsed) = (ctx.output, ctx.elapsed());
     for account in &outcome.report.accounts {
         let state = super::super::snapshots::state_word(account.state);
@@ -257,7 +259,12 @@ fn print_text(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome) -> Resu
     Ok(())
 }
 
-fn print_json(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome, exit: Exit) -> Result<(), Failure> {
+pub(super) fn print_json(
+    ctx: &Context,
+    args: &BackupArgs,
+    outcome: &BackupOutcome,
+    exit: Exit,
+) -> Result<(), Failure> {
     let report = &outcome.report;
     let totals = &report.totals;
     let module = |account: &Account| {

@@ -109,7 +109,7 @@ impl Run<'_, '_> {
     }
 }
 
-fn gaps_text(gaps: u64) -> String {
+pub(super) fn gaps_text(gaps: u64) -> String {
     match gaps {
         1 => "one entry could not be stored as it is".into(),
         n => format!("{n} entries could not be stored as they are"),

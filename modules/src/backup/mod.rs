@@ -7,6 +7,7 @@
 //! read     files of every section, below the snapshot or `/`                             files.rs
 //! back     hooks after · services in exact order, those that ran · unlock · live hooks   conduct/
 //! tell     one account for each module, its manifest with it                             account.rs
+//! [whole   the whole system from a filesystem snapshot, without modules                  whole.rs]
 //! ```
 //!
 //! With a filesystem snapshot the way back comes before reading; without one, after it. Either way it comes before what
@@ -22,6 +23,9 @@ mod live;
 mod quiet;
 mod root;
 mod sources;
+mod whole;
+
+pub use whole::{WholeJob, run_whole};
 
 use crate::conduct::{Cancelled, Conduct, Downtime, StillError};
 use crate::files::FilesSource;
@@ -58,6 +62,8 @@ pub struct BackupJob<'a> {
     pub paths: Option<Paths<'a>>,
     /// Whether a filesystem snapshot is what is read.
     pub use_snapshot: UseSnapshot,
+    /// A directory for copies where no filesystem snapshot is to be had; none: no copies are made.
+    pub copies: Option<&'a Path>,
     /// Hooks of the job, before anything is done.
     pub before: &'a [ResolvedHook],
     /// What must not be stored: the repository, its index, the state of this program.
@@ -105,6 +111,9 @@ pub enum RunError {
     /// The job wants a filesystem snapshot.
     #[error("the job requires a filesystem snapshot, and there is none: {0}")]
     NoSnapshot(String),
+    /// A whole system that cannot be snapshotted.
+    #[error("{0}")]
+    NotWhole(String),
     /// Nothing could be stored.
     #[error("every module failed, so nothing was published: {}", reasons.join("; "))]
     AllFailed {
@@ -132,6 +141,7 @@ impl RunError {
             Self::Engine(error) => error.kind(),
             Self::Journal(_) => Kind::Io,
             Self::JobHook(_) | Self::NoSnapshot(_) | Self::AllFailed { .. } => Kind::Internal,
+            Self::NotWhole(_) => Kind::Refused,
             Self::Cancelled(_) => Kind::Cancelled,
         }
     }
@@ -212,7 +222,7 @@ impl Run<'_, '_> {
     fn collect(&mut self, parts: &mut Parts<'_>) -> Result<(), RunError> {
         self.live(parts)?;
         let root = self.choose_root()?;
-        self.quieten(parts, root.is_snapshot())?;
+        self.quieten(parts, root.is_of_one_moment())?;
         let root = self.take(root)?;
         if root.is_snapshot() {
             self.from_snapshot = true;

@@ -1,7 +1,7 @@
 //! The root of what is read: the running system, or a filesystem snapshot of it.
 
 use super::{Run, RunError};
-use crate::fsnap::{Btrfs, Coverage, FsSnapshotRef, SnapshotProvider};
+use crate::fsnap::{Btrfs, Coverage, DirectoryCopy, FsSnapshotRef, SnapshotProvider};
 use crate::manifest::items::{Extent, Item};
 use crate::manifest::job::UseSnapshot;
 use crate::manifest::programs::Severity;
@@ -32,6 +32,11 @@ impl Root {
     pub fn is_snapshot(&self) -> bool {
         !matches!(self, Self::System)
     }
+
+    /// Returns whether it is of one moment even if the system goes on while it is taken; a copy is not.
+    pub fn is_of_one_moment(&self) -> bool {
+        matches!(self, Self::Planned(snapshot) | Self::Snapshot(snapshot, _) if snapshot.provider == Btrfs::default().name())
+    }
 }
 
 impl Run<'_, '_> {
@@ -54,6 +59,11 @@ impl Run<'_, '_> {
             },
             Err(error) => error.to_string(),
         };
+        let why = match self.plan_copy(&paths) {
+            Ok(Some(reference)) => return Ok(Root::Planned(reference)),
+            Ok(None) => why,
+            Err(error) => format!("{why}; {error}"),
+        };
         if self.job.use_snapshot == UseSnapshot::Require && !planted(Bug::NeedNoSnapshot) {
             return Err(RunError::NoSnapshot(why));
         }
@@ -61,11 +71,33 @@ impl Run<'_, '_> {
         Ok(Root::System)
     }
 
+    /// Plans a copy, where somebody configured a directory for that.
+    fn plan_copy(&self, paths: &[PathBuf]) -> Result<Option<FsSnapshotRef>, String> {
+        let Some(copy) = self.copy() else { return Ok(None) };
+        let plan = copy.plan(paths, self.conduct.machine.run).map_err(|error| error.to_string())?;
+        match (plan.coverage, plan.reference) {
+            (Coverage::All, Some(reference)) => Ok(Some(reference)),
+            _ => Err(format!(
+                "{} is itself below what is declared, so it cannot hold a copy",
+                copy.directory.display()
+            )),
+        }
+    }
+
+    fn copy(&self) -> Option<DirectoryCopy> {
+        self.job.copies.map(|directory| DirectoryCopy::of(self.conduct.machine.around, directory))
+    }
+
     /// Takes the snapshot, if one was chosen. If that fails, the running system is read instead, and must stand still.
     pub(super) fn take(&mut self, root: Root) -> Result<Root, RunError> {
         let Root::Planned(reference) = root else { return Ok(root) };
         let ticket = self.conduct.undoing.note(Undo::DeleteSnapshot { snapshot: reference.clone() })?;
-        let why = match Btrfs::of(self.conduct.machine.around).take(&reference) {
+        let btrfs = Btrfs::of(self.conduct.machine.around);
+        let taken = match self.copy().filter(|copy| copy.name() == reference.provider) {
+            Some(copy) => copy.take(&reference),
+            None => btrfs.take(&reference),
+        };
+        let why = match taken {
             Ok(()) => return Ok(Root::Snapshot(reference, ticket)),
             Err(error) => error.to_string(),
         };

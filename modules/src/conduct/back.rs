@@ -4,6 +4,7 @@ use super::{Conduct, Downtime};
 use crate::hooks::{HookEnd, run_hook};
 use crate::manifest::hooks::{HookPhase, HookState};
 use crate::manifest::programs::Severity;
+use crate::member::Halt;
 use crate::undo::{JournalError, Ticket, Undo};
 use dedup_engine::planted::{Bug, planted};
 
@@ -89,6 +90,29 @@ impl Conduct<'_, '_> {
             }
             self.up_again(format!("{id} (locked)"), locked.since);
         }
+    }
+
+    /// Starts services of a member before their turn: a source that is loaded needs them. Returns which, by their places.
+    ///
+    /// # Errors
+    /// Which one does not start; it is tried again when its turn comes.
+    pub fn start_early(&mut self, at: usize, names: &[&str]) -> Result<Vec<usize>, String> {
+        let is_needed = |halt: &Halt| halt.members.contains(&at) && names.contains(&halt.spec.name());
+        let mut early = Vec::new();
+        // The last that was stopped starts first.
+        for place in (0..self.stopped.len()).rev() {
+            let (number, ticket, since) =
+                (self.stopped[place].halt, self.stopped[place].ticket, self.stopped[place].since);
+            if !is_needed(&self.halts[number]) {
+                continue;
+            }
+            let name = self.halts[number].spec.name().to_owned();
+            self.undoing.undo(ticket).map_err(|error| format!("a source needs {name}: {error}"))?;
+            self.stopped.remove(place);
+            self.up_again(name, since);
+            early.push(number);
+        }
+        Ok(early)
     }
 
     fn up_again(&mut self, name: String, since: std::time::Duration) {

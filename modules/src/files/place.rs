@@ -101,8 +101,19 @@ impl Places {
         if !made_root {
             root.clean_leftovers();
         }
+        Ok(Self::at(root, made_root, user, aside))
+    }
+
+    /// Opens a target that is there, only to look at it.
+    pub(super) fn looking(target: &Path, user: u32) -> Result<Self, SinkError> {
+        let fd = openat(CWD, target, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::PATH, Mode::empty())
+            .map_err(errno_error("open the target directory"))?;
+        Ok(Self::at(Arc::new(Place::new(fd, false)?.0), false, user, None))
+    }
+
+    fn at(root: Arc<Place>, made_root: bool, user: u32, aside: Option<Arc<Aside>>) -> Self {
         let open = Open { devices: vec![(root.domain.0, root.clone())], ..Open::default() };
-        Ok(Self { root, made_root, open: Mutex::new(open), user, aside })
+        Self { root, made_root, open: Mutex::new(open), user, aside }
     }
 
     /// Returns the directory with this key, relative to the target. Those missing are made for their owner only.

@@ -75,6 +75,16 @@ impl FilesSink {
         Self::with(target, options, Some(safety))
     }
 
+    /// Looks at a target that is there, so that it can be asked what a restore needs: nothing is changed, and nothing can be
+    /// restored by it.
+    pub fn looking(target: &Path, options: SinkOptions) -> Result<Self, SinkError> {
+        let user = rustix::process::geteuid().as_raw();
+        let rules = Rules::new(&options, user);
+        let places = Places::looking(target, user)?;
+        let (names, made) = (TemporaryNames::default(), Made::default());
+        Ok(Self { places, options, rules, names, made, conflicts: AtomicU64::new(0) })
+    }
+
     fn with(target: &Path, options: SinkOptions, safety: Option<&Safety>) -> Result<Self, SinkError> {
         let user = rustix::process::geteuid().as_raw();
         let rules = Rules::new(&options, user);

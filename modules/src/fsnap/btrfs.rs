@@ -44,11 +44,25 @@ impl Btrfs {
     }
 
     /// Returns where the subvolumes of a file system can be reached, by its mounts.
-    fn subvolumes(&self, mounts: &[&Mount]) -> Result<BTreeSet<PathBuf>, FsnapError> {
+    pub(super) fn subvolumes(&self, mounts: &[&Mount]) -> Result<BTreeSet<PathBuf>, FsnapError> {
+        let mut found = self.listed(mounts, &[])?;
+        found.extend(
+            mounts.iter().filter(|mount| is_subvolume(&mount.point)).map(|mount| mount.point.clone()),
+        );
+        Ok(found)
+    }
+
+    /// Returns those of them that are read-only.
+    pub(super) fn read_only(&self, mounts: &[&Mount]) -> Result<BTreeSet<PathBuf>, FsnapError> {
+        self.listed(mounts, &["-r"])
+    }
+
+    /// Returns where the subvolumes can be reached that the program lists.
+    fn listed(&self, mounts: &[&Mount], only: &[&str]) -> Result<BTreeSet<PathBuf>, FsnapError> {
         let Some(any) = mounts.first() else { return Ok(BTreeSet::new()) };
-        let list = ["subvolume".as_ref(), "list".as_ref(), any.point.as_os_str()];
+        let words = ["subvolume", "list"].iter().chain(only).map(OsStr::new);
         let mut found = BTreeSet::new();
-        for line in self.run(list)?.lines() {
+        for line in self.run(words.chain([any.point.as_os_str()]))?.lines() {
             // ID 256 gen 7 top level 5 path a/b
             let Some((_, path)) = line.split_once(" path ") else { continue };
             let path = Path::new("/").join(path);
@@ -62,9 +76,6 @@ impl Btrfs {
                 }
             }
         }
-        found.extend(
-            mounts.iter().filter(|mount| is_subvolume(&mount.point)).map(|mount| mount.point.clone()),
-        );
         Ok(found)
     }
 

@@ -7,10 +7,11 @@ use super::program::output;
 use super::{
     Coverage, FsSnapshotRef, FsnapError, PREFIX, Plan, SnapshotProvider, check_reference, check_run, io_error,
 };
+use crate::child::Surroundings;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Copies by the program `cp` of GNU coreutils to a directory that somebody configured.
 #[derive(Clone, Debug)]
@@ -21,9 +22,25 @@ pub struct DirectoryCopy {
     pub env: Vec<(OsString, OsString)>,
 }
 
+/// The name of the provider.
+const NAME: &str = "copy";
+
+impl DirectoryCopy {
+    /// Returns the provider that runs its program in these surroundings.
+    pub fn of(around: &Surroundings, directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), env: around.env.clone() }
+    }
+}
+
+/// Returns the provider that made a copy; nothing if it is none.
+pub(super) fn of(around: &Surroundings, snapshot: &FsSnapshotRef) -> Option<DirectoryCopy> {
+    let directory = snapshot.place.parent()?;
+    (snapshot.provider == NAME).then(|| DirectoryCopy::of(around, directory))
+}
+
 impl SnapshotProvider for DirectoryCopy {
     fn name(&self) -> &'static str {
-        "copy"
+        NAME
     }
 
     fn plan(&self, paths: &[PathBuf], run: &str) -> Result<Plan, FsnapError> {

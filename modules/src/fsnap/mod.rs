@@ -3,6 +3,7 @@
 //! ```text
 //! btrfs.rs     snapshots of btrfs subvolumes, by the program `btrfs`
 //! writable.rs  a subvolume to restore into, and the switch to it
+//! whole.rs     a snapshot of the whole system
 //! copy.rs      a copy in a directory, where nothing better is to be had
 //! mounts.rs    what is mounted where
 //! program.rs   running a program and taking what it says
@@ -17,13 +18,16 @@ mod mounts;
 mod program;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod writable;
 
 pub use btrfs::Btrfs;
 pub use copy::DirectoryCopy;
 pub use program::ProgramError;
-pub use writable::SwitchEffect;
+pub use whole::WholePlan;
+pub use writable::{SwitchEffect, Switched};
 
+use crate::child::Surroundings;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,6 +86,22 @@ pub trait SnapshotProvider {
 
     /// Finds snapshots that are on this machine, of crashed runs and of those that are at work.
     fn leftovers(&self) -> Result<Vec<FsSnapshotRef>, FsnapError>;
+}
+
+/// Removes a snapshot, of whatever kind it is.
+pub fn delete(around: &Surroundings, snapshot: &FsSnapshotRef) -> Result<(), FsnapError> {
+    match copy::of(around, snapshot) {
+        Some(copy) => copy.delete(snapshot),
+        None => Btrfs::of(around).delete(snapshot),
+    }
+}
+
+/// Finds the snapshots of every kind that are on this machine, of crashed runs and of those that are at work; `copies`: where
+/// copies are made. What cannot be asked is left out: without btrfs there is nothing of it to be found.
+pub fn leftovers(around: &Surroundings, copies: Option<&Path>) -> Vec<FsSnapshotRef> {
+    let copy = copies.map(|directory| DirectoryCopy::of(around, directory));
+    let copies = copy.and_then(|copy| copy.leftovers().ok()).unwrap_or_default();
+    Btrfs::of(around).leftovers().unwrap_or_default().into_iter().chain(copies).collect()
 }
 
 /// Why a snapshot was not made or not removed.

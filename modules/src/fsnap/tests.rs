@@ -183,39 +183,74 @@ fn a_reference_that_names_something_else_removes_nothing() {
 }
 
 #[test]
-fn a_subvolume_takes_the_place_of_another_and_can_be_taken_back() {
+fn a_subvolume_takes_the_place_of_another_and_the_old_one_stays() {
     let Some(image) = Image::new() else { return };
     image.subvolume("system");
     image.write("system/etc/file", "old");
     let provider = Btrfs { env: env() };
     let at = image.path("system");
-    for empty in [true, false] {
-        let target = provider.plan_writable(&at, "w").unwrap();
+    for (run, empty) in [("w1", true), ("w2", false)] {
+        let before = fs::read_to_string(at.join("etc/file")).unwrap();
+        let target = provider.plan_writable(&at, run).unwrap();
         provider.make_writable(&target, &at, empty).unwrap();
         assert_eq!(target.base.join("etc/file").exists(), !empty);
+        // Half made, it can be removed, by whoever finds it too.
+        let left: Vec<_> = provider.leftovers().unwrap().into_iter().filter(|left| left.run == run).collect();
+        assert_eq!(left, std::slice::from_ref(&target));
+        provider.delete(&target).unwrap();
+        assert!(!target.place.exists());
+        provider.make_writable(&target, &at, empty).unwrap();
         fs::create_dir_all(target.base.join("etc")).unwrap();
-        fs::write(target.base.join("etc/file"), "restored").unwrap();
+        fs::write(target.base.join("etc/file"), format!("restored by {run}")).unwrap();
+        let lasting = provider.finish_writable(&target, &at).unwrap();
+        assert_eq!(lasting, image.path(&format!("system.restored-{run}")));
+        // From here on nothing that removes leftovers finds it.
+        provider.delete(&target).unwrap();
+        assert!(provider.leftovers().unwrap().iter().all(|left| left.run != run));
         assert_eq!(
             fs::read_to_string(at.join("etc/file")).unwrap(),
-            "old",
+            before,
             "nothing is seen before the switch"
         );
-        assert_eq!(provider.switch_to(&target, &at).unwrap(), SwitchEffect::Now);
-        assert_eq!(fs::read_to_string(at.join("etc/file")).unwrap(), "restored");
-        assert_eq!(fs::read_to_string(target.base.join("etc/file")).unwrap(), "old");
-        provider.switch_to(&target, &at).unwrap();
-        provider.delete(&target).unwrap();
-        assert_eq!(fs::read_to_string(at.join("etc/file")).unwrap(), "old");
-        assert!(!target.place.exists());
+        let switched = provider.switch(&lasting, &at, run).unwrap();
+        let old = image.path(&format!("system.before-{run}"));
+        assert_eq!(switched, Switched { effect: SwitchEffect::Now, new: at.clone(), old: old.clone() });
+        assert_eq!(fs::read_to_string(at.join("etc/file")).unwrap(), format!("restored by {run}"));
+        assert_eq!(fs::read_to_string(old.join("etc/file")).unwrap(), before);
+        assert!(!lasting.exists());
     }
     // The root of what is mounted.
     let target = provider.plan_writable(&image.1, "w").unwrap();
     provider.make_writable(&target, &image.1, true).unwrap();
     fs::write(target.base.join("new"), "").unwrap();
-    assert_eq!(provider.switch_to(&target, &image.1).unwrap(), SwitchEffect::AtNextMount);
+    let lasting = provider.finish_writable(&target, &image.1).unwrap();
+    let switched = provider.switch(&lasting, &image.1, "w").unwrap();
+    assert_eq!((switched.effect, switched.old), (SwitchEffect::AtNextMount, image.1.clone()));
     let point = image.1.to_str().unwrap();
     run("umount", &[point]);
     run("mount", &["-o", "loop", image.0.path().join("image").to_str().unwrap(), point]);
     assert!(image.path("new").exists() && !at.exists());
     assert!(provider.plan_writable(&image.path("new"), "w").is_err());
+}
+
+/// What made a snapshot removes it, whichever it was.
+#[test]
+fn each_is_removed_by_its_kind() {
+    let scratch = tempfile::tempdir_in("/var/tmp").unwrap();
+    let at = scratch.path().canonicalize().unwrap();
+    fs::create_dir_all(at.join("srv")).unwrap();
+    fs::create_dir(at.join("copies")).unwrap();
+    let around = crate::child::Surroundings { env: env() };
+    let copy = DirectoryCopy::of(&around, &at.join("copies"));
+    let reference = copy.plan(&[at.join("srv")], "r").unwrap().reference.unwrap();
+    copy.take(&reference).unwrap();
+    let left: Vec<_> = leftovers(&around, Some(&at.join("copies")))
+        .into_iter()
+        .filter(|left| left.place == reference.place)
+        .collect();
+    assert_eq!(left.len(), 1);
+    delete(&around, &left[0]).unwrap();
+    assert!(!reference.place.exists());
+    let foreign = FsSnapshotRef { provider: "zfs".into(), ..reference };
+    assert!(delete(&around, &foreign).is_err(), "a kind that is not known");
 }

@@ -5,6 +5,7 @@ use super::{
     FsSnapshotRef, FsnapError, PREFIX, SnapshotProvider, check_reference, check_run, io_error, mounts,
 };
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,11 +18,21 @@ pub enum SwitchEffect {
     AtNextMount,
 }
 
+/// A subvolume that took the place of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switched {
+    /// When it is seen.
+    pub effect: SwitchEffect,
+    /// Where the new one is.
+    pub new: PathBuf,
+    /// Where the old one is; nobody removes it.
+    pub old: PathBuf,
+}
+
 impl Btrfs {
     /// Says where a subvolume that is to replace `subvolume` would lie; changes nothing. Its `base` stands for `subvolume` itself.
     ///
-    /// [`delete`](SnapshotProvider::delete) removes it, after a switch at once what was replaced; nested subvolumes in that
-    /// are never removed with it.
+    /// [`delete`](SnapshotProvider::delete) removes it until [`finish_writable`](Self::finish_writable) has given it a name.
     pub fn plan_writable(&self, subvolume: &Path, run: &str) -> Result<FsSnapshotRef, FsnapError> {
         check_run(run)?;
         let at = fs::canonicalize(subvolume).map_err(io_error("use", subvolume))?;
@@ -52,25 +63,50 @@ impl Btrfs {
         }
     }
 
-    /// Puts the new subvolume in the place of `subvolume`, which is kept where the new one was until that is deleted.
+    /// Gives the new subvolume a name of its own beside its place, `NAME.restored-RUN`, so that nothing that removes what is half
+    /// made can take it away; the reference is void then. Returns the name.
+    pub fn finish_writable(&self, target: &FsSnapshotRef, subvolume: &Path) -> Result<PathBuf, FsnapError> {
+        check_reference(target, self.name())?;
+        self.run(["filesystem".as_ref(), "sync".as_ref(), target.base.as_os_str()])?;
+        let around = target.place.parent().unwrap_or(Path::new("/"));
+        let lasting = around.join(named(subvolume, "restored", &target.run));
+        renameat_with(CWD, &target.base, CWD, &lasting, RenameFlags::NOREPLACE)
+            .map_err(|errno| io_error("name", &lasting)(errno.into()))?;
+        fs::remove_dir(&target.place).map_err(io_error("remove", &target.place))?;
+        Ok(lasting)
+    }
+
+    /// Puts a subvolume in the place of another, which is kept beside as `NAME.before-RUN`.
     ///
     /// One that is mounted cannot be replaced while it is; then the new one becomes the default of the file system.
-    pub fn switch_to(&self, target: &FsSnapshotRef, subvolume: &Path) -> Result<SwitchEffect, FsnapError> {
-        check_reference(target, self.name())?;
+    pub fn switch(&self, new: &Path, subvolume: &Path, run: &str) -> Result<Switched, FsnapError> {
+        check_run(run)?;
         let at = fs::canonicalize(subvolume).map_err(io_error("use", subvolume))?;
-        if !is_subvolume(&target.base) || !is_subvolume(&at) {
-            let text = format!("{} or {} is no subvolume", target.base.display(), at.display());
+        if !is_subvolume(new) || !is_subvolume(&at) {
+            let text = format!("{} or {} is no subvolume", new.display(), at.display());
             return Err(FsnapError::Refused(text));
         }
-        self.run(["filesystem".as_ref(), "sync".as_ref(), target.base.as_os_str()])?;
         if is_mount_point(&at)? {
-            self.run(["subvolume".as_ref(), "set-default".as_ref(), target.base.as_os_str()])?;
-            return Ok(SwitchEffect::AtNextMount);
+            self.run(["subvolume".as_ref(), "set-default".as_ref(), new.as_os_str()])?;
+            return Ok(Switched { effect: SwitchEffect::AtNextMount, new: new.to_owned(), old: at });
         }
-        renameat_with(CWD, &target.base, CWD, &at, RenameFlags::EXCHANGE)
+        renameat_with(CWD, new, CWD, &at, RenameFlags::EXCHANGE)
             .map_err(|errno| io_error("replace", &at)(errno.into()))?;
-        Ok(SwitchEffect::Now)
+        // Under either name it is the old one; this says so.
+        let old = new.with_file_name(named(&at, "before", run));
+        let old = match renameat_with(CWD, new, CWD, &old, RenameFlags::NOREPLACE) {
+            Ok(()) => old,
+            Err(_) => new.to_owned(),
+        };
+        Ok(Switched { effect: SwitchEffect::Now, new: at, old })
     }
+}
+
+/// Returns the name beside a subvolume.
+fn named(subvolume: &Path, word: &str, run: &str) -> OsString {
+    let mut name = subvolume.file_name().unwrap_or("system".as_ref()).to_owned();
+    name.push(format!(".{word}-{run}"));
+    name
 }
 
 fn is_mount_point(at: &Path) -> Result<bool, FsnapError> {

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! verify   every byte that is needed is read and checked; nothing is touched before      verify.rs
+//!          room on every file system                                                     room.rs
 //! ready    set up what needs it · checks of the modules themselves                       ready.rs
 //! quiet    live hooks · lock · stop services in reverse · stopped hooks                  conduct/
 //! put      in dependency order: reset · paths moved aside · files · sources              put.rs, stream.rs
 //! back     stopped hooks · services in exact order · unlock · live hooks                 conduct/
-//! settle   what was kept aside is removed
+//! [whole   a whole system into an empty subvolume, then a switch                        whole.rs]
+//! settle   what was kept aside is removed, or stays to be reverted                      settle.rs, revert.rs
 //! ```
 //!
 //! A module that fails is put back as it was (`files::take_back`, `WayBack`) before anything starts again; modules that
@@ -15,11 +17,18 @@
 
 mod put;
 mod ready;
+mod revert;
+mod room;
+mod settle;
 mod stream;
 mod subject;
 mod verify;
+mod whole;
 
+pub use revert::{RevertJob, Reverted, revert};
+pub use room::{RoomNeeded, room};
 pub use subject::{Subject, SubjectError};
+pub use whole::{WholeError, WholeRestore, plan_whole, run_whole};
 
 use crate::conduct::{Cancelled, Conduct, Downtime, StillError};
 use crate::machine::Machine;
@@ -27,7 +36,7 @@ use crate::manifest::hooks::HookPhase;
 use crate::manifest::programs::Severity;
 use crate::manifest::services::Operation;
 use crate::member::{Halt, Member};
-use crate::undo::{JournalError, Ticket, Undoing};
+use crate::undo::{JournalError, Ticket, Undo, Undoing};
 use dedup_engine::error::Kind;
 use dedup_engine::planted::{Bug, planted};
 use dedup_engine::progress::Events;
@@ -51,10 +60,19 @@ pub struct RestoreJob<'a> {
     pub allow_partial: bool,
     /// Whether what was stored and nobody takes rolls its module back.
     pub strict: bool,
+    /// Whether what is replaced is kept until the restore has succeeded; without, a module that fails stays as it is then.
+    pub safety: bool,
     /// Threads that fetch and write.
     pub threads: usize,
     /// Receives progress.
     pub events: &'a dyn Events,
+}
+
+impl RestoreJob<'_> {
+    /// Returns whether what a module has is kept until its restore has succeeded.
+    fn keeps_way_back(&self, at: usize) -> bool {
+        self.safety && self.members[at].manifest.spaces.safety
+    }
 }
 
 /// How a module came out of a restore.
@@ -87,6 +105,8 @@ pub struct Ended {
     pub entries: u64,
     /// Bytes of its files and dumps.
     pub bytes: u64,
+    /// The name under which what it had before is kept, to be reverted later.
+    pub kept: Option<String>,
 }
 
 /// What a restore did.
@@ -119,6 +139,12 @@ pub enum RestoreError {
         /// Whether it is damage.
         damaged: bool,
     },
+    /// A file system has not enough room for what is written and what is kept of what that replaces; nothing was touched.
+    #[error("nothing was touched, as there is not enough room: {}", rooms.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NoRoom {
+        /// Each file system that has too little.
+        rooms: Vec<RoomNeeded>,
+    },
     /// What must be undone could not be noted, so nothing more was done.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -134,6 +160,7 @@ impl RestoreError {
             Self::Engine(error) => error.kind(),
             Self::Unverified { damaged: true, .. } => Kind::Integrity,
             Self::Unverified { .. } => Kind::Missing,
+            Self::NoRoom { .. } => Kind::NoSpace,
             Self::Journal(_) => Kind::Io,
             Self::Cancelled(_) => Kind::Cancelled,
         }
@@ -153,8 +180,11 @@ impl From<StillError> for RestoreError {
 #[derive(Default)]
 struct Put {
     tickets: Vec<Ticket>,
-    /// Sources that were loaded and have no way back: their programs keep nothing.
+    /// What was replaced and has no way back, in words.
     one_way: Vec<String>,
+    /// Services that were started before their turn, since a source needs them to be loaded.
+    early: Vec<usize>,
+    kept: Option<String>,
     entries: u64,
     bytes: u64,
     end: Option<End>,
@@ -188,6 +218,7 @@ pub fn run<'a>(
     if !planted(Bug::RestoreUnverified) {
         run.verify()?;
     }
+    run.find_room()?;
     run.make_ready()?;
     run.check()?;
     let put = run.put_all();
@@ -250,10 +281,15 @@ impl Run<'_, '_> {
         let put = &mut self.puts[at];
         let began = !put.tickets.is_empty();
         let mut end = if began { End::RolledBack } else { put.end.unwrap_or(End::Untouched) };
+        let early = std::mem::take(&mut put.early);
         for ticket in std::mem::take(&mut put.tickets).into_iter().rev() {
             if planted(Bug::LeaveHalfRestored) {
                 let _ = self.conduct.undoing.settle(ticket);
                 continue;
+            }
+            if matches!(self.conduct.undoing.act(ticket), Some(Undo::TakeBack { .. })) && !early.is_empty() {
+                // Sources come back while these run, files while they stand still; what does not stop is told.
+                let _ = self.conduct.stop(early.iter());
             }
             if let Err(error) = self.conduct.undoing.undo(ticket) {
                 end = End::Broken;
@@ -261,9 +297,9 @@ impl Run<'_, '_> {
                 self.conduct.left_undone.push(format!("{module}: {error}"));
             }
         }
-        for source in std::mem::take(&mut self.puts[at].one_way) {
+        for what in std::mem::take(&mut self.puts[at].one_way) {
             end = End::Broken;
-            let lost = format!("what the source {source} had before the restore was kept by nobody");
+            let lost = format!("{what}: what was there before the restore was kept by nobody");
             self.conduct.log(Severity::Critical, Some(module), &lost);
             self.conduct.left_undone.push(format!("{module}: {lost}"));
         }
@@ -272,32 +308,6 @@ impl Run<'_, '_> {
         }
         self.puts[at].end = Some(end);
         self.conduct.standings[at].fail(why);
-    }
-
-    /// Lets go of what was kept aside: the restore stands, as a whole from one moment on.
-    fn settle(&mut self) {
-        let puts = self.puts.iter_mut().enumerate();
-        let all: Vec<(usize, Ticket)> = puts
-            .flat_map(|(at, put)| {
-                std::mem::take(&mut put.tickets).into_iter().map(move |ticket| (at, ticket))
-            })
-            .collect();
-        let tickets: Vec<Ticket> = all.iter().map(|(_, ticket)| *ticket).collect();
-        let stands = match &tickets[..] {
-            [] => Ok(()),
-            tickets => self.conduct.undoing.stand(tickets).map_err(|error| error.to_string()),
-        };
-        for (at, ticket) in all {
-            let removed = match &stands {
-                Ok(()) => self.conduct.undoing.discard(ticket).map_err(|error| error.to_string()),
-                Err(why) => Err(why.clone()),
-            };
-            if let Err(why) = removed {
-                let why = format!("what was kept for the way back is still there: {why}");
-                self.conduct.log(Severity::Warning, Some(self.job.members[at].id()), &why);
-                self.conduct.standings[at].warn(why);
-            }
-        }
     }
 
     fn outcome(self) -> RestoreOutcome {
@@ -311,7 +321,8 @@ impl Run<'_, '_> {
             let put = &self.puts[at];
             let end = put.end.unwrap_or(usual);
             let module = subject.account.module.clone();
-            Ended { module, end, reason, entries: put.entries, bytes: put.bytes }
+            let kept = put.kept.clone();
+            Ended { module, end, reason, entries: put.entries, bytes: put.bytes, kept }
         };
         let modules = self.job.subjects.iter().enumerate().map(ended).collect();
         let mut downtimes = self.conduct.downtimes;

@@ -1,19 +1,19 @@
 //! Putting one module in place: what it replaces is kept aside, noted before it is touched.
 
 use super::stream::with_stream;
-use super::{Put, RestoreError, Run};
+use super::{RestoreError, Run};
 use crate::files::{FilesSink, Safety};
 use crate::hooks::{HookEnd, ResolvedHook, run_hook};
 use crate::manifest::items::Extent;
 use crate::manifest::lifecycle::Reset;
 use crate::manifest::programs::Severity;
-use crate::sources::{Head, LoadOptions, SourceSpec, WayBack, World, open_load};
-use crate::undo::{JournalError, Undo};
+use crate::sources::{Head, Keeps, KeptDump, LoadOptions, SourceSpec, WayBack, World, open_load};
+use crate::undo::{JournalError, Ticket, Undo};
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
 use dedup_engine::planted::{Bug, planted};
 use dedup_engine::restore::{RestoreRequest, run as restore_files};
-use dedup_engine::snapshot::{Dump, Form};
+use dedup_engine::snapshot::{Dump, Form, Outcome};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -38,7 +38,7 @@ impl Run<'_, '_> {
         let act = Undo::TakeBack { module: id.clone(), log: log.clone() };
         let ticket = self.conduct.undoing.note(act)?;
         self.puts[at].tickets.push(ticket);
-        let put = self.put_files(at, &Safety { run, log }).and_then(|()| self.put_sources(at));
+        let put = self.put_files(at, &Safety { run, log }, ticket).and_then(|()| self.put_sources(at));
         match put {
             Ok(()) => self.conduct.log(Severity::Info, Some(id), "restored"),
             Err(PutError::Module(why)) => self.roll_back(at, &why),
@@ -47,10 +47,11 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn put_files(&mut self, at: usize, safety: &Safety) -> Result<(), PutError> {
+    fn put_files(&mut self, at: usize, safety: &Safety, ticket: Ticket) -> Result<(), PutError> {
         let (subject, member) = (&self.job.subjects[at], &self.job.members[at]);
         let restore = &member.manifest.restore;
-        let sink = FilesSink::with_safety(Path::new("/"), subject.sink_options(member), safety)?;
+        let options = subject.sink_options(member);
+        let mut sink = FilesSink::with_safety(Path::new("/"), options.clone(), safety)?;
         match restore.reset {
             _ if restore.skip_reset => {}
             Reset::None => {}
@@ -76,6 +77,15 @@ impl Run<'_, '_> {
             }
             self.conduct.log(Severity::Warning, Some(member.id()), &why);
             self.conduct.standings[at].warn(why);
+        }
+        if !self.job.keeps_way_back(at) {
+            // What was to go is gone for good, and what is replaced from here on is too.
+            sink.sync()?;
+            drop(sink);
+            self.puts[at].one_way.push("its files".into());
+            self.puts[at].tickets.retain(|open| *open != ticket);
+            self.let_go(&[(at, ticket)], &[]);
+            sink = FilesSink::new(Path::new("/"), options)?;
         }
         let select = |path: &StoredPath, _: &Node| subject.is_meant(path);
         for listing in &subject.account.listings {
@@ -125,6 +135,15 @@ impl Run<'_, '_> {
             self.conduct.log(Severity::Warning, Some(member.id()), why);
             self.conduct.standings[at].warn(why);
         }
+        let has_dump = |name: &str| subject.account.dumps.iter().any(|dump| dump.name == name);
+        let needs: Vec<&str> = member
+            .manifest
+            .sources
+            .iter()
+            .filter(|source| has_dump(&source.name))
+            .flat_map(|source| source.needs.iter().map(String::as_str))
+            .collect();
+        self.puts[at].early = self.conduct.start_early(at, &needs).map_err(PutError::Module)?;
         for dump in &subject.account.dumps {
             let source = member.manifest.sources.iter().find(|source| source.name == dump.name);
             let taken = source.is_some_and(|source| source.driver.to_string() == dump.kind);
@@ -170,32 +189,68 @@ impl Run<'_, '_> {
         let mut load =
             open_load(spec, options, world, &mut said).map_err(|error| failed(error.to_string()))?;
         load.check().map_err(|error| failed(error.to_string()))?;
-        let (undoing, Put { tickets, one_way, .. }) = (&mut *self.conduct.undoing, &mut self.puts[at]);
-        let (module, source) = (member.id().clone(), dump.name.clone());
-        let beside = load.beside().map(|way| Undo::RemoveBeside { module, source, way });
-        let beside = beside.map(|act| undoing.note(act)).transpose().map_err(run)?;
+        let keeps = self.job.keeps_way_back(at);
+        let beside = load.beside().map(|way| self.note_beside(at, spec, way)).transpose()?;
         with_stream(repo, dump.section.class(), &node, |stream| {
             let prepared = load.prepare(stream).map_err(|error| failed(error.to_string()));
-            let way = match (prepared, beside) {
-                (Ok(way), _) => way,
-                (Err(error), None) => return Err(error),
-                (Err(error), Some(beside)) => {
-                    undoing.settle(beside).map_err(run)?;
-                    return Err(error);
+            let noted = prepared.and_then(|way| match way {
+                WayBack::DumpFirst if keeps => self.dump_first(at, spec, world),
+                WayBack::DumpFirst => {
+                    self.puts[at].one_way.push(format!("the source {}", spec.name));
+                    Ok(())
                 }
-            };
-            if way == WayBack::DumpFirst {
-                one_way.push(dump.name.clone());
-            } else {
-                let act = Undo::PutBack { module: member.id().clone(), source: dump.name.clone(), way };
-                tickets.push(undoing.note(act).map_err(run)?);
-            }
-            // Only now, and before anything is touched: what lies beside is the way back from here on.
+                way => self.note_way(at, spec, way),
+            });
+            // Only now, and before anything is touched: from here on what lies beside is the way back.
             if let Some(beside) = beside {
-                undoing.settle(beside).map_err(run)?;
+                self.conduct.undoing.settle(beside).map_err(run)?;
             }
+            noted?;
             load.put(stream).map_err(|error| failed(error.to_string()))
         })
+    }
+
+    /// Dumps what a source has before it is loaded, as its driver keeps nothing beside.
+    fn dump_first(&mut self, at: usize, spec: &SourceSpec, world: World<'_>) -> Result<(), PutError> {
+        let (machine, id) = (self.conduct.machine, self.job.members[at].id());
+        let name = &spec.name;
+        if spec.keeps() == Keeps::Nothing {
+            let why = format!("what the source {name} has now is kept by nobody: no program dumps it");
+            self.conduct.log(Severity::Warning, Some(id), &why);
+            self.puts[at].one_way.push(format!("the source {name}"));
+            return Ok(());
+        }
+        self.conduct.log(Severity::Info, Some(id), &format!("dumping what {name} has now"));
+        let store = machine.state_dir.join("spaces");
+        let kept = KeptDump::new(&store, machine.run, id.as_str(), spec);
+        self.note_way(at, spec, WayBack::Kept(kept.clone()))?;
+        let mut said = |text: &str| machine.log.log(Severity::Notice, Some(id), text);
+        match kept.fill(world, &mut said) {
+            Err(error) if error.outcome() == Outcome::Absent => {
+                let why = format!("the source {name} is not there yet: {error}");
+                self.conduct.log(Severity::Notice, Some(id), &why);
+                self.puts[at].one_way.push(format!("the source {name}, which was not there"));
+                Ok(())
+            }
+            Err(error) => Err(PutError::Module(format!(
+                "source {name}: what it has now cannot be kept, so nothing is loaded (--no-safety loads it all the same): {error}"
+            ))),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Notes what a load will write beside its source, before it does.
+    fn note_beside(&mut self, at: usize, spec: &SourceSpec, way: WayBack) -> Result<Ticket, PutError> {
+        let (module, source) = (self.job.members[at].id().clone(), spec.name.clone());
+        self.conduct.undoing.note(Undo::RemoveBeside { module, source, way }).map_err(run)
+    }
+
+    /// Notes how a source comes back, before it is changed.
+    fn note_way(&mut self, at: usize, spec: &SourceSpec, way: WayBack) -> Result<(), PutError> {
+        let act = Undo::PutBack { module: self.job.members[at].id().clone(), source: spec.name.clone(), way };
+        let ticket = self.conduct.undoing.note(act).map_err(run)?;
+        self.puts[at].tickets.push(ticket);
+        Ok(())
     }
 }
 

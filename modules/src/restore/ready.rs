@@ -1,5 +1,6 @@
 //! Before anything is touched: all data verified, modules set up, and asked whether they could be restored.
 
+use super::room::room;
 use super::verify::verify;
 use super::{End, RestoreError, Run};
 use crate::hooks::{HookEnd, ResolvedHook, run_hook};
@@ -59,6 +60,14 @@ impl Run<'_, '_> {
             return Err(RestoreError::Unverified { reasons, damaged: self.damaged });
         }
         Ok(())
+    }
+
+    /// Looks whether there is room for everything that will be written, beside what it replaces.
+    pub(super) fn find_room(&mut self) -> Result<(), RestoreError> {
+        let (job, state_dir) = (self.job, self.conduct.machine.state_dir);
+        let mut rooms = room(job.repo, job.subjects, job.members, job.safety, state_dir);
+        rooms.retain(|room| !room.is_there());
+        if rooms.is_empty() { Ok(()) } else { Err(RestoreError::NoRoom { rooms }) }
     }
 
     /// Installs or upgrades what needs it: newer data must not meet an older program.

@@ -2,6 +2,7 @@
 
 use crate::child::{ChildError, Ended};
 use crate::manifest::paths::UnknownVariable;
+use crate::spaces::SpaceError;
 use crate::units::show_duration;
 use dedup_engine::error::Kind;
 use dedup_engine::snapshot::Outcome;
@@ -133,6 +134,9 @@ pub enum SourceError {
     /// The dump was ended before its end, or a load put in place that was not prepared.
     #[error("this was ended before its end; what there is of it is void")]
     Unfinished,
+    /// What the source has now cannot be kept, or not be read again.
+    #[error("the dump of what it had before: {0}")]
+    Kept(#[from] SpaceError),
     /// The run is cancelled.
     #[error("cancelled")]
     Cancelled,
@@ -154,6 +158,7 @@ impl SourceError {
             Self::Absent { .. } | Self::NoProgram { .. } => Kind::Missing,
             Self::Busy { .. } | Self::InUse { .. } | Self::Replaced { .. } => Kind::Busy,
             Self::Damaged { .. } => Kind::Integrity,
+            Self::Kept(error) => error.kind(),
             Self::Link { .. }
             | Self::NotAFile { .. }
             | Self::NotADatabase { .. }

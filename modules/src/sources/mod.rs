@@ -3,6 +3,7 @@
 //! ```text
 //! mod.rs       SourceSpec, Dump, Load: what a run sees
 //! error.rs     SourceError
+//! kept.rs      a dump of what a source had before a load
 //! command.rs   driver `command`: what a program prints
 //! sqlite/      driver `sqlite`: a database in a file, in use or not
 //! ```
@@ -11,17 +12,21 @@
 //! void. It is nowhere kept between source and reader, so what a driver holds of it is bounded by a constant.
 //!
 //! A restore calls [`open_load`], [`Load::check`] before anything is changed, [`Load::prepare`] with bytes that were
-//! verified, writes down the [`WayBack`] and calls [`Load::put`] with the same reader: one of the two takes the stream.
+//! verified, writes down the [`WayBack`] and calls [`Load::put`] with the same reader: one of the two takes the stream. A driver
+//! that answers [`WayBack::DumpFirst`] needs do nothing more: the run dumps what is there with [`open_dump`] of the same
+//! [`SourceSpec`], which is the one that the load reaches, and gives it to a second load of that if the first must not stand.
 //! What was there is kept until [`WayBack::discard`]; [`WayBack::put_back`] brings it back, from another process
 //! too, and may be repeated.
 
 mod command;
 mod error;
+mod kept;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 
 pub use error::SourceError;
+pub use kept::KeptDump;
 pub use sqlite::SqliteWayBack;
 
 use crate::child::{Limits, Surroundings};
@@ -83,6 +88,24 @@ impl SourceSpec {
             (driver, _) => return Err(SourceError::Unsupported { driver: driver.to_string() }),
         };
         Ok(Self { name: source.name.clone(), limit: source.timeout, how })
+    }
+
+    /// Returns the file that it is, if it is one.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        match &self.how {
+            How::Sqlite { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Returns what a load keeps of what is there.
+    pub fn keeps(&self) -> Keeps {
+        match &self.how {
+            How::Sqlite { .. } => Keeps::Beside,
+            How::Command { dump, .. } if dump.is_empty() => Keeps::Nothing,
+            // A driver that loads can dump.
+            _ => Keeps::Dump,
+        }
     }
 }
 
@@ -195,6 +218,19 @@ pub enum WayBack {
     Sqlite(SqliteWayBack),
     /// The driver has none: what is there must be dumped first, and that dump loaded again.
     DumpFirst,
+    /// What was there was dumped first.
+    Kept(KeptDump),
+}
+
+/// What a restore of a source keeps of what was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// The driver keeps it beside.
+    Beside,
+    /// It is dumped before the load.
+    Dump,
+    /// Nothing: there is no program that dumps it.
+    Nothing,
 }
 
 impl WayBack {
@@ -202,6 +238,7 @@ impl WayBack {
     pub fn put_back(&self, world: World<'_>) -> Result<(), SourceError> {
         match self {
             Self::Sqlite(way) => way.put_back(world),
+            Self::Kept(dump) => dump.put_back(world),
             Self::DumpFirst => Ok(()),
         }
     }
@@ -210,7 +247,7 @@ impl WayBack {
     pub fn remove_beside(&self) -> Result<(), SourceError> {
         match self {
             Self::Sqlite(way) => way.remove_beside(),
-            Self::DumpFirst => Ok(()),
+            Self::Kept(_) | Self::DumpFirst => Ok(()),
         }
     }
 
@@ -218,6 +255,7 @@ impl WayBack {
     pub fn discard(&self) -> Result<(), SourceError> {
         match self {
             Self::Sqlite(way) => way.discard(),
+            Self::Kept(dump) => dump.discard(),
             Self::DumpFirst => Ok(()),
         }
     }

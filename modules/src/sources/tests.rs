@@ -182,3 +182,62 @@ select = { databases = ["app"] }
     assert_eq!((dump, load), (vec!["app".into(), "dump".into()], vec!["app".into(), "load".into()]));
     assert!(matches!(of(&variables, 2), Err(SourceError::Unsupported { .. })));
 }
+
+/// What a source had comes back from its own dump, as often as it is asked for, and leaves nothing.
+#[test]
+fn what_was_there_is_dumped_first_and_loaded_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (live, store) = (scratch.path().join("live"), scratch.path().join("spaces"));
+    let at = live.display();
+    let spec = shell(&format!("cat {at}"), &format!("cat > {at}.new && mv {at}.new {at}"));
+    assert_eq!(spec.keeps(), Keeps::Dump);
+    assert_eq!(shell("", "cat").keeps(), Keeps::Nothing);
+    let (around, never) = (around(), || false);
+    let world = World { around: &around, cancelled: &never };
+    let mut said = |_: &str| {};
+    let old: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
+    for kept_whole in [true, false] {
+        std::fs::write(&live, &old).unwrap();
+        let kept = KeptDump::new(&store, "20261121-120000-1", "app", &spec);
+        let way = WayBack::Kept(kept.clone());
+        let written: WayBack = serde_json::from_str(&serde_json::to_string(&way).unwrap()).unwrap();
+        assert_eq!(written, way, "another process must be able to do it");
+        if kept_whole {
+            kept.fill(world, &mut said).unwrap();
+        }
+        std::fs::write(&live, "half of the new").unwrap();
+        written.put_back(world).unwrap();
+        let found = std::fs::read(&live).unwrap();
+        // Where nothing was kept, nothing was loaded: what is there is not ours to change.
+        assert_eq!(found == old, kept_whole);
+        written.put_back(world).unwrap();
+        assert_eq!(std::fs::read(&live).unwrap(), found, "once more does no harm");
+        assert_eq!(crate::spaces::Spaces::open(&store).unwrap().list().unwrap().len(), 0);
+    }
+    let stored = |at: &std::path::Path| std::fs::read_dir(at).unwrap().count();
+    assert_eq!(stored(&store), 1, "nothing but the key");
+    // The content is sealed.
+    std::fs::write(&live, "in the clear").unwrap();
+    let kept = KeptDump::new(&store, "20261121-120000-1", "app", &spec);
+    kept.fill(world, &mut said).unwrap();
+    let space = store.join("undo-20261121-120000-1");
+    let clear = |path: std::path::PathBuf| {
+        String::from_utf8_lossy(&std::fs::read(path).unwrap()).contains("in the clear")
+    };
+    assert!(!std::fs::read_dir(&space).unwrap().any(|entry| clear(entry.unwrap().path())));
+    WayBack::Kept(kept).discard().unwrap();
+    assert!(!space.exists());
+}
+
+#[test]
+fn a_dump_that_breaks_off_is_not_kept() {
+    let scratch = tempfile::tempdir().unwrap();
+    let store = scratch.path().join("spaces");
+    let (around, never) = (around(), || false);
+    let world = World { around: &around, cancelled: &never };
+    let kept = KeptDump::new(&store, "r1", "app", &shell("printf half; exit 3", "cat > /dev/null; exit 9"));
+    let error = kept.fill(world, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("status 3"), "{error}");
+    WayBack::Kept(kept).put_back(world).unwrap();
+    assert!(!store.join("undo-r1").exists());
+}

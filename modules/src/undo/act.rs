@@ -1,7 +1,7 @@
 //! What can be undone, and how.
 
 use crate::files::{AsideError, settle, take_back};
-use crate::fsnap::{Btrfs, FsSnapshotRef, SnapshotProvider};
+use crate::fsnap::{self, FsSnapshotRef};
 use crate::hooks::{HookContext, HookEnd, ResolvedHook, run_hook};
 use crate::id::ModuleId;
 use crate::lockdown::LockSpec;
@@ -110,7 +110,7 @@ impl Undo {
                 HookEnd::Failed(why) => Err(why),
             },
             Self::DeleteSnapshot { snapshot } => {
-                Btrfs::of(machine.around).delete(snapshot).map_err(|error| error.to_string())
+                fsnap::delete(machine.around, snapshot).map_err(|error| error.to_string())
             }
             Self::TakeBack { log, .. } => {
                 let taken = match take_back(Path::new(PLACE), log) {
@@ -145,6 +145,11 @@ impl Undo {
 }
 
 impl Undo {
+    /// Returns whether it has nothing left to undo, since its log is gone.
+    pub(super) fn is_void(&self) -> bool {
+        matches!(self, Self::TakeBack { log, .. } if !log.exists())
+    }
+
     /// Removes what was kept for undoing it, which is not wanted any more.
     ///
     /// # Errors

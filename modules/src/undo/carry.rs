@@ -2,6 +2,7 @@
 
 use super::act::Undo;
 use super::journal::{Header, Journal, JournalError, Ticket, journals};
+use crate::id::ModuleId;
 use crate::machine::Machine;
 use crate::manifest::programs::Severity;
 use dedup_engine::planted::{Bug, planted};
@@ -79,14 +80,22 @@ impl<'a> Undoing<'a> {
         self.journal.open().iter().find(|(open, _)| *open == ticket).map(|(_, act)| act)
     }
 
+    /// Keeps acts of the list so that they can be undone after the run, under the name of a space; they stay on the list.
+    pub fn keep(&self, id: &str, module: &ModuleId, tickets: &[Ticket]) -> Result<(), JournalError> {
+        let acts: Vec<Undo> = tickets.iter().filter_map(|ticket| self.act(*ticket).cloned()).collect();
+        let header = self.journal.header();
+        let header = Header { run: format!("{}-{module}", header.run), ..header.clone() };
+        super::kept::keep(&self.machine.state_dir.join(super::kept::DIR), id, header, &acts)
+    }
+
     /// Takes an act off the list: it needs no undoing any more.
     pub fn settle(&mut self, ticket: Ticket) -> Result<(), JournalError> {
         self.journal.done(ticket)
     }
 
     /// Notes that acts stay, all of them or none; see [`Journal::stand`].
-    pub fn stand(&mut self, tickets: &[Ticket]) -> Result<(), JournalError> {
-        self.journal.stand(tickets)
+    pub fn stand(&mut self, gone: &[Ticket], kept: &[Ticket]) -> Result<(), JournalError> {
+        self.journal.stand(gone, kept)
     }
 
     /// Removes what was kept for undoing an act that stays. If that fails, it stays on the list.
@@ -147,30 +156,9 @@ pub fn carry_out_left(
         let Some((mut journal, damage)) = taken else { continue };
         let header = journal.header().clone();
         let machine = Machine { run: &header.run, ..*machine };
-        let mut carried = Vec::new();
         // What the run had started must not go on while its work is undone.
         super::marked::end_marked(&header.run);
-        let acts: Vec<_> = journal.open().iter().rev().cloned().collect();
-        for (ticket, act) in acts {
-            if journal.stands(ticket) {
-                // The run had come to its end. What cannot be removed now is told, and keeps nobody from going on.
-                let failed = act.discard().err();
-                journal.done(ticket)?;
-                let what = format!("let go of what was kept to {act}");
-                carried.push(Carried { what, failed, matters: false });
-                continue;
-            }
-            let what = act.to_string();
-            let mut done = act.carry_out(&machine);
-            if done.is_err() && matches!(act, Undo::StartService { .. }) {
-                // As a living run does: what had not quite stopped yet may start now.
-                done = act.carry_out(&machine);
-            }
-            if done.is_ok() {
-                journal.done(ticket)?;
-            }
-            carried.push(Carried { what, failed: done.err(), matters: true });
-        }
+        let carried = carry_out(&mut journal, &machine)?;
         // Lines that nobody can read do not become readable; they are told once.
         journal.close()?;
         all.push(Left { header, journal: path, carried, damage });
@@ -178,17 +166,48 @@ pub fn carry_out_left(
     Ok(all)
 }
 
+/// Undoes what is on a journal, the last act first, each whatever becomes of the others. What fails stays on it.
+pub(super) fn carry_out(
+    journal: &mut Journal<Undo>,
+    machine: &Machine<'_>,
+) -> Result<Vec<Carried>, JournalError> {
+    let mut carried = Vec::new();
+    let acts: Vec<_> = journal.open().iter().rev().cloned().collect();
+    for (ticket, act) in acts {
+        if journal.stands(ticket) {
+            // The run had come to its end. What cannot be removed now is told, and keeps nobody from going on.
+            let failed = act.discard().err();
+            journal.done(ticket)?;
+            let what = format!("let go of what was kept to {act}");
+            carried.push(Carried { what, failed, matters: false });
+            continue;
+        }
+        let what = act.to_string();
+        let mut done = act.carry_out(machine);
+        if done.is_err() && matches!(act, Undo::StartService { .. }) {
+            // As a living run does: what had not quite stopped yet may start now.
+            done = act.carry_out(machine);
+        }
+        if done.is_ok() {
+            journal.done(ticket)?;
+        }
+        carried.push(Carried { what, failed: done.err(), matters: true });
+    }
+    Ok(carried)
+}
+
 /// Removes what restores kept aside that came to their end and died before they had removed it. Only where no journal
-/// is left, and no run goes on: then nobody needs it any more.
-pub fn settle_leftovers(journal_dir: &Path, aside_dir: &Path) -> Result<(), JournalError> {
+/// is left, and no run goes on: then nobody needs it any more, but restores that are kept to be reverted.
+pub fn settle_leftovers(journal_dir: &Path, state_dir: &Path) -> Result<(), JournalError> {
     if !journals(journal_dir)?.is_empty() || planted(Bug::KeepLeftovers) {
         return Ok(());
     }
-    let Ok(entries) = std::fs::read_dir(aside_dir) else { return Ok(()) };
-    for entry in entries.flatten().filter(|entry| entry.path().extension().is_some_and(|name| name == "log"))
-    {
+    let Some(needed) = super::kept::logs(&state_dir.join(super::kept::DIR)) else { return Ok(()) };
+    let Ok(entries) = std::fs::read_dir(state_dir.join("aside")) else { return Ok(()) };
+    let logs = entries.flatten().map(|entry| entry.path());
+    for log in logs.filter(|log| log.extension().is_some_and(|name| name == "log") && !needed.contains(log)) {
         // What cannot be removed now is tried again by the next run.
-        let _ = crate::files::settle(Path::new(super::act::PLACE), &entry.path());
+        let _ = crate::files::settle(Path::new(super::act::PLACE), &log);
     }
     Ok(())
 }

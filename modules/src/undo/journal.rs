@@ -3,7 +3,8 @@
 //! ```text
 //! <run>.undo   header line, then: {"n":1,"act":…}   before the act
 //!                                 {"n":1,"done":true} after it was undone, or needs no undoing any more
-//!                                 {"stands":[1,2]}    they all stay; what was kept for undoing them is to be removed
+//!                                 {"stands":{"gone":[1,2],"kept":[3]}} they all stay; what was kept for undoing
+//!                                                                     those of `gone` is to be removed
 //! ```
 //!
 //! That all acts of a restore stay is one line: were it a line for each, a run killed between two of them would leave the
@@ -75,7 +76,7 @@ enum Line<A> {
     #[serde(rename = "done")]
     Done { n: u64 },
     #[serde(rename = "stands")]
-    Stands(Vec<u64>),
+    Stands { gone: Vec<u64>, kept: Vec<u64> },
 }
 
 /// What a run must undo, on disk.
@@ -163,16 +164,18 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
         self.write(&Line::<A>::Done { n: ticket.0 })
     }
 
-    /// Notes that these acts stay, all of them or none whatever happens. Each is on the list until what was kept for it is
-    /// removed, and is not undone any more.
+    /// Notes that these acts stay, all of them or none whatever happens. Those of `gone` are on the list until what was kept for
+    /// them is removed, and are not undone any more; those of `kept` are off the list.
     ///
     /// # Errors
     /// They are off the list then, and what was kept must not be removed: after this process, another one may undo them.
-    pub fn stand(&mut self, tickets: &[Ticket]) -> Result<(), JournalError> {
-        let written = self.write(&Line::<A>::Stands(tickets.iter().map(|ticket| ticket.0).collect()));
+    pub fn stand(&mut self, gone: &[Ticket], kept: &[Ticket]) -> Result<(), JournalError> {
+        let numbers = |tickets: &[Ticket]| tickets.iter().map(|ticket| ticket.0).collect();
+        let written = self.write(&Line::<A>::Stands { gone: numbers(gone), kept: numbers(kept) });
+        self.open.retain(|(open, _)| !kept.contains(open));
         match written {
-            Ok(()) => self.stands.extend(tickets),
-            Err(_) => self.open.retain(|(open, _)| !tickets.contains(open)),
+            Ok(()) => self.stands.extend(gone),
+            Err(_) => self.open.retain(|(open, _)| !gone.contains(open)),
         }
         written
     }
@@ -209,34 +212,68 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
 
     /// Reads all lines; returns how many were damaged.
     fn read(&mut self) -> Result<usize, JournalError> {
-        let mut lines = BufReader::new(&self.file);
-        let mut damaged = 0;
-        let mut whole_bytes = 0;
+        let lines = Lines::read(&self.file).map_err(at(&self.path, "read it"))?;
+        self.header = lines.header.unwrap_or_else(|| self.header.clone());
+        (self.next, self.open, self.stands) = (lines.next, lines.open, lines.stands);
+        // So that what is written from here on begins on a line of its own.
+        self.file.set_len(lines.whole_bytes).map_err(at(&self.path, "cut its torn end off"))?;
+        Ok(lines.damaged)
+    }
+}
+
+/// Looks into a journal without taking it over: what it is about, if its first line is whole, and what is still to be undone.
+///
+/// The last value tells of damage.
+pub fn look<A: DeserializeOwned>(
+    path: &Path,
+) -> Result<(Option<Header>, Vec<A>, Option<JournalError>), JournalError> {
+    let file = File::open(path).map_err(at(path, "open it"))?;
+    let lines = Lines::<A>::read(&file).map_err(at(path, "read it"))?;
+    let damage =
+        (lines.damaged > 0).then(|| JournalError::Damaged { path: path.to_owned(), lines: lines.damaged });
+    Ok((lines.header, lines.open.into_iter().map(|(_, act)| act).collect(), damage))
+}
+
+/// What the lines of a journal say.
+struct Lines<A> {
+    header: Option<Header>,
+    open: Vec<(Ticket, A)>,
+    stands: Vec<Ticket>,
+    next: u64,
+    damaged: usize,
+    /// Where the last whole line ends.
+    whole_bytes: u64,
+}
+
+impl<A: DeserializeOwned> Lines<A> {
+    fn read(file: &File) -> io::Result<Self> {
+        let (open, stands) = Default::default();
+        let mut all = Self { header: None, open, stands, next: 1, damaged: 0, whole_bytes: 0 };
+        let mut lines = BufReader::new(file);
         loop {
             let mut bytes = Vec::new();
-            let read = lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes);
-            if read.map_err(at(&self.path, "read it"))? == 0 {
-                break;
+            if lines.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes)? == 0 {
+                return Ok(all);
             }
             let torn = bytes.last() != Some(&b'\n') && (bytes.len() as u64) < MAX_LINE_BYTES;
             if torn {
-                break;
+                return Ok(all);
             }
-            whole_bytes += bytes.len() as u64;
+            all.whole_bytes += bytes.len() as u64;
             match parse::<A>(&bytes) {
-                Some(Line::Begin(header)) => self.header = header,
+                Some(Line::Begin(header)) => all.header = Some(header),
                 Some(Line::Do { n, act }) => {
-                    self.next = self.next.max(n.saturating_add(1));
-                    self.open.push((Ticket(n), act));
+                    all.next = all.next.max(n.saturating_add(1));
+                    all.open.push((Ticket(n), act));
                 }
-                Some(Line::Done { n }) => self.open.retain(|(open, _)| open.0 != n),
-                Some(Line::Stands(all)) => self.stands.extend(all.into_iter().map(Ticket)),
-                None => damaged += 1,
+                Some(Line::Done { n }) => all.open.retain(|(open, _)| open.0 != n),
+                Some(Line::Stands { gone, kept }) => {
+                    all.open.retain(|(open, _)| !kept.contains(&open.0));
+                    all.stands.extend(gone.into_iter().map(Ticket));
+                }
+                None => all.damaged += 1,
             }
         }
-        // So that what is written from here on begins on a line of its own.
-        self.file.set_len(whole_bytes).map_err(at(&self.path, "cut its torn end off"))?;
-        Ok(damaged)
     }
 }
 
@@ -331,8 +368,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Acts::create(dir.path(), header()).unwrap();
         let tickets: Vec<_> =
-            ["files", "database", "service"].map(|act| journal.push(act.into()).unwrap()).to_vec();
-        journal.stand(&tickets[..2]).unwrap();
+            ["files", "database", "service", "kept"].map(|act| journal.push(act.into()).unwrap()).to_vec();
+        journal.stand(&tickets[..2], &tickets[3..]).unwrap();
         journal.done(tickets[0]).unwrap();
         drop(journal);
         let (journal, damage) = Acts::take_over(&path_of(dir.path(), "r1")).unwrap().unwrap();
@@ -340,7 +377,7 @@ mod tests {
         assert_eq!(acts(&journal), ["database", "service"]);
         assert_eq!(
             tickets.iter().map(|ticket| journal.stands(*ticket)).collect::<Vec<_>>(),
-            [true, true, false]
+            [true, true, false, false]
         );
     }
 

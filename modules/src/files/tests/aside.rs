@@ -311,27 +311,55 @@ fn modes_times_and_lists_are_left_where_not_wanted() {
     }
 }
 
+/// A file of a listing, with this many bytes and this time.
+fn listed(bytes: u64, secs: i64) -> dedup_engine::listing::Node {
+    let scratch = Scratch::new();
+    scratch.file("base/file", b"");
+    let mut node =
+        read_tree(&scratch.path("base")).into_iter().find(|kept| !kept.node.is_directory()).unwrap().node;
+    node.mtime = dedup_engine::listing::Time { secs, nanos: 0 };
+    if let dedup_engine::listing::Body::File { size, .. } = &mut node.body {
+        *size = bytes;
+    }
+    node
+}
+
 #[test]
 fn room_is_added_up_by_file_system() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.path("t")).unwrap();
     symlink("/dev/shm", scratch.path("t/link")).unwrap();
     let options = SinkOptions { strip: stored("srv"), ..SinkOptions::default() };
-    let sink = FilesSink::new(&scratch.path("t"), options).unwrap();
-    let mut room = sink.room();
+    let sink = FilesSink::looking(&scratch.path("t"), options.clone()).unwrap();
+    let mut room = sink.room(true);
     for (path, bytes) in [("srv/a", 0), ("srv/new/b", 4097), ("srv/link/c", 4096)] {
-        room.add(&stored(path), bytes).unwrap();
+        room.add(&stored(path), &listed(bytes, 1)).unwrap();
     }
-    assert!(room.add(&stored("etc/a"), 1).is_err());
+    assert!(room.add(&stored("etc/a"), &listed(1, 1)).is_err());
     let rooms = room.rooms();
     assert_eq!((rooms.len(), rooms[0].needed_bytes), (1, 4 * 4096), "links lead nowhere");
     assert!(rooms[0].free_bytes > 0 && rooms[0].place == StoredPath::root());
 
-    let sink = FilesSink::new(Path::new("/"), SinkOptions::default()).unwrap();
-    let mut room = sink.room();
+    // What looks right needs nothing; what is replaced for good gives its room back, but only when the new one is there.
+    scratch.file("t/right", &[1; 9000]);
+    scratch.file("t/other", &[1; 9000]);
+    fs::File::open(scratch.path("t/right"))
+        .unwrap()
+        .set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(7))
+        .unwrap();
+    for (keeps, expected) in [(true, 3 * 4096), (false, 3 * 4096)] {
+        let mut room = sink.room(keeps);
+        for path in ["srv/right", "srv/other"] {
+            room.add(&stored(path), &listed(9000, 7)).unwrap();
+        }
+        assert_eq!(room.rooms()[0].needed_bytes, expected, "{keeps}");
+    }
+
+    let sink = FilesSink::looking(Path::new("/"), SinkOptions::default()).unwrap();
+    let mut room = sink.room(true);
     ["dev/shm/a", "dev/shm/not/there", "a"]
         .into_iter()
-        .try_for_each(|path| room.add(&stored(path), 1))
+        .try_for_each(|path| room.add(&stored(path), &listed(1, 1)))
         .unwrap();
     let rooms: Vec<_> = room.rooms().into_iter().map(|room| (room.place, room.needed_bytes)).collect();
     assert_eq!(rooms, [(stored("dev/shm"), 8192), (StoredPath::root(), 4096)]);

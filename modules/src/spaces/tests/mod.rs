@@ -1,5 +1,7 @@
 //! Spaces as a repair program uses them, and as the world treats them.
 
+mod killed;
+
 use super::store::Disk;
 use super::*;
 use dedup_engine::error::Kind;

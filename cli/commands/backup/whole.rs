@@ -1,0 +1,56 @@
+//! `dedup backup --full`: the whole system, from a filesystem snapshot.
+
+use super::{BackupArgs, modules};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::runs::ModuleRun;
+use dedup_engine::backup::{Parent, RunRequest};
+use dedup_engine::repo::Repository;
+use dedup_modules::backup::{WholeJob, run_whole};
+use dedup_modules::files::FilesOptions;
+
+pub fn run(
+    ctx: &Context,
+    args: &BackupArgs,
+    repo: &Repository,
+    request: &RunRequest<'_>,
+    parent: Parent,
+    options: FilesOptions,
+) -> Result<Exit, Failure> {
+    if args.dry_run {
+        return Err(Failure::refused(
+            "a dry run takes no filesystem snapshot, and without one there is no whole system to read",
+        ));
+    }
+    let module_run = ModuleRun::begin(ctx, "backup", args.modules.lock_wait)?;
+    let machine = module_run.machine();
+    let job = WholeJob { repo, request, parent, options, events: ctx.events() };
+    let result = {
+        let mut undoing = module_run.undoing(&machine)?;
+        let outcome = {
+            let _operation = ctx.operation();
+            run_whole(&job, &machine, &mut undoing)
+        };
+        let undone = undoing.finish();
+        ctx.progress.finish();
+        for failed in undone? {
+            ctx.output.warning(&format!("{failed}; `dedup recover` tries it again"));
+        }
+        outcome.map_err(modules::failure)
+    };
+    let result = result.and_then(|(outcome, missing)| {
+        for left in &outcome.left_undone {
+            ctx.output.warning(left);
+        }
+        let exit = modules::exit(&outcome, missing.is_empty());
+        if ctx.output.json {
+            modules::print_json(ctx, args, &outcome, exit)?;
+        } else {
+            modules::print_text(ctx, args, &outcome)?;
+        }
+        Ok(exit)
+    });
+    module_run.finish(&result);
+    result
+}
