@@ -168,9 +168,14 @@ impl Context {
         }
     }
 
+    /// Returns whether every question is answered already.
+    fn is_yes(&self) -> bool {
+        self.global.yes || planted(Bug::SilenceIsYes)
+    }
+
     /// Refuses right away what could not be confirmed later.
     pub fn can_confirm(&self) -> Result<(), Failure> {
-        if self.global.yes || std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        if self.is_yes() || std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
             return Ok(());
         }
         Err(Failure::refused("this needs a yes, and there is no terminal to ask on")
@@ -179,7 +184,7 @@ impl Context {
 
     /// Asks a yes-or-no question; `--yes` answers it. Without a terminal nobody can: refused.
     pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
-        if self.global.yes || planted(Bug::SilenceIsYes) {
+        if self.is_yes() {
             return Ok(true);
         }
         self.can_confirm()?;
