@@ -8,7 +8,7 @@ use crate::find_repo::create_private_dir;
 use crate::guard;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::run_log::{RunLog, Told};
+use crate::run_log::{LogOf, RunLog, Told};
 use crate::state_dir::state_dir;
 use dedup_engine::error::Kind;
 use dedup_modules::child::Surroundings;
@@ -67,6 +67,19 @@ impl<'c> ModuleRun<'c> {
     /// Busy if another run goes on for longer than `patience`. Refused if something of a dead one still stands still:
     /// a second run would take that for the usual state.
     pub fn begin(ctx: &'c Context, operation: &str, patience: Duration) -> Result<Self, Failure> {
+        Self::begin_of(ctx, operation, patience, &LogOf::default())
+    }
+
+    /// Begins a run, of a job perhaps, with a log that says so.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_of(
+        ctx: &'c Context,
+        operation: &str,
+        patience: Duration,
+        of: &LogOf,
+    ) -> Result<Self, Failure> {
         let state_dir = state_dir()?;
         create_private_dir(&state_dir)?;
         let lock = lock(ctx, &state_dir, patience)?;
@@ -81,7 +94,7 @@ impl<'c> ModuleRun<'c> {
         settle_leftovers(&journal_dir(&state_dir), &state_dir.join("aside"))?;
         let run = guard::guarded_run().unwrap_or_else(new_id);
         let begun = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let log = RunLog::begin(ctx.output, &state_dir, &run, operation)?;
+        let log = RunLog::begin(ctx.output, &state_dir, &run, operation, of)?;
         let interrupt: Interrupt = ctx.interrupt();
         Ok(Self {
             _lock: lock,
@@ -104,6 +117,11 @@ impl<'c> ModuleRun<'c> {
             cancelled: &*self.cancelled,
             elapsed: &*self.elapsed,
         }
+    }
+
+    /// Returns the file of its log.
+    pub fn log_path(&self) -> &Path {
+        self.log.path()
     }
 
     /// Ends the log of the run with how it ended.

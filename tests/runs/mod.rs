@@ -3,5 +3,7 @@
 pub mod app;
 mod backup_steps;
 mod hostile;
+mod job_ends;
+pub mod jobs;
 mod killed;
 mod restore_steps;

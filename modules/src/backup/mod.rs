@@ -23,9 +23,9 @@ mod quiet;
 mod root;
 mod sources;
 
-use crate::conduct::{Cancelled, Conduct, Downtime, StillError};
+use crate::conduct::{Cancelled, Conduct, Downtime, HookEnded, StillError};
 use crate::files::FilesSource;
-use crate::hooks::{HookEnd, ResolvedHook, run_hook};
+use crate::hooks::{HookEnd, JobHook, run_hook};
 use crate::machine::Machine;
 use crate::manifest::job::UseSnapshot;
 use crate::manifest::programs::Severity;
@@ -59,7 +59,9 @@ pub struct BackupJob<'a> {
     /// Whether a filesystem snapshot is what is read.
     pub use_snapshot: UseSnapshot,
     /// Hooks of the job, before anything is done.
-    pub before: &'a [ResolvedHook],
+    pub before: &'a [JobHook],
+    /// Whether a snapshot is published that lacks something.
+    pub allow_partial: bool,
     /// What must not be stored: the repository, its index, the state of this program.
     pub skip: &'a [std::path::PathBuf],
     /// A directory for large sorts.
@@ -87,6 +89,8 @@ pub struct BackupOutcome {
     pub left_undone: Vec<String>,
     /// Whether a filesystem snapshot was read.
     pub from_snapshot: bool,
+    /// Hooks that ran after publication, in their order: what they did came too late for the accounts.
+    pub published_ends: Vec<HookEnded>,
 }
 
 /// Why a run published nothing.
@@ -111,6 +115,12 @@ pub enum RunError {
         /// Each with its reason.
         reasons: Vec<String>,
     },
+    /// Something is missing, and the job wants all or nothing.
+    #[error("something is missing, and the job allows no partial snapshot, so nothing was published: {}", reasons.join("; "))]
+    NotWhole {
+        /// Each module that is not whole, with its reason.
+        reasons: Vec<String>,
+    },
     /// The person asked to stop.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),
@@ -131,7 +141,9 @@ impl RunError {
         match self {
             Self::Engine(error) => error.kind(),
             Self::Journal(_) => Kind::Io,
-            Self::JobHook(_) | Self::NoSnapshot(_) | Self::AllFailed { .. } => Kind::Internal,
+            Self::JobHook(_) | Self::NoSnapshot(_) | Self::AllFailed { .. } | Self::NotWhole { .. } => {
+                Kind::Internal
+            }
             Self::Cancelled(_) => Kind::Cancelled,
         }
     }
@@ -177,18 +189,24 @@ pub fn run<'a>(
         downtimes: conduct.downtimes,
         left_undone: conduct.left_undone,
         from_snapshot: run.from_snapshot,
+        published_ends: conduct.published_ends,
     })
 }
 
 impl Run<'_, '_> {
     fn job_hooks(&mut self) -> Result<(), RunError> {
-        for hook in self.job.before {
+        for JobHook { hook, goes_on } in self.job.before {
             let context = self.conduct.context(None, None);
-            match run_hook(hook, &context, self.conduct.machine) {
-                HookEnd::Done => {}
-                HookEnd::SkipModule => return Err(RunError::JobHook("it ended with status 75".into())),
-                HookEnd::Failed(why) => return Err(RunError::JobHook(why)),
+            let why = match run_hook(hook, &context, self.conduct.machine) {
+                HookEnd::Done => continue,
+                HookEnd::SkipModule => "it ended with status 75".into(),
+                HookEnd::Failed(why) => why,
+            };
+            self.conduct.unless_cancelled()?;
+            if !goes_on {
+                return Err(RunError::JobHook(why));
             }
+            self.conduct.log(Severity::Warning, None, &format!("the job's hook failed: {why}"));
         }
         Ok(())
     }
