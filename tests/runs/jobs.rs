@@ -167,6 +167,10 @@ fn step_4_a_job_chooses_modules() {
     write(&machine, "night", "modules = [\"three\"]\ndependencies = false\n");
     run(&machine, &[]).ok().says(&["which is not selected"]);
     assert_eq!(modules(), ["three"]);
+    // A module that is gone by now does not end the backups of all others.
+    write(&machine, "night", "unselected = [\"gone\"]\n");
+    run(&machine, &[]).ok().says(&["there is no module gone"]);
+    assert_eq!(modules(), ["one", "three", "two"]);
 }
 
 #[test]

@@ -93,6 +93,7 @@ impl JobRun {
             use_snapshot: given.fs_snapshot.unwrap_or(self.job.snapshot),
             lock_wait: given.lock_wait.or(self.job.lock_wait).unwrap_or_default(),
             allow_partial: self.job.allow_partial,
+            is_of_job: true,
             dirs: given.dirs.clone(),
         }
     }

@@ -18,6 +18,7 @@ use dedup_engine::snapshot::{Account, State};
 use dedup_modules::backup::{BackupJob, BackupOutcome, Paths, RunError, run};
 use dedup_modules::catalog::Catalog;
 use dedup_modules::files::FilesSource;
+use dedup_modules::id::ModuleId;
 use dedup_modules::job::after::After;
 use dedup_modules::job::custom::CustomModule;
 use dedup_modules::job::ends::Ends;
@@ -57,7 +58,7 @@ pub struct Declared {
 
 impl Declared {
     /// Reads what is declared and chooses from it. With `custom`, a job's own paths, no module need take part.
-    pub fn read(ctx: &Context, wanted: Wanted, custom: Option<&CustomModule>) -> Result<Self, Failure> {
+    pub fn read(ctx: &Context, mut wanted: Wanted, custom: Option<&CustomModule>) -> Result<Self, Failure> {
         let catalog = declared::catalog(&wanted.dirs)?;
         declared::tell_faults(ctx, &catalog);
         if let Some(id) = custom.map(|custom| &custom.manifest.module.id)
@@ -90,6 +91,16 @@ impl Declared {
             }
             whole &= named;
             ctx.output.warning(&format!("module {id} is left out: {why}"));
+        }
+        if wanted.is_of_job {
+            // What was typed may be misspelt; what a file has said for months may be gone, which must not end its backups.
+            let (there, gone) =
+                std::mem::take(&mut wanted.unselected).into_iter().partition(|id| catalog.find(id).is_some());
+            wanted.unselected = there;
+            let gone: Vec<ModuleId> = gone;
+            for id in gone {
+                ctx.output.warning(&format!("there is no module {id}, which is to be left out"));
+            }
         }
         let request = Request {
             unselected: wanted.unselected.clone(),

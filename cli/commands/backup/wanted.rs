@@ -53,6 +53,7 @@ impl ModuleArgs {
             use_snapshot: self.fs_snapshot.unwrap_or(UseSnapshot::Auto),
             lock_wait: self.lock_wait.unwrap_or_default(),
             allow_partial: true,
+            is_of_job: false,
             dirs: self.dirs.clone(),
         }
     }
@@ -72,6 +73,8 @@ pub struct Wanted {
     pub lock_wait: Duration,
     /// Whether a snapshot is published that lacks something.
     pub allow_partial: bool,
+    /// Whether a job says so.
+    pub is_of_job: bool,
     /// Where further manifests are.
     pub dirs: declared::ModuleDirs,
 }
