@@ -21,7 +21,7 @@ use dedup_engine::storage::local::LocalStorage;
 use jiff::Timestamp;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Memory of a command where nothing else is said: 256 MiB.
@@ -41,6 +41,7 @@ pub struct Context {
     pub progress: Progress,
     interrupt: Interrupt,
     begun: Instant,
+    of_job: OnceLock<Place>,
 }
 
 impl Context {
@@ -59,12 +60,31 @@ impl Context {
         if let Some(file) = &config.file {
             output.detail(&format!("the configuration is that of {}", file.display()));
         }
-        Ok(Self { global, config, output, progress, interrupt, begun: Instant::now() })
+        Ok(Self {
+            global,
+            config,
+            output,
+            progress,
+            interrupt,
+            begun: Instant::now(),
+            of_job: OnceLock::new(),
+        })
     }
 
     /// Returns the place of the repository.
     pub fn place(&self) -> Result<Place, Failure> {
+        if self.global.repo.is_none()
+            && let Some(place) = self.of_job.get()
+        {
+            return Ok(place.clone());
+        }
         find_repo::find(self.global.repo.as_deref(), &self.config)
+    }
+
+    /// Takes the repository that a job names, unless the command line names one.
+    pub fn prefer(&self, place: Place) {
+        // A run is of one job.
+        let _ = self.of_job.set(place);
     }
 
     /// Opens the repository without its index: enough for keys and snapshots.

@@ -14,11 +14,13 @@ mod find_repo;
 mod guard;
 mod human;
 mod interrupt;
+mod jobs;
 mod output;
 mod passphrase;
 mod patterns;
 mod problems;
 mod progress;
+mod record;
 mod run_log;
 mod runs;
 mod section;
@@ -74,6 +76,7 @@ fn guarded(cli: &Cli) -> ExitCode {
                 true => Ok(Vec::new()),
                 false => runs::recover(&output, Some(&id)),
             };
+            cli.command.died(global, output, &id, &format!("the process that did the run was ended {by}"));
             let failure =
                 undone.err().unwrap_or_else(|| Failure::new(Kind::Internal, "the run was not finished"));
             output.failure(&failure);

@@ -8,7 +8,7 @@ use crate::find_repo::create_private_dir;
 use crate::guard;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::run_log::{self, RunLog, Told};
+use crate::run_log::{self, LogOf, RunLog, Told};
 use crate::state_dir::state_dir;
 use dedup_engine::error::Kind;
 use dedup_engine::planted::{Bug, planted};
@@ -72,6 +72,19 @@ impl<'c> ModuleRun<'c> {
     /// Busy if another run goes on for longer than `patience`. Refused if something of a dead one still stands still:
     /// a second run would take that for the usual state.
     pub fn begin(ctx: &'c Context, operation: &str, patience: Duration) -> Result<Self, Failure> {
+        Self::begin_of(ctx, operation, patience, &LogOf::default())
+    }
+
+    /// Begins a run, of a job perhaps, with a log that says so.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_of(
+        ctx: &'c Context,
+        operation: &str,
+        patience: Duration,
+        of: &LogOf,
+    ) -> Result<Self, Failure> {
         let state_dir = state_dir()?;
         create_private_dir(&state_dir)?;
         let lock = lock(ctx, &state_dir, patience)?;
@@ -86,7 +99,7 @@ impl<'c> ModuleRun<'c> {
         settle_leftovers(&journal_dir(&state_dir), &state_dir)?;
         let run = guard::guarded_run().unwrap_or_else(new_id);
         let begun = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let log = RunLog::begin(ctx.output, &state_dir, &run, operation)?;
+        let log = RunLog::begin(ctx.output, &state_dir, &run, operation, of)?;
         let interrupt: Interrupt = ctx.interrupt();
         Ok(Self {
             _lock: lock,
@@ -109,6 +122,11 @@ impl<'c> ModuleRun<'c> {
             cancelled: &*self.cancelled,
             elapsed: &*self.elapsed,
         }
+    }
+
+    /// Returns the file of its log.
+    pub fn log_path(&self) -> &Path {
+        self.log.path()
     }
 
     /// Ends the log of the run with how it ended.

@@ -106,6 +106,10 @@ bugs! {
     ForgetDeadRuns = "forget-dead-runs",
     /// Modules come in the order of their names, whatever they need.
     OrderByName = "order-modules-by-name",
+    /// A storage that the job requires need not be there.
+    NeedNoStorage = "require-no-storage",
+    /// A hook of the job that fails before anything is done is passed over.
+    IgnoreJobHook = "ignore-job-hook",
     /// A module whose hook failed is backed up all the same.
     GoOnAfterHook = "go-on-after-failed-hook",
     /// A filesystem snapshot that is required need not be.
@@ -124,8 +128,16 @@ bugs! {
     DropDataOfLateHook = "late-hook-voids-data",
     /// A snapshot is published though every module failed.
     PublishNothing = "publish-without-any-module",
+    /// A copy that is owed is not recorded.
+    OweNothing = "forget-owed-copy",
+    /// What was written is not read again.
+    VerifyNothing = "verify-nothing",
+    /// Retention follows a run that is partial.
+    RetainAfterPartial = "retain-after-partial-run",
     /// What a run left aside is never removed.
     KeepLeftovers = "keep-leftovers-of-runs",
+    /// A notification that fails makes its run partial.
+    CountNotification = "notification-changes-result",
     /// `latest` may be a snapshot that lacks a part.
     TakePartial = "latest-takes-partial",
     /// A manifest out of a snapshot is obeyed like one that is installed.

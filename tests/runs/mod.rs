@@ -8,6 +8,8 @@ mod copies;
 mod downtime;
 mod hostile;
 mod hostile_snapshots;
+mod job_ends;
+pub mod jobs;
 mod kept;
 mod killed;
 mod park;

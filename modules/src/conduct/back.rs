@@ -1,7 +1,8 @@
 //! Back: hooks after the work, services started, users let in again. Nothing here ends the run.
 
-use super::{Conduct, Downtime};
-use crate::hooks::{HookEnd, run_hook};
+use super::{Conduct, Downtime, HookEnded};
+use crate::hooks::{HookEnd, run_hook_status};
+use crate::machine::Machine;
 use crate::manifest::hooks::{HookPhase, HookState};
 use crate::manifest::programs::Severity;
 use crate::member::Halt;
@@ -156,12 +157,22 @@ impl Conduct<'_, '_> {
         let member = &self.members[at];
         let point = &member.post[point];
         let context = self.context(Some(at), Some(state));
-        let why = match run_hook(&point.hook, &context, self.machine) {
-            HookEnd::Done => return,
-            HookEnd::Failed(_) if planted(Bug::IgnoreLateHook) => return,
-            HookEnd::SkipModule => "it ended with status 75, which only hooks before the work may".to_owned(),
-            HookEnd::Failed(why) => why,
+        // Also in a run that is cancelled: what the hook before the work did must not stay.
+        let machine = Machine { cancelled: &|| false, ..*self.machine };
+        let (end, status) = run_hook_status(&point.hook, &context, &machine);
+        let why = match end {
+            HookEnd::Done => None,
+            HookEnd::Failed(_) if planted(Bug::IgnoreLateHook) => None,
+            HookEnd::SkipModule => {
+                Some("it ended with status 75, which only hooks before the work may".into())
+            }
+            HookEnd::Failed(why) => Some(why),
         };
+        if point.phase == HookPhase::Published {
+            let name = format!("{}: {}", member.id(), point.hook.program());
+            self.published_ends.push(HookEnded { name, status, why: why.clone() });
+        }
+        let Some(why) = why else { return };
         self.log(Severity::Error, Some(member.id()), &format!("a hook after the work failed: {why}"));
         if planted(Bug::DropDataOfLateHook) {
             self.standings[at].fail(&why);

@@ -21,7 +21,8 @@
 //! rules.rs     what concerns several tables
 //! items.rs     every path a manifest declares, on one machine
 //! stored.rs    manifests out of snapshots: only their data keys count
-//! job.rs       job files; schedule.rs, cron.rs: when, and the names of what a run makes
+//! job.rs       job files; schedule.rs, cron.rs: when, and the names of what a run makes; retain.rs: how long it is kept;
+//!              notify.rs: who is told
 //! ```
 //!
 //! Nothing here reads a file, a clock or the environment.
@@ -37,10 +38,12 @@ pub mod layout;
 pub mod legacy;
 pub mod lifecycle;
 mod near;
+pub mod notify;
 pub mod paths;
 pub mod problem;
 pub mod programs;
 mod reader;
+pub mod retain;
 mod rules;
 pub mod schedule;
 pub mod secret;
