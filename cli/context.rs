@@ -13,6 +13,7 @@ use crate::progress::Progress;
 use dedup_engine::crypto::slot::{KdfParams, Unlock};
 use dedup_engine::error::Kind;
 use dedup_engine::listing::Time;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::progress::Events;
 use dedup_engine::repo::{Budget, Repository};
 use dedup_engine::storage::Storage;
@@ -20,7 +21,7 @@ use dedup_engine::storage::local::LocalStorage;
 use jiff::Timestamp;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Memory of a command where nothing else is said: 256 MiB.
@@ -40,6 +41,7 @@ pub struct Context {
     pub progress: Progress,
     interrupt: Interrupt,
     begun: Instant,
+    of_job: OnceLock<Place>,
 }
 
 impl Context {
@@ -58,12 +60,31 @@ impl Context {
         if let Some(file) = &config.file {
             output.detail(&format!("the configuration is that of {}", file.display()));
         }
-        Ok(Self { global, config, output, progress, interrupt, begun: Instant::now() })
+        Ok(Self {
+            global,
+            config,
+            output,
+            progress,
+            interrupt,
+            begun: Instant::now(),
+            of_job: OnceLock::new(),
+        })
     }
 
     /// Returns the place of the repository.
     pub fn place(&self) -> Result<Place, Failure> {
+        if self.global.repo.is_none()
+            && let Some(place) = self.of_job.get()
+        {
+            return Ok(place.clone());
+        }
         find_repo::find(self.global.repo.as_deref(), &self.config)
+    }
+
+    /// Takes the repository that a job names, unless the command line names one.
+    pub fn prefer(&self, place: Place) {
+        // A run is of one job.
+        let _ = self.of_job.set(place);
     }
 
     /// Opens the repository without its index: enough for keys and snapshots.
@@ -167,9 +188,14 @@ impl Context {
         }
     }
 
+    /// Returns whether every question is answered already.
+    fn is_yes(&self) -> bool {
+        self.global.yes || planted(Bug::SilenceIsYes)
+    }
+
     /// Refuses right away what could not be confirmed later.
     pub fn can_confirm(&self) -> Result<(), Failure> {
-        if self.global.yes || std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        if self.is_yes() || std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
             return Ok(());
         }
         Err(Failure::refused("this needs a yes, and there is no terminal to ask on")
@@ -178,7 +204,7 @@ impl Context {
 
     /// Asks a yes-or-no question; `--yes` answers it. Without a terminal nobody can: refused.
     pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
-        if self.global.yes {
+        if self.is_yes() {
             return Ok(true);
         }
         self.can_confirm()?;

@@ -32,7 +32,7 @@ pub fn trust() -> Trust {
 }
 
 /// Returns the directories of a kind, lowest first.
-fn dirs(name: &str, given: &[PathBuf]) -> Result<Vec<Dir>, Failure> {
+pub fn dirs(name: &str, given: &[PathBuf]) -> Result<Vec<Dir>, Failure> {
     let mut dirs = vec![Dir { path: PathBuf::from("/etc/dedup").join(name), rank: Rank::System }];
     let user = find_repo::base_dir("XDG_CONFIG_HOME", ".config");
     dirs.extend(user.map(|base| Dir { path: base.join("dedup").join(name), rank: Rank::User }));
@@ -74,7 +74,8 @@ pub fn tell_faults(ctx: &Context, catalog: &Catalog) {
     }
 }
 
-fn faults<T>(ctx: &Context, shelf: &Shelf<T>) {
+/// Warns of what is not used and has no entry of its own.
+pub fn faults<T>(ctx: &Context, shelf: &Shelf<T>) {
     for fault in &shelf.faults {
         let hint = fault.wrong.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
         ctx.output.warning(&format!("{} is not used: {}{hint}", fault.path.display(), reason(&fault.wrong)));
@@ -98,6 +99,11 @@ pub type Checked = (Named, Result<Option<PathBuf>, CommandError>);
 
 /// Looks at every program that a manifest names.
 pub fn check_programs(manifest: &Manifest, variables: &Variables) -> Vec<Checked> {
+    check_all(commands(manifest), variables)
+}
+
+/// Looks at programs.
+pub fn check_all(all: Vec<Named>, variables: &Variables) -> Vec<Checked> {
     let search: Vec<PathBuf> =
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     let uid_of = |name: &str| Some(nix::unistd::User::from_name(name).ok()??.uid.as_raw());
@@ -105,7 +111,7 @@ pub fn check_programs(manifest: &Manifest, variables: &Variables) -> Vec<Checked
         let result = named.check(trust(), &search, variables, &uid_of);
         (named, result)
     };
-    commands(manifest).into_iter().map(check).collect()
+    all.into_iter().map(check).collect()
 }
 
 /// Refuses a module if somebody else could have written a program that it would run.

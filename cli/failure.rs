@@ -16,7 +16,7 @@ use std::error::Error;
 use std::io;
 
 /// Why a command ended early, ready to be shown.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// Word for programs.
     pub kind: &'static str,

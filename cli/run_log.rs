@@ -24,7 +24,26 @@ pub struct Told(pub Output);
 pub struct RunLog {
     told: Told,
     dir: PathBuf,
+    path: PathBuf,
+    least: Severity,
     file: Mutex<Option<Writer<File>>>,
+}
+
+/// Whose run it is, and what its log keeps.
+#[derive(Clone, Debug)]
+pub struct LogOf {
+    /// The job.
+    pub job: Option<ModuleId>,
+    /// User and group who are given the file.
+    pub owner: Option<(u32, u32)>,
+    /// The least severity that is kept.
+    pub level: Severity,
+}
+
+impl Default for LogOf {
+    fn default() -> Self {
+        Self { job: None, owner: None, level: Severity::Debug }
+    }
 }
 
 impl Log for Told {
@@ -41,13 +60,26 @@ impl Log for Told {
 
 impl RunLog {
     /// Begins the log of a run.
-    pub fn begin(output: Output, state_dir: &Path, run: &str, operation: &str) -> Result<Self, Failure> {
+    pub fn begin(
+        output: Output,
+        state_dir: &Path,
+        run: &str,
+        operation: &str,
+        of: &LogOf,
+    ) -> Result<Self, Failure> {
         let dir = dir(state_dir);
         let id = RunId::parse(run).map_err(|error| Failure::refused(error.to_string()))?;
-        let writer = store::create(&dir, &id, None)
-            .and_then(|file| Writer::begin(file, &id, operation, Timestamp::now()))
+        let now = Timestamp::now();
+        let writer = store::create(&dir, &id, of.owner)
+            .and_then(|file| Writer::begin_of_job(file, &id, operation, of.job.as_ref(), now))
             .map_err(|error| Failure::io(format!("cannot begin the log in {}", dir.display()), &error))?;
-        Ok(Self { told: Told(output), dir, file: Mutex::new(Some(writer)) })
+        let path = store::path_of(&dir, &id);
+        Ok(Self { told: Told(output), dir, path, least: of.level, file: Mutex::new(Some(writer)) })
+    }
+
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Ends the log; logs that are too many or too old go.
@@ -65,6 +97,10 @@ impl RunLog {
 impl Log for RunLog {
     fn log(&self, level: Severity, module: Option<&ModuleId>, message: &str) {
         self.told.log(level, module, message);
+        // From the most severe on.
+        if level > self.least {
+            return;
+        }
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(writer) = file.as_mut() else { return };
         if let Err(error) = writer.event(Timestamp::now(), level, module, message) {

@@ -8,9 +8,10 @@ use crate::find_repo::create_private_dir;
 use crate::guard;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
-use crate::run_log::{self, RunLog, Told};
+use crate::run_log::{self, LogOf, RunLog, Told};
 use crate::state_dir::state_dir;
 use dedup_engine::error::Kind;
+use dedup_engine::planted::{Bug, planted};
 use dedup_modules::catalog::Catalog;
 use dedup_modules::child::{Surroundings, Withheld};
 use dedup_modules::fsnap;
@@ -73,10 +74,23 @@ impl<'c> ModuleRun<'c> {
     /// Busy if another run goes on for longer than `patience`. Refused if something of a dead one still stands still:
     /// a second run would take that for the usual state.
     pub fn begin(ctx: &'c Context, operation: &str, patience: Duration) -> Result<Self, Failure> {
+        Self::begin_of(ctx, operation, patience, &LogOf::default())
+    }
+
+    /// Begins a run, of a job perhaps, with a log that says so.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub fn begin_of(
+        ctx: &'c Context,
+        operation: &str,
+        patience: Duration,
+        of: &LogOf,
+    ) -> Result<Self, Failure> {
         let state_dir = state_dir()?;
         create_private_dir(&state_dir)?;
         let lock = lock(ctx, &state_dir, patience)?;
-        let left = recover(&ctx.output, None)?;
+        let left = if planted(Bug::ForgetDeadRuns) { Vec::new() } else { recover(&ctx.output, None)? };
         if let Some(run) = left.iter().find(|run| !run.is_settled()) {
             return Err(Failure::refused(format!(
                 "the run {} died, and what it left cannot be undone",
@@ -87,7 +101,7 @@ impl<'c> ModuleRun<'c> {
         settle_leftovers(&journal_dir(&state_dir), &state_dir)?;
         let run = guard::guarded_run().unwrap_or_else(new_id);
         let begun = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let log = RunLog::begin(ctx.output, &state_dir, &run, operation)?;
+        let log = RunLog::begin(ctx.output, &state_dir, &run, operation, of)?;
         let interrupt: Interrupt = ctx.interrupt();
         Ok(Self {
             _lock: lock,
@@ -112,8 +126,16 @@ impl<'c> ModuleRun<'c> {
         }
     }
 
+    /// Returns the file of its log.
+    pub fn log_path(&self) -> &Path {
+        self.log.path()
+    }
+
     /// Ends the log of the run with how it ended.
     pub fn finish(&self, result: &Result<Exit, Failure>) {
+        if planted(Bug::LogNoEnd) {
+            return;
+        }
         if let Err(failure) = result {
             self.log.log(Severity::Error, None, &failure.message);
         }
@@ -157,6 +179,7 @@ fn lock(ctx: &Context, state_dir: &Path, patience: Duration) -> Result<File, Fai
     let begun = Instant::now();
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if planted(Bug::RunTogether) => return Ok(file),
             Ok(()) => return Ok(file),
             Err(Errno::WOULDBLOCK) if begun.elapsed() < patience && !ctx.interrupt().asked() => {
                 std::thread::sleep(LOCK_TICK);

@@ -53,7 +53,7 @@ pub fn run(ctx: &Context, args: &LogArgs) -> Result<Exit, Failure> {
 }
 
 /// Returns the logs of this user, the newest first: also those that root wrote and gave to the user.
-fn logs() -> Result<Vec<Kept>, Failure> {
+pub fn logs() -> Result<Vec<Kept>, Failure> {
     let own = state_dir()?.join("logs");
     let mut logs = store::list(&own)
         .map_err(|error| Failure::io(format!("cannot read the directory {}", own.display()), &error))?;
@@ -89,7 +89,7 @@ fn find<'l>(logs: &'l [Kept], wanted: &str) -> Result<&'l Kept, Failure> {
 }
 
 /// Says how a run stands: a word, and when it ended.
-fn outcome(kept: &Kept) -> (String, Option<String>, Option<u8>) {
+pub fn outcome(kept: &Kept) -> (String, Option<String>, Option<u8>) {
     match &kept.outcome {
         Outcome::Ended(end) => (end.result.clone(), Some(end.time.to_string()), Some(end.exit_code)),
         Outcome::Running => ("running".into(), None, None),
@@ -102,6 +102,7 @@ fn as_json(kept: &Kept) -> Value {
     let mut object = json!({
         "run": kept.run.as_str(),
         "operation": kept.head.as_ref().map(|head| &head.operation),
+        "job": kept.head.as_ref().and_then(|head| head.job.as_ref()).map(|job| job.as_str()),
         "begun": kept.head.as_ref().map(|head| head.time.to_string()),
         "ended": ended,
         "result": result,
@@ -124,7 +125,10 @@ fn list(ctx: &Context, logs: &[Kept]) -> Result<Exit, Failure> {
     let mut table = Table::new(&["Run", "Begun", "Operation", "Result"], &[]);
     for kept in logs {
         let begun = kept.head.as_ref().map(|head| human::local_time(human::stored_time(head.time)));
-        let operation = kept.head.as_ref().map(|head| escape::text(&head.operation));
+        let operation = kept.head.as_ref().map(|head| match &head.job {
+            Some(job) => format!("{} {job}", escape::text(&head.operation)),
+            None => escape::text(&head.operation),
+        });
         let result = escape::text(&outcome(kept).0);
         table.row(vec![
             kept.run.to_string(),

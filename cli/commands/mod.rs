@@ -7,6 +7,7 @@ mod diff;
 mod dump;
 mod find;
 mod init;
+mod job;
 mod key;
 mod log;
 mod ls;
@@ -23,12 +24,15 @@ mod space;
 mod space_back;
 mod stats;
 
+use crate::args::Global;
 use crate::context::{Context, this_host};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::output::Output;
 use crate::section::{SectionChoice, left_out};
 use crate::select::{self, Chosen, Filter, Wanted};
+use dedup_engine::error::Kind;
 use dedup_engine::id::ObjectId;
 use dedup_engine::listing::{Body, Node};
 use dedup_engine::map::Root;
@@ -53,6 +57,7 @@ pub enum Command {
     Check(check::CheckArgs),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
+    Job(job::JobArgs),
     Log(log::LogArgs),
     Space(space::SpaceArgs),
     Completions(completions::CompletionsArgs),
@@ -75,6 +80,16 @@ impl Command {
         }
     }
 
+    /// Tells those who are to be told that the process of a guarded run has died.
+    pub fn died(&self, global: &Global, output: Output, run: &str, how: &str) {
+        if let Self::Backup(args) = self
+            && let Err(failure) = Context::new(global.clone(), output)
+                .and_then(|ctx| backup::died(&ctx, args, run, Failure::new(Kind::Internal, how)))
+        {
+            output.failure(&failure);
+        }
+    }
+
     /// Runs the command.
     pub fn run(&self, ctx: &Context) -> Result<Exit, Failure> {
         match self {
@@ -91,6 +106,7 @@ impl Command {
             Self::Check(args) => check::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
+            Self::Job(args) => job::run(ctx, args),
             Self::Log(args) => log::run(ctx, args),
             Self::Space(args) => space::run(ctx, args),
             Self::Completions(args) => completions::run(ctx, args),

@@ -13,6 +13,7 @@ use crate::{escape, human};
 use dedup_engine::browse;
 use dedup_engine::error::Kind;
 use dedup_engine::map::Class;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::Account;
 use dedup_modules::catalog::Catalog;
@@ -163,6 +164,13 @@ fn find<'c>(
         let entry = catalog.find(&id);
         let installed = entry.and_then(|entry| Some((entry.what.as_ref().ok()?, &entry.text[..])));
         let stored = match Manifest::parse(&name, &text) {
+            Ok(stored) if stored.module.id != id => {
+                let whose = escape::text(stored.module.id.as_str());
+                let message =
+                    format!("{name} is that of {whose}: the snapshot was not made by an honest program");
+                return Err(Failure::new(Kind::Integrity, message));
+            }
+            Ok(stored) if planted(Bug::ObeyStored) => stored,
             Ok(stored) => stored.data_only(),
             Err(problems) => {
                 ctx.output.warning(&format!("{name} cannot be read: {problems}"));
@@ -199,7 +207,7 @@ fn order(
     let installed =
         catalog.usable().map(|manifest| (manifest.module.id.clone(), manifest.module.version.clone()));
     let request = Request {
-        unselected: args.modules.ignore.clone(),
+        unselected: if planted(Bug::IgnoreIgnored) { Vec::new() } else { args.modules.ignore.clone() },
         dependencies: args.modules.with_dependencies,
         installed: installed.collect(),
         ..Request::restore(modules)

@@ -80,6 +80,10 @@ fn print_module(
     for source in &account.sources {
         output.line(format!("           {}", escape::name(source)))?;
     }
+    for place in &subject.undeclared {
+        let shown = escape::name(&place.to_slashes());
+        output.line(format!("           /{shown} is not restored: the manifest here does not declare it"))?;
+    }
     for (from, to) in &subject.moved {
         let shown = |path: &StoredPath| escape::name(&path.to_slashes());
         output.line(format!("           /{} goes to /{}", shown(from), shown(to)))?;
@@ -121,6 +125,11 @@ fn print_json(ctx: &Context, chosen: &Chosen, plan: &Plan<'_>) -> Result<(), Fai
             "version": subject.account.version,
             "version_here": member.manifest.module.version.to_string(),
             "source_bytes": subject.account.totals.bytes,
+            "undeclared": subject
+                .undeclared
+                .iter()
+                .map(|place| escape::name(&place.to_slashes()))
+                .collect::<Vec<_>>(),
             "dumps": dumps.iter().map(|dump| &dump.name).collect::<Vec<_>>(),
             "kept": dumps.iter().map(|dump| keeps(plan, member, &dump.name)).collect::<Vec<_>>(),
         })

@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::{Table, put_path};
+use crate::record;
 use crate::select::Filter;
 use dedup_engine::id::ObjectId;
 use dedup_engine::snapshot::{Account, Dump, Snapshot, State};
@@ -26,8 +27,14 @@ pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
     let repo = ctx.open()?;
     let (snapshots, exit) = super::all_snapshots(ctx, &repo)?;
     let snapshots = args.filter.apply(snapshots, &Zoned::now())?;
+    let records = repo.newest_records(&snapshots)?;
     if ctx.output.json {
-        let all: Vec<Value> = snapshots.iter().map(|(id, snapshot)| object(id, snapshot)).collect();
+        let describe = |(id, snapshot): &(ObjectId, Snapshot)| {
+            let mut described = object(id, snapshot);
+            described["run_record"] = records.get(id).map_or(Value::Null, record::json);
+            described
+        };
+        let all: Vec<Value> = snapshots.iter().map(describe).collect();
         ctx.output.object(&json!({ "type": "snapshots", "snapshots": all }))?;
         return Ok(exit);
     }
@@ -39,12 +46,20 @@ pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
             shown(ctx, snapshot.host.as_bytes()),
             shown(ctx, snapshot.tags.join(",").as_bytes()),
             human::bytes(snapshot.totals.bytes),
-            state_word(snapshot.state()).into(),
+            match records.get(id).and_then(record::doubt) {
+                Some(doubt) => format!("{}, {doubt}", state_word(snapshot.state())),
+                None => state_word(snapshot.state()).into(),
+            },
             snapshot.accounts.iter().map(|account| paths(ctx, account)).collect::<Vec<_>>().join(" "),
         ]);
     }
     if !snapshots.is_empty() {
         table.lines().iter().try_for_each(|line| ctx.output.line(line))?;
+    }
+    for (id, _) in &snapshots {
+        if let Some(text) = records.get(id).and_then(record::told) {
+            ctx.output.note(&format!("{}: {text}", id.short()));
+        }
     }
     ctx.output.summary_line(human::counted(snapshots.len() as u64, "snapshot", "snapshots"))?;
     Ok(exit)

@@ -97,6 +97,83 @@ bugs! {
     PublishAtOnce = "restore-under-final-name",
     /// A restore follows symbolic links in its target.
     FollowLinks = "follow-symlink-on-restore",
+    // Rules of runs of modules, one for each step: `tests/runs/rows.rs`.
+    /// A key of a manifest that nobody knows means nothing.
+    IgnoreUnknownKey = "ignore-unknown-manifest-key",
+    /// Two runs of modules go on at once.
+    RunTogether = "two-runs-of-modules-at-once",
+    /// What a dead run left is not looked for.
+    ForgetDeadRuns = "forget-dead-runs",
+    /// Modules come in the order of their names, whatever they need.
+    OrderByName = "order-modules-by-name",
+    /// A storage that the job requires need not be there.
+    NeedNoStorage = "require-no-storage",
+    /// A hook of the job that fails before anything is done is passed over.
+    IgnoreJobHook = "ignore-job-hook",
+    /// A module whose hook failed is backed up all the same.
+    GoOnAfterHook = "go-on-after-failed-hook",
+    /// A filesystem snapshot that is required need not be.
+    NeedNoSnapshot = "require-no-filesystem-snapshot",
+    /// A service that does not stop is good enough.
+    IgnoreStopFailure = "ignore-service-that-runs-on",
+    /// What a declared path lacks is not in the account.
+    DropItem = "account-lacks-absent-item",
+    /// Services start whether they ran or not.
+    StartWhatWasOff = "start-what-did-not-run",
+    /// Services start in the order in which they stopped.
+    StartInReverse = "start-in-order-of-stopping",
+    /// The guard does nothing for a run that was killed.
+    LeaveKilledRun = "guard-undoes-nothing",
+    /// A late hook that fails takes the data of its module with it.
+    DropDataOfLateHook = "late-hook-voids-data",
+    /// A snapshot is published though every module failed.
+    PublishNothing = "publish-without-any-module",
+    /// A copy that is owed is not recorded.
+    OweNothing = "forget-owed-copy",
+    /// What was written is not read again.
+    VerifyNothing = "verify-nothing",
+    /// Retention follows a run that is partial.
+    RetainAfterPartial = "retain-after-partial-run",
+    /// What a run left aside is never removed.
+    KeepLeftovers = "keep-leftovers-of-runs",
+    /// A notification that fails makes its run partial.
+    CountNotification = "notification-changes-result",
+    /// `latest` may be a snapshot that lacks a part.
+    TakePartial = "latest-takes-partial",
+    /// A manifest out of a snapshot is obeyed like one that is installed.
+    ObeyStored = "obey-manifest-of-snapshot",
+    /// Modules to be left as they are are restored too.
+    IgnoreIgnored = "restore-ignored-modules",
+    /// Data of a newer version are taken by an older program.
+    TakeNewer = "take-newer-data",
+    /// Who cannot be asked has said yes.
+    SilenceIsYes = "silence-is-yes",
+    /// Nothing is verified before it is replaced.
+    RestoreUnverified = "restore-unverified",
+    /// A module that could not be set up is restored.
+    IgnoreSetup = "restore-without-setup",
+    /// A module that says it cannot be restored is restored.
+    IgnoreCheck = "ignore-check-of-module",
+    /// A module is restored without what it requires.
+    BlockNothing = "block-no-dependents",
+    /// Services run on while their files are replaced.
+    RestoreUnderServices = "restore-under-running-services",
+    /// A module that failed stays half restored.
+    LeaveHalfRestored = "leave-half-restored",
+    /// What a manifest has moved away is deleted.
+    DeleteForGood = "delete-instead-of-move",
+    /// What was stored and nobody takes is not told.
+    TakeInSilence = "tell-nothing-of-what-is-not-taken",
+    /// Files go where the snapshot says, declared here or not.
+    RestoreAnywhere = "restore-undeclared-places",
+    /// A service that does not start is no error.
+    IgnoreStartFailure = "ignore-service-that-stays-down",
+    /// A hook after the work that fails is not told.
+    IgnoreLateHook = "ignore-late-hook",
+    /// What a restore kept aside stays when it is not needed any more.
+    KeepAside = "keep-what-is-settled",
+    /// How a run ended is not in its log.
+    LogNoEnd = "log-without-end",
 }
 
 #[cfg(feature = "planted")]

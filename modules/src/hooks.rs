@@ -22,6 +22,11 @@ use std::time::Duration;
 /// The status by which a hook before the work says: leave this module out.
 pub const SKIP: i32 = 75;
 
+/// The status that stands for a program that could not be started.
+const NOT_STARTED: i64 = 127;
+/// The signal that ends a program whose time is over.
+const TERMINATED: i64 = 15;
+
 /// Most lines of a hook that are kept.
 const MAX_LINES: u32 = 2000;
 const BEYOND: u32 = MAX_LINES + 1;
@@ -39,6 +44,15 @@ pub struct ResolvedHook {
     cwd: Option<PathBuf>,
     env: Vec<(String, String)>,
     timeout: Option<Duration>,
+}
+
+/// A hook of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobHook {
+    /// The program.
+    pub hook: ResolvedHook,
+    /// Whether its failure is a warning only.
+    pub goes_on: bool,
 }
 
 /// What a hook is told, in its environment.
@@ -114,6 +128,13 @@ impl ResolvedHook {
         })
     }
 
+    /// Adds a variable to its environment, which it cannot set itself.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Returns the file of the program, if it is one of this machine.
     fn file(&self, hook: &Hook) -> Option<PathBuf> {
         let name = self.argv.first().filter(|name| name.contains('/') && !hook.shell)?;
@@ -186,6 +207,12 @@ impl HookContext {
 
 /// Runs a hook to its end; what it prints goes to the log.
 pub fn run_hook(hook: &ResolvedHook, context: &HookContext, machine: &Machine<'_>) -> HookEnd {
+    run_hook_status(hook, context, machine).0
+}
+
+/// As [`run_hook`]; returns the status too, or minus the signal that ended it, ours (SIGTERM) too if its time was over.
+/// What cannot be started has 127, as shells have it.
+pub fn run_hook_status(hook: &ResolvedHook, context: &HookContext, machine: &Machine<'_>) -> (HookEnd, i64) {
     let module = context.module.as_ref();
     if let Some(file) = &hook.may_be_missing
         && file.symlink_metadata().is_err()
@@ -195,11 +222,11 @@ pub fn run_hook(hook: &ResolvedHook, context: &HookContext, machine: &Machine<'_
             module,
             &format!("there is no hook {}, which is optional", file.display()),
         );
-        return HookEnd::Done;
+        return (HookEnd::Done, 0);
     }
     let program = match hook.runnable(context, machine) {
         Ok(program) => program,
-        Err(why) => return HookEnd::Failed(why),
+        Err(why) => return (HookEnd::Failed(why), NOT_STARTED),
     };
     machine.log.log(Severity::Debug, module, &format!("running the hook {hook}"));
     let mut lines = 0;
@@ -212,14 +239,19 @@ pub fn run_hook(hook: &ResolvedHook, context: &HookContext, machine: &Machine<'_
         }
     };
     match run(&program, machine.around, hook.timeout, machine.cancelled, &mut line) {
-        Ok(finished) if finished.is_success() => HookEnd::Done,
-        Ok(finished) if finished.ended == Ended::Exit(SKIP) => HookEnd::SkipModule,
+        Ok(finished) if finished.is_success() => (HookEnd::Done, 0),
+        Ok(finished) if finished.ended == Ended::Exit(SKIP) => (HookEnd::SkipModule, SKIP.into()),
         Ok(finished) => {
+            let status = match finished.ended {
+                Ended::Exit(status) => i64::from(status),
+                Ended::Signal(signal) => -i64::from(signal),
+                Ended::TimedOut(_) | Ended::Silent(_) | Ended::Cancelled => -TERMINATED,
+            };
             let goes_on = hook.container.is_some() && !matches!(finished.ended, Ended::Exit(_));
             let inside = if goes_on { "; in its container it may go on" } else { "" };
-            HookEnd::Failed(format!("{}{inside}", finished.into_error(&program)))
+            (HookEnd::Failed(format!("{}{inside}", finished.into_error(&program))), status)
         }
-        Err(error) => HookEnd::Failed(error.to_string()),
+        Err(error) => (HookEnd::Failed(error.to_string()), NOT_STARTED),
     }
 }
 

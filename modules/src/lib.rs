@@ -15,6 +15,7 @@
 //! | what must be asked for its data, and the moment it is of | [`sources`] [`fsnap`] |
 //! | what a run must undo | [`undo`] |
 //! | runs | [`member`] [`conduct`] [`backup`] [`restore`] |
+//! | what runs of a job do beside their modules | [`job`] |
 //!
 //! The guide to manifests is `MANIFEST.md` beside this crate.
 
@@ -29,6 +30,7 @@ pub mod folder;
 pub mod fsnap;
 pub mod hooks;
 pub mod id;
+pub mod job;
 pub mod lockdown;
 pub mod log;
 pub mod machine;

@@ -3,11 +3,13 @@
 //! The oracle reads files that the programs wrote, never what `dedup` says (7.23 of the design): a service is up if its
 //! file is there, a module is locked if its flag is, and `events` has every program that ran, in order.
 
-use crate::cli::support::{Place, Run, finish};
+use crate::cli::support::{Place, Run, finish, start, wait};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 /// Where the user's manifests are.
 const MODULES: &str = "home/.config/dedup/modules.d";
@@ -20,15 +22,17 @@ pub struct Machine {
 
 /// What a program of the tests does: it notes that it ran, then fails if `fail/<name>` says so.
 ///
-/// `fail/<name>` holds the exit status; `hang` makes it sleep; `kill` kills the run's process, the parent of this one.
+/// `fail/<name>` holds the exit status; `once` fails the first time only; `hang` makes it sleep; `kill` kills the run's
+/// process, the parent of this one. What `fired/<name>` says is what was done.
 const SCRIPT: &str = r#"#!/bin/sh
 name=$1; shift
 cd "BASE" || exit 99
 echo "$name${DEDUP_STATE:+ $DEDUP_STATE}" >> events
 if [ -e "fail/$name" ]; then
-    touch "fired/$name"
+    cp "fail/$name" "fired/$name"
     case $(cat "fail/$name") in
         hang) exec sleep 1000 ;;
+        once) rm "fail/$name"; exit 1 ;;
         kill) rm "fail/$name"; kill -9 $PPID; sleep 1 ;;
         *) exit "$(cat "fail/$name")" ;;
     esac
@@ -40,8 +44,53 @@ case $name in
     lock-*) touch "locked/${name#lock-}" ;;
     unlock-*) rm -f "locked/${name#unlock-}" ;;
     locked-*) [ -e "locked/${name#locked-}" ] || exit 3 ;;
+    state-*) echo ready ;;
+    dump-*) cat "data/${name#dump-}/file" ;;
 esac
 "#;
+
+/// A run that goes on until it is asked to stop: at the latest when its test is over, however that ends.
+pub struct Going(Option<Child>);
+
+impl Going {
+    /// Starts a run that hangs in a program, and waits until it does; another run does not hang there.
+    pub fn start(machine: &Machine, arguments: &[&str], hangs_in: &str) -> Self {
+        machine.fail(hangs_in, "hang");
+        let going = Self(Some(start(machine.command(arguments))));
+        let begun = Instant::now();
+        while !machine.fired(hangs_in) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{hangs_in} is never run");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        machine.heal(hangs_in);
+        going
+    }
+
+    /// Returns the child, which nobody asks any more.
+    pub fn into_child(mut self) -> Child {
+        self.0.take().unwrap()
+    }
+
+    /// Asks it to stop; returns how it ended.
+    pub fn stop(mut self) -> Run {
+        let child = self.0.take().unwrap();
+        ask(&child);
+        wait(child, b"")
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            ask(&child);
+            let _ = child.wait();
+        }
+    }
+}
+
+fn ask(child: &Child) {
+    let _ = kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::TERM);
+}
 
 impl Machine {
     /// Makes a machine without modules, and its repository.
@@ -117,6 +166,15 @@ impl Machine {
         self.place.path(format!("fired/{name}")).exists()
     }
 
+    /// Returns which fault was met since the last call.
+    pub fn take_fired(&self) -> Option<String> {
+        let name = self.names("fired").pop()?;
+        let path = self.place.path(format!("fired/{name}"));
+        let how = fs::read_to_string(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        Some(how)
+    }
+
     /// Returns `dedup` ready to run on this machine.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.place.command(arguments);
@@ -171,6 +229,22 @@ impl Machine {
     /// Returns how many snapshots there are.
     pub fn snapshots(&self) -> usize {
         self.dedup(&["snapshots", "--json"]).ok().json()["snapshots"].as_array().unwrap().len()
+    }
+
+    /// Returns what restores have kept aside and not removed.
+    pub fn left_aside(&self) -> Vec<PathBuf> {
+        let entries =
+            |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path());
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        let logs = entries(self.place.path("state/aside"));
+        let here = ["", "data"].into_iter().flat_map(|dir| entries(self.place.path(dir)));
+        let here = here.filter(|path| name(path).starts_with(".dedup"));
+        // At the root of the file system other tests restore as well.
+        let runs: Vec<_> = entries(self.place.path("state/logs"))
+            .filter_map(|path| name(&path).strip_suffix(".log").map(|run| format!(".dedup-aside-{run}-")))
+            .collect();
+        let is_ours = |path: &PathBuf| runs.iter().any(|run| name(path).starts_with(run));
+        logs.chain(here).chain(entries("/".into()).filter(is_ours)).collect()
     }
 
     /// Asserts that nothing is stopped, locked or left to be undone.

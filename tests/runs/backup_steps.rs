@@ -1,12 +1,11 @@
 //! Every step of a backup run, made to fail: the numbers are those of `modules.md` 3.7.
 
-use super::app::Machine;
+use super::app::{Going, Machine};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
 
 /// A machine with two applications, each with a service, a lockdown and hooks at every point; `two` requires `one`.
-fn two_apps() -> Machine {
+pub fn two_apps() -> Machine {
     let machine = Machine::new();
     let hooks = |id: &str| {
         let hook = |point: &str, phase: &str| {
@@ -34,10 +33,10 @@ fn two_apps() -> Machine {
     machine
 }
 
-const UP: [&str; 3] = ["db", "jobs", "web"];
+pub const UP: [&str; 3] = ["db", "jobs", "web"];
 
 /// What a run without any fault does, in order.
-const USUAL: [&str; 20] = [
+pub const USUAL: [&str; 20] = [
     "one-pre-live",
     "two-pre-live",
     "lock-one",
@@ -60,7 +59,7 @@ const USUAL: [&str; 20] = [
     "two-post-published finish",
 ];
 
-fn state(machine: &Machine, module: &str) -> String {
+pub fn state(machine: &Machine, module: &str) -> String {
     machine.account(module)["state"].as_str().unwrap_or("absent").to_owned()
 }
 
@@ -98,20 +97,9 @@ fn step_1_a_broken_manifest_named_is_refused_and_nothing_is_touched() {
 #[test]
 fn step_2_a_second_run_is_told_that_one_goes_on() {
     let machine = two_apps();
-    machine.fail("one-pre-live", "hang");
-    let first = crate::cli::support::start(machine.command(&["backup"]));
-    let begun = Instant::now();
-    while !machine.fired("one-pre-live") {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let first = Going::start(&machine, &["backup"], "one-pre-live");
     machine.dedup(&["backup"]).ends(5).says(&["another run"]);
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(first.id() as i32).unwrap(),
-        rustix::process::Signal::TERM,
-    )
-    .unwrap();
-    let run = crate::cli::support::wait(first, b"");
+    let run = first.stop();
     assert_eq!(run.code, 130, "{}", run.err);
     machine.assert_as_before(&UP);
     assert_eq!(machine.snapshots(), 0);

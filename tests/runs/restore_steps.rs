@@ -6,15 +6,15 @@ use std::fs;
 
 /// Two applications with files, secrets, a database, a service, a lockdown and hooks; `two` requires `one`. A snapshot
 /// of both is there, and then both are wrecked.
-struct Wrecked {
-    machine: Machine,
+pub struct Wrecked {
+    pub machine: Machine,
     good: Vec<std::collections::BTreeMap<std::ffi::OsString, crate::cli::support::Entry>>,
     wrecked: Vec<std::collections::BTreeMap<std::ffi::OsString, crate::cli::support::Entry>>,
 }
 
 const UP: [&str; 2] = ["db", "web"];
 
-fn database(machine: &Machine, module: &str) -> std::path::PathBuf {
+pub fn database(machine: &Machine, module: &str) -> std::path::PathBuf {
     machine.place.path(format!("{module}.db"))
 }
 
@@ -31,7 +31,7 @@ fn insert(machine: &Machine, module: &str, count: usize) {
     }
 }
 
-fn wrecked(more: &[(&str, &str)]) -> Wrecked {
+pub fn wrecked(more: &[(&str, &str)]) -> Wrecked {
     let machine = Machine::new();
     for (id, service) in [("one", "db"), ("two", "web")] {
         insert(&machine, id, 5);
@@ -82,7 +82,7 @@ fn wrecked(more: &[(&str, &str)]) -> Wrecked {
 
 impl Wrecked {
     /// Asserts that a module is as it was backed up, with what somebody else put there.
-    fn assert_restored(&self, id: &str) {
+    pub fn assert_restored(&self, id: &str) {
         let at = usize::from(id == "two");
         let mut found = tree(&self.machine.data(id));
         let extra = found.remove(std::ffi::OsStr::new("extra"));
@@ -92,32 +92,19 @@ impl Wrecked {
     }
 
     /// Asserts that a module is as it was before the restore, byte for byte.
-    fn assert_untouched(&self, id: &str) {
+    pub fn assert_untouched(&self, id: &str) {
         let at = usize::from(id == "two");
         assert_eq!(tree(&self.machine.data(id)), self.wrecked[at], "{id}");
         assert_eq!(rows(&self.machine, id), 8, "{id}");
     }
 
     /// Asserts that nothing stands still, and that nothing of the restore itself is left.
-    fn assert_tidy(&self) {
+    pub fn assert_tidy(&self) {
         self.machine.assert_as_before(&UP);
-        let left = fs::read_dir(self.machine.place.path("state/aside")).map_or(0, Iterator::count);
-        assert_eq!(left, 0, "logs of ways back");
-        let names = fs::read_dir(self.machine.place.path("")).unwrap().chain(fs::read_dir("/").unwrap());
-        // Other tests restore at the same time, and keep things in `/` meanwhile: only runs of this machine count.
-        let logs = fs::read_dir(self.machine.place.path("state/logs")).unwrap();
-        let runs: Vec<_> = logs
-            .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
-            .collect();
-        let aside: Vec<_> = names
-            .map(|entry| entry.unwrap().file_name())
-            .filter(|name| name.to_string_lossy().starts_with(".dedup"))
-            .filter(|name| runs.iter().any(|run| name.to_string_lossy().contains(&run[..])))
-            .collect();
-        assert_eq!(aside, Vec::<std::ffi::OsString>::new());
+        assert_eq!(self.machine.left_aside(), Vec::<std::path::PathBuf>::new());
     }
 
-    fn restore(&self) -> crate::cli::support::Run {
+    pub fn restore(&self) -> crate::cli::support::Run {
         self.machine.dedup(&["restore", "latest", "--yes"])
     }
 }

@@ -33,12 +33,12 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Refuses right away what a snapshot has no room for (`FORMAT.md` 12).
-pub fn fits_a_snapshot(args: &BackupArgs) -> Result<(), Failure> {
+pub fn fits_a_snapshot(args: &BackupArgs, tags: &[String], comment: &str) -> Result<(), Failure> {
     let limits = [
         ("--host", args.host.iter().map(String::len).max(), 255, "bytes"),
-        ("--tag", args.tag.iter().map(String::len).max(), 255, "bytes"),
-        ("--tag", Some(args.tag.len()), 64, "tags"),
-        ("--comment", Some(args.comment.len()), 4096, "bytes"),
+        ("--tag", tags.iter().map(String::len).max(), 255, "bytes"),
+        ("--tag", Some(tags.len()), 64, "tags"),
+        ("--comment", Some(comment.len()), 4096, "bytes"),
         ("PATH", Some(args.paths.len()), 4096, "paths"),
     ];
     match limits.iter().find(|(_, found, most, _)| found.is_some_and(|found| found > *most)) {

@@ -1,7 +1,11 @@
 //! `dedup backup`: stores directory trees in a new snapshot.
 
 mod asked;
+mod finish;
+mod job;
 mod modules;
+mod tell;
+mod wanted;
 mod whole;
 
 use super::choose;
@@ -40,7 +44,8 @@ use std::sync::{Arc, Mutex, PoisonError};
   dedup backup ~/Documents --dry-run
   dedup backup                                   every module
   dedup backup -m wordpress -m mariadb
-  dedup backup --full --comment 'before the upgrade'")]
+  dedup backup --full --comment 'before the upgrade'
+  dedup backup --job nightly                     as /etc/dedup/jobs.d/nightly.toml says")]
 pub struct BackupArgs {
     /// What to back up
     #[arg(value_name = "PATH")]
@@ -97,7 +102,7 @@ pub struct BackupArgs {
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
-    modules: modules::ModuleArgs,
+    modules: wanted::ModuleArgs,
 }
 
 impl BackupArgs {
@@ -113,15 +118,38 @@ impl BackupArgs {
 }
 
 pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
+    match &args.modules.job {
+        Some(wanted) => job::run(ctx, args, wanted),
+        None => store(ctx, args, None),
+    }
+}
+
+/// Tells those whom a job names that the process of its run has died.
+pub fn died(ctx: &Context, args: &BackupArgs, run: &str, failure: Failure) -> Result<(), Failure> {
+    args.modules.job.as_ref().map_or(Ok(()), |wanted| job::died(ctx, args, wanted, run, failure))
+}
+
+/// Stores what is named, or what a job names.
+fn store(ctx: &Context, args: &BackupArgs, job: Option<&job::JobRun>) -> Result<Exit, Failure> {
     let roots = args.paths.iter().map(|path| asked::absolute(path)).collect::<Result<Vec<_>, _>>()?;
     let missing: Vec<&PathBuf> = roots.iter().filter(|root| root.symlink_metadata().is_err()).collect();
+    let wanted = job.map_or_else(|| args.modules.wanted(), |job| job.wanted(args));
+    let custom = job.and_then(|job| job.custom.as_ref());
     let declared =
-        args.is_about_modules().then(|| modules::Declared::read(ctx, &args.modules)).transpose()?;
+        args.is_about_modules().then(|| modules::Declared::read(ctx, wanted, custom)).transpose()?;
     if !roots.is_empty() && missing.len() == roots.len() {
         let named = missing.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
         return Err(Failure::refused(format!("nothing of what is named can be found: {named}")));
     }
-    asked::fits_a_snapshot(args)?;
+    let mut tags = args.tag.clone();
+    tags.extend(job.iter().flat_map(|job| job.tags()));
+    tags.sort();
+    tags.dedup();
+    let comment = match job {
+        Some(job) if args.comment.is_empty() => job.job.comment.clone(),
+        _ => args.comment.clone(),
+    };
+    asked::fits_a_snapshot(args, &tags, &comment)?;
     let excludes = asked::excludes(args)?;
     for path in &missing {
         ctx.output.warning(&format!("{} is not there; the snapshot will lack it", path.display()));
@@ -131,9 +159,6 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
     let skipped = Arc::new(Mutex::new(Vec::new()));
     let options = options(ctx, args, &repo, excludes, &skipped)?;
     let time = args.time.clone().unwrap_or_else(Zoned::now);
-    let mut tags = args.tag.clone();
-    tags.sort();
-    tags.dedup();
     let run = RunRequest {
         time: stored_time(time.timestamp()),
         utc_offset_minutes: i16::try_from(time.offset().seconds() / 60).unwrap_or(0),
@@ -141,7 +166,7 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
         user: this_user(),
         program: concat!("dedup ", env!("CARGO_PKG_VERSION")).into(),
         tags,
-        comment: args.comment.clone(),
+        comment,
         level: args.compression,
         threads: ctx.threads(),
         dry_run: args.dry_run,
@@ -163,7 +188,7 @@ pub fn run(ctx: &Context, args: &BackupArgs) -> Result<Exit, Failure> {
             skip: vec![ctx.place()?.path, index_dir.clone()],
             scratch_dir: index_dir.parent().unwrap_or(&index_dir).to_owned(),
         };
-        return declared.backup(ctx, args, &repo, beside);
+        return declared.backup(ctx, args, &repo, beside, job);
     }
     let request = BackupRequest { run, module: "files".into(), sources, parent };
     let report = {

@@ -1,6 +1,6 @@
 //! `dedup backup --full`: the whole system, from a filesystem snapshot.
 
-use super::{BackupArgs, modules};
+use super::{BackupArgs, modules, tell};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -9,6 +9,7 @@ use dedup_engine::backup::{Parent, RunRequest};
 use dedup_engine::repo::Repository;
 use dedup_modules::backup::{WholeJob, run_whole};
 use dedup_modules::files::FilesOptions;
+use dedup_modules::job::after::After;
 
 pub fn run(
     ctx: &Context,
@@ -23,7 +24,7 @@ pub fn run(
             "a dry run takes no filesystem snapshot, and without one there is no whole system to read",
         ));
     }
-    let module_run = ModuleRun::begin(ctx, "backup", args.modules.lock_wait)?;
+    let module_run = ModuleRun::begin(ctx, "backup", args.modules.lock_wait.unwrap_or_default())?;
     let machine = module_run.machine();
     let job = WholeJob { repo, request, parent, options, events: ctx.events() };
     let result = {
@@ -45,9 +46,9 @@ pub fn run(
         }
         let exit = modules::exit(&outcome, missing.is_empty());
         if ctx.output.json {
-            modules::print_json(ctx, args, &outcome, exit)?;
+            tell::json(ctx, args, &outcome, &After::default(), None, exit)?;
         } else {
-            modules::print_text(ctx, args, &outcome)?;
+            tell::text(ctx, args, &outcome, &After::default())?;
         }
         Ok(exit)
     });

@@ -132,6 +132,8 @@ pub struct RunReport {
     pub snapshot: Option<ObjectId>,
     /// The session that committed it, whose name run records have; `None` for a dry run.
     pub session: Option<SessionId>,
+    /// The packs it stored that the snapshot depends on.
+    pub packs: Vec<ObjectId>,
     /// The worst state of the accounts.
     pub state: State,
     /// Snapshots that parts were compared with.

@@ -255,6 +255,7 @@ impl<'a> Run<'a> {
         RunReport {
             snapshot,
             session: self.session.as_ref().map(|session| session.id).filter(|_| snapshot.is_some()),
+            packs: self.own.packs.clone(),
             state: pass.accounts.iter().map(|account| account.state).max().unwrap_or(State::Failed),
             totals: pass.totals(),
             parents: pass.parents,

@@ -17,6 +17,7 @@ mod hits;
 mod maps;
 mod parents;
 mod structure;
+mod written;
 
 use crate::error::Kind;
 use crate::id::ObjectId;
@@ -25,6 +26,8 @@ use crate::repo::{RepoError, Repository};
 
 /// Findings that a report carries at most.
 pub const REPORTED: usize = 1000;
+
+pub use written::{Extent, written};
 
 /// How much stored data to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

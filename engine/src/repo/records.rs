@@ -137,23 +137,39 @@ impl Repository {
         &self,
         snapshots: &[(ObjectId, Snapshot)],
     ) -> Result<BTreeMap<ObjectId, String>, RepoError> {
-        let names = self.record_names()?;
         let mut suspects = BTreeMap::new();
+        for (id, newest) in self.newest_records(snapshots)? {
+            let why = match newest {
+                Ok(record) => (record.verdict == RunVerdict::Suspect).then_some(record.text),
+                Err(why) => Some(why),
+            };
+            suspects.extend(why.map(|why| (id, why)));
+        }
+        Ok(suspects)
+    }
+
+    /// Returns what is said of those snapshots that have a record: the newest one, or why that cannot be believed.
+    pub fn newest_records(
+        &self,
+        snapshots: &[(ObjectId, Snapshot)],
+    ) -> Result<BTreeMap<ObjectId, Result<RunRecord, String>>, RepoError> {
+        let names = self.record_names()?;
+        let mut records = BTreeMap::new();
         for (id, snapshot) in snapshots {
             let Some(newest) = names.get(&snapshot.session).and_then(|numbers| numbers.last()) else {
                 continue;
             };
-            let why = match self.run_record(snapshot.session, *newest) {
+            let record = match self.run_record(snapshot.session, *newest) {
                 Ok(record) if record.snapshot != *id => {
-                    Some(format!("{} is of another snapshot", Name::Run(snapshot.session, *newest)))
+                    Err(format!("{} is of another snapshot", Name::Run(snapshot.session, *newest)))
                 }
-                Ok(record) => (record.verdict == RunVerdict::Suspect).then_some(record.text),
+                Ok(record) => Ok(record),
                 Err(error) if error.kind() == crate::error::Kind::Cancelled => return Err(error),
-                Err(error) => Some(format!("what is said of it cannot be read: {error}")),
+                Err(error) => Err(format!("what is said of it cannot be read: {error}")),
             };
-            suspects.extend(why.map(|why| (*id, why)));
+            records.insert(*id, record);
         }
-        Ok(suspects)
+        Ok(records)
     }
 
     /// Reads a record; its number must be that of its name.

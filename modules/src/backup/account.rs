@@ -4,13 +4,15 @@ use super::{Run, RunError};
 use crate::manifest::programs::Severity;
 use crate::selection::LeftOut;
 use dedup_engine::backup::Parts;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::snapshot::{Account, Section, State};
 
 impl Run<'_, '_> {
     /// Makes the accounts.
     ///
     /// # Errors
-    /// Every module failed, or was left out by its own hook: then nothing is worth publishing.
+    /// Every module failed, or was left out by its own hook: then nothing is worth publishing. Or something is missing,
+    /// and the job wants all or nothing.
     pub(super) fn tell(&mut self, parts: &mut Parts<'_>) -> Result<Vec<Account>, RunError> {
         let members = self.job.members;
         let mut accounts: Vec<Account> = self.paths_account.take().into_iter().collect();
@@ -40,8 +42,15 @@ impl Run<'_, '_> {
             accounts.push(account);
         }
         let nothing = accounts.iter().all(|account| matches!(account.state, State::Failed | State::Skipped));
-        if nothing {
+        if nothing && !planted(Bug::PublishNothing) {
             return Err(RunError::AllFailed { reasons });
+        }
+        let is_short = |account: &&Account| matches!(account.state, State::Partial | State::Failed);
+        let short = accounts.iter().filter(is_short).filter(|_| !self.job.allow_partial);
+        let reasons: Vec<_> =
+            short.map(|account| format!("{}: {}", account.module, account.reason)).collect();
+        if !reasons.is_empty() {
+            return Err(RunError::NotWhole { reasons });
         }
         accounts.extend(self.job.left_out.iter().filter(|left| left.wanted).map(left_out));
         Ok(accounts)

@@ -27,9 +27,9 @@ mod whole;
 
 pub use whole::{WholeJob, run_whole};
 
-use crate::conduct::{Cancelled, Conduct, Downtime, StillError};
+use crate::conduct::{Cancelled, Conduct, Downtime, HookEnded, StillError};
 use crate::files::FilesSource;
-use crate::hooks::{HookEnd, ResolvedHook, run_hook};
+use crate::hooks::{HookEnd, JobHook, run_hook};
 use crate::machine::Machine;
 use crate::manifest::job::UseSnapshot;
 use crate::manifest::programs::Severity;
@@ -39,6 +39,7 @@ use crate::selection::LeftOut;
 use crate::undo::{JournalError, Undoing};
 use dedup_engine::backup::{BackupError, Parent, Parts, RunReport, RunRequest, run_parts};
 use dedup_engine::error::Kind;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::progress::Events;
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::{Account, Outcome};
@@ -65,7 +66,9 @@ pub struct BackupJob<'a> {
     /// A directory for copies where no filesystem snapshot is to be had; none: no copies are made.
     pub copies: Option<&'a Path>,
     /// Hooks of the job, before anything is done.
-    pub before: &'a [ResolvedHook],
+    pub before: &'a [JobHook],
+    /// Whether a snapshot is published that lacks something.
+    pub allow_partial: bool,
     /// What must not be stored: the repository, its index, the state of this program.
     pub skip: &'a [std::path::PathBuf],
     /// A directory for large sorts.
@@ -93,6 +96,8 @@ pub struct BackupOutcome {
     pub left_undone: Vec<String>,
     /// Whether a filesystem snapshot was read.
     pub from_snapshot: bool,
+    /// Hooks that ran after publication, in their order: what they did came too late for the accounts.
+    pub published_ends: Vec<HookEnded>,
 }
 
 /// Why a run published nothing.
@@ -113,11 +118,17 @@ pub enum RunError {
     NoSnapshot(String),
     /// A whole system that cannot be snapshotted.
     #[error("{0}")]
-    NotWhole(String),
+    NoWholeSystem(String),
     /// Nothing could be stored.
     #[error("every module failed, so nothing was published: {}", reasons.join("; "))]
     AllFailed {
         /// Each with its reason.
+        reasons: Vec<String>,
+    },
+    /// Something is missing, and the job wants all or nothing.
+    #[error("something is missing, and the job allows no partial snapshot, so nothing was published: {}", reasons.join("; "))]
+    NotWhole {
+        /// Each module that is not whole, with its reason.
         reasons: Vec<String>,
     },
     /// The person asked to stop.
@@ -140,8 +151,10 @@ impl RunError {
         match self {
             Self::Engine(error) => error.kind(),
             Self::Journal(_) => Kind::Io,
-            Self::JobHook(_) | Self::NoSnapshot(_) | Self::AllFailed { .. } => Kind::Internal,
-            Self::NotWhole(_) => Kind::Refused,
+            Self::NoWholeSystem(_) => Kind::Refused,
+            Self::JobHook(_) | Self::NoSnapshot(_) | Self::AllFailed { .. } | Self::NotWhole { .. } => {
+                Kind::Internal
+            }
             Self::Cancelled(_) => Kind::Cancelled,
         }
     }
@@ -187,18 +200,24 @@ pub fn run<'a>(
         downtimes: conduct.downtimes,
         left_undone: conduct.left_undone,
         from_snapshot: run.from_snapshot,
+        published_ends: conduct.published_ends,
     })
 }
 
 impl Run<'_, '_> {
     fn job_hooks(&mut self) -> Result<(), RunError> {
-        for hook in self.job.before {
+        for JobHook { hook, goes_on } in self.job.before {
             let context = self.conduct.context(None, None);
-            match run_hook(hook, &context, self.conduct.machine) {
-                HookEnd::Done => {}
-                HookEnd::SkipModule => return Err(RunError::JobHook("it ended with status 75".into())),
-                HookEnd::Failed(why) => return Err(RunError::JobHook(why)),
+            let why = match run_hook(hook, &context, self.conduct.machine) {
+                HookEnd::Done => continue,
+                HookEnd::SkipModule => "it ended with status 75".into(),
+                HookEnd::Failed(why) => why,
+            };
+            self.conduct.unless_cancelled()?;
+            if !goes_on && !planted(Bug::IgnoreJobHook) {
+                return Err(RunError::JobHook(why));
             }
+            self.conduct.log(Severity::Warning, None, &format!("the job's hook failed: {why}"));
         }
         Ok(())
     }
@@ -206,6 +225,12 @@ impl Run<'_, '_> {
     /// Everything between the session's begin and its commit.
     fn go(&mut self, parts: &mut Parts<'_>) -> Result<Vec<Account>, RunError> {
         let collected = self.collect(parts);
+        if let Err(error) = &collected {
+            // Hooks must not take for stored what never will be.
+            for at in self.conduct.members_in() {
+                self.conduct.standings[at].fail(format!("the run was broken off: {error}"));
+            }
+        }
         // Whatever happened: what stands still comes back now.
         self.conduct.bring_back();
         self.conduct.finish_live();

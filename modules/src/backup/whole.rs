@@ -39,7 +39,7 @@ pub fn run_whole<'a>(
 ) -> Result<(BackupOutcome, Vec<PathBuf>), RunError> {
     let log = |level, text: &str| machine.log.log(level, None, text);
     let btrfs = Btrfs::of(machine.around);
-    let plan = btrfs.plan_whole(machine.run).map_err(|error| RunError::NotWhole(error.to_string()))?;
+    let plan = btrfs.plan_whole(machine.run).map_err(|error| RunError::NoWholeSystem(error.to_string()))?;
     let mut missing = Vec::new();
     for (point, kind) in plan.elsewhere {
         let text =
@@ -61,7 +61,7 @@ pub fn run_whole<'a>(
     btrfs.take(&snapshot).map_err(|error| RunError::NoSnapshot(error.to_string()))?;
     let options = FilesOptions { base: snapshot.base.clone(), ..job.options.clone() };
     let source = FilesSource::new(&[PathBuf::from("/")], options)
-        .map_err(|error| RunError::NotWhole(error.to_string()))?;
+        .map_err(|error| RunError::NoWholeSystem(error.to_string()))?;
     let sources = vec![b"/".to_vec()];
     let mut left_undone = Vec::new();
     let stored = run_parts(job.repo, job.request, job.events, |parts| {
@@ -93,7 +93,16 @@ pub fn run_whole<'a>(
     if let Some(id) = &report.snapshot {
         log(Severity::Info, &format!("published snapshot {}", id.short()));
     }
-    Ok((BackupOutcome { report, downtimes: Vec::new(), left_undone, from_snapshot: true }, missing))
+    Ok((
+        BackupOutcome {
+            report,
+            downtimes: Vec::new(),
+            left_undone,
+            from_snapshot: true,
+            published_ends: Vec::new(),
+        },
+        missing,
+    ))
 }
 
 fn is_excluded(excludes: &Excludes, point: &Path) -> bool {

@@ -3,7 +3,8 @@
 use crate::manifest::Manifest;
 use crate::manifest::drivers::Driver;
 use crate::manifest::endpoint::{Endpoint, mysql_dump_program};
-use crate::manifest::hooks::Where;
+use crate::manifest::hooks::{Hook, Where};
+use crate::manifest::job::Job;
 use crate::manifest::lifecycle::{LockdownWay, Revert, SetupState};
 use crate::manifest::paths::{ManifestPath, Variables};
 use crate::manifest::programs::Program;
@@ -138,21 +139,38 @@ pub fn commands(manifest: &Manifest) -> Vec<Named> {
             cwd: external.cwd.clone(),
         });
     }
-    for (point, hook) in manifest.hooks.all() {
-        let container = match &hook.place {
-            Where::Host => None,
-            Where::Container(name) => Some(name.clone()),
-        };
-        found.push(Named {
-            at: format!("hooks.{point}"),
-            argv: hook.run.clone(),
-            shell: hook.shell,
-            user: hook.user.clone(),
-            container,
-            cwd: hook.cwd.clone(),
-        });
-    }
+    found.extend(manifest.hooks.all().map(|(point, hook)| of_hook(point, hook)));
     found
+}
+
+/// Returns every program that a job file names.
+pub fn commands_of_job(job: &Job) -> Vec<Named> {
+    let points = [("before", &job.hooks.before), ("after", &job.hooks.after), ("error", &job.hooks.error)];
+    let hooks = points.iter().flat_map(|(point, hooks)| hooks.iter().map(move |hook| of_hook(point, hook)));
+    let command = job.notify.iter().filter(|notify| !notify.command.is_empty()).map(|notify| Named {
+        at: "notify.command".into(),
+        argv: notify.command.clone(),
+        shell: false,
+        user: None,
+        container: None,
+        cwd: None,
+    });
+    hooks.chain(command).collect()
+}
+
+fn of_hook(point: &str, hook: &Hook) -> Named {
+    let container = match &hook.place {
+        Where::Host => None,
+        Where::Container(name) => Some(name.clone()),
+    };
+    Named {
+        at: format!("hooks.{point}"),
+        argv: hook.run.clone(),
+        shell: hook.shell,
+        user: hook.user.clone(),
+        container,
+        cwd: hook.cwd.clone(),
+    }
 }
 
 fn of_endpoint(add: &mut dyn FnMut(String, &[String]), at: &str, driver: Driver, endpoint: &Endpoint) {

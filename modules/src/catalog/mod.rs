@@ -20,7 +20,7 @@ mod platforms;
 #[cfg(test)]
 mod tests;
 
-pub use commands::{CommandError, Named, commands};
+pub use commands::{CommandError, Named, commands, commands_of_job};
 pub use load::{Declared, MAX_FILES, load};
 pub use measure::{MAX_MATCHES, MeasureError, Measured, Presence, measure};
 pub use platforms::shipped;

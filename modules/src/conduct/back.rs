@@ -1,11 +1,13 @@
 //! Back: hooks after the work, services started, users let in again. Nothing here ends the run.
 
-use super::{Conduct, Downtime};
-use crate::hooks::{HookEnd, run_hook};
+use super::{Conduct, Downtime, HookEnded};
+use crate::hooks::{HookEnd, run_hook_status};
+use crate::machine::Machine;
 use crate::manifest::hooks::{HookPhase, HookState};
 use crate::manifest::programs::Severity;
 use crate::member::Halt;
 use crate::undo::{JournalError, Ticket, Undo};
+use dedup_engine::planted::{Bug, planted};
 
 /// A hook after the work that is due, whatever becomes of its member.
 pub struct Due {
@@ -51,6 +53,9 @@ impl Conduct<'_, '_> {
     /// Lets everything go on that stands still: in exact order, only what ran.
     pub fn bring_back(&mut self) {
         self.run_post(HookPhase::Stopped, None);
+        if planted(Bug::StartInReverse) {
+            self.stopped.reverse();
+        }
         for stopped in std::mem::take(&mut self.stopped).into_iter().rev() {
             let halt = &self.halts[stopped.halt];
             let name = halt.spec.name().to_owned();
@@ -59,7 +64,9 @@ impl Conduct<'_, '_> {
                 self.log(Severity::Warning, module, &format!("{first}; it is tried once more"));
                 self.undoing.undo(stopped.ticket)
             });
-            if let Err(error) = started {
+            if let Err(error) = started
+                && !planted(Bug::IgnoreStartFailure)
+            {
                 for at in &halt.members {
                     let why = format!("{name} is down: {error}");
                     self.log(Severity::Error, Some(self.members[*at].id()), &why);
@@ -150,12 +157,26 @@ impl Conduct<'_, '_> {
         let member = &self.members[at];
         let point = &member.post[point];
         let context = self.context(Some(at), Some(state));
-        let why = match run_hook(&point.hook, &context, self.machine) {
-            HookEnd::Done => return,
-            HookEnd::SkipModule => "it ended with status 75, which only hooks before the work may".to_owned(),
-            HookEnd::Failed(why) => why,
+        // Also in a run that is cancelled: what the hook before the work did must not stay.
+        let machine = Machine { cancelled: &|| false, ..*self.machine };
+        let (end, status) = run_hook_status(&point.hook, &context, &machine);
+        let why = match end {
+            HookEnd::Done => None,
+            HookEnd::Failed(_) if planted(Bug::IgnoreLateHook) => None,
+            HookEnd::SkipModule => {
+                Some("it ended with status 75, which only hooks before the work may".into())
+            }
+            HookEnd::Failed(why) => Some(why),
         };
+        if point.phase == HookPhase::Published {
+            let name = format!("{}: {}", member.id(), point.hook.program());
+            self.published_ends.push(HookEnded { name, status, why: why.clone() });
+        }
+        let Some(why) = why else { return };
         self.log(Severity::Error, Some(member.id()), &format!("a hook after the work failed: {why}"));
+        if planted(Bug::DropDataOfLateHook) {
+            self.standings[at].fail(&why);
+        }
         if point.goes_on {
             self.standings[at].warn(format!("a hook after the work failed: {why}"));
         } else {

@@ -40,6 +40,17 @@ pub struct Downtime {
     pub time: Duration,
 }
 
+/// A hook that ran after publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookEnded {
+    /// Whose, and the program: `wiki: /usr/bin/tell`.
+    pub name: String,
+    /// Its exit status, or minus the signal that ended it.
+    pub status: i64,
+    /// Why it failed, if it did.
+    pub why: Option<String>,
+}
+
 /// The person asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it was cancelled")]
@@ -63,6 +74,8 @@ pub struct Conduct<'r, 'a> {
     pub downtimes: Vec<Downtime>,
     /// What could not be brought back.
     pub left_undone: Vec<String>,
+    /// Hooks that ran after publication, in their order, and how they ended: for the record of the run.
+    pub published_ends: Vec<HookEnded>,
     stopped: Vec<Stopped>,
     locked: Vec<Locked>,
     due: Vec<Due>,
@@ -77,7 +90,7 @@ impl<'r, 'a> Conduct<'r, 'a> {
         machine: &'r Machine<'a>,
         undoing: &'r mut Undoing<'a>,
     ) -> Self {
-        let (downtimes, left_undone, stopped, locked, due) = Default::default();
+        let (downtimes, left_undone, published_ends, stopped, locked, due) = Default::default();
         let standings = vec![Standing::default(); members.len()];
         Self {
             members,
@@ -88,6 +101,7 @@ impl<'r, 'a> Conduct<'r, 'a> {
             standings,
             downtimes,
             left_undone,
+            published_ends,
             stopped,
             locked,
             due,

@@ -5,6 +5,7 @@ use crate::hooks::{HookEnd, run_hook};
 use crate::manifest::hooks::HookPhase;
 use crate::manifest::programs::Severity;
 use crate::member::Point;
+use dedup_engine::planted::{Bug, planted};
 
 impl Conduct<'_, '_> {
     /// Runs the hooks before the work of one phase, of the members that still take part, in order.
@@ -31,7 +32,7 @@ impl Conduct<'_, '_> {
                 self.log(Severity::Notice, Some(id), "left out: its hook ended with status 75");
                 self.standings[at].skip("its hook ended with status 75: skip this module");
             }
-            HookEnd::Failed(why) if point.goes_on => {
+            HookEnd::Failed(why) if point.goes_on || planted(Bug::GoOnAfterHook) => {
                 self.log(Severity::Error, Some(id), &format!("its hook failed: {why}"));
                 self.standings[at].warn(format!("a hook failed: {why}"));
             }

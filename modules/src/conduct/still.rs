@@ -5,6 +5,7 @@ use crate::manifest::programs::Severity;
 use crate::manifest::services::Restart;
 use crate::services::Services;
 use crate::undo::{JournalError, Ticket, Undo};
+use dedup_engine::planted::{Bug, planted};
 use std::time::Duration;
 
 /// Why nothing more is stopped.
@@ -88,7 +89,7 @@ impl Conduct<'_, '_> {
         let services = Services::new(self.machine);
         let stopped = services.note(&halt.spec).map(|mut noted| {
             let ran = noted.running;
-            noted.running |= halt.restart == Restart::Always;
+            noted.running |= halt.restart == Restart::Always || planted(Bug::StartWhatWasOff);
             (ran, noted)
         });
         let stopped = match stopped {
@@ -113,7 +114,7 @@ impl Conduct<'_, '_> {
             let why = format!("{} cannot be stopped: {error}", halt.spec.name());
             for at in &halt.members {
                 self.log(Severity::Error, Some(self.members[*at].id()), &why);
-                if halt.must_stop {
+                if halt.must_stop && !planted(Bug::IgnoreStopFailure) {
                     self.standings[*at].fail(&why);
                 } else {
                     self.standings[*at].warn(&why);

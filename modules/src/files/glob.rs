@@ -24,11 +24,11 @@ pub(super) struct Expansion {
 #[derive(Debug)]
 pub(super) struct Pattern {
     pub(super) directory: StoredPath,
-    parts: Vec<Part>,
+    pub(super) parts: Vec<Part>,
 }
 
 #[derive(Debug)]
-enum Part {
+pub(super) enum Part {
     /// `**`: any number of directories.
     Any,
     Like(Excludes),
@@ -56,6 +56,36 @@ impl Pattern {
             parts.push(Part::Like(Excludes::parse([("", "/*")]).map_err(|error| error.wrong)?));
         }
         Ok(Self { directory, parts })
+    }
+
+    /// Returns whether a path is what could match, or lies below that.
+    pub(super) fn admits(&self, path: &StoredPath) -> bool {
+        let Some(below) = path.below(&self.directory) else { return false };
+        // The parts that may come next, each with those that `**` before them lets come too.
+        let beyond = |part: usize, next: &mut BTreeSet<usize>| {
+            let skipped = self.parts[part.min(self.parts.len())..].iter();
+            let skipped = skipped.take_while(|part| matches!(part, Part::Any)).count();
+            next.extend(part..=part + skipped);
+        };
+        let mut at = BTreeSet::new();
+        beyond(0, &mut at);
+        for name in below.components() {
+            if at.contains(&self.parts.len()) {
+                break;
+            }
+            let mut next = BTreeSet::new();
+            for part in at {
+                match &self.parts[part] {
+                    Part::Any => beyond(part, &mut next),
+                    Part::Like(like) if like.excludes(name, false) || like.excludes(name, true) => {
+                        beyond(part + 1, &mut next);
+                    }
+                    Part::Like(_) => {}
+                }
+            }
+            at = next;
+        }
+        at.contains(&self.parts.len())
     }
 
     /// Looks for everything that matches, starting at `directory`; links are matched and never followed.

@@ -27,6 +27,7 @@
 //! Everything here goes by directory handles and names of one component, so no length or depth of a path
 //! matters and no symbolic link is ever followed.
 
+mod allowed;
 mod apply;
 mod aside;
 mod base;
@@ -58,6 +59,7 @@ mod walk;
 
 pub(crate) use meta::xattrs_by_path;
 
+pub use allowed::Allowed;
 pub use aside::{AsideError, Safety, TakenBack, settle, take_back};
 pub use choices::{OnConflict, OwnerChoice, SinkOptions, XattrChoice};
 pub use excludes::{Excludes, PatternError};

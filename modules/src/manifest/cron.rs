@@ -4,7 +4,8 @@
 //! may be named by their first three letters; Sunday is 0 or 7. If both days are restricted, either is enough, as in
 //! every cron (IEEE Std 1003.1, `crontab`).
 
-use jiff::civil::{DateTime, Weekday};
+use jiff::Span;
+use jiff::civil::{Date, DateTime, Weekday};
 
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -18,6 +19,9 @@ const FIELDS: [(&str, u32, u32, &[&str]); 5] = [
     ("month", 1, 12, &MONTHS),
     ("day of the week", 0, 7, &DAYS),
 ];
+
+/// Days within which the next time comes, if there is one: a 29th of February is at most eight years away.
+const MAX_DAYS: usize = 9 * 366;
 
 /// A set of minutes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,16 +61,33 @@ impl Cron {
 
     /// Returns whether the minute of this moment is one of them.
     pub fn holds_at(&self, at: DateTime) -> bool {
-        let has = |field: usize, number: i8| {
-            u32::try_from(number).is_ok_and(|bit| self.sets[field] >> bit & 1 == 1)
-        };
-        let of_month = has(2, at.day());
-        let of_week = has(4, at.date().weekday().to_sunday_zero_offset());
-        let day = match self.restricted {
+        self.is_day(at.date()) && self.has(0, at.minute()) && self.has(1, at.hour())
+    }
+
+    /// Returns the first of them after this moment.
+    pub fn next_after(&self, after: DateTime) -> Option<DateTime> {
+        let days = after.date().series(Span::new().days(1)).take(MAX_DAYS).filter(|day| self.is_day(*day));
+        days.flat_map(|day| {
+            let hours = (0..24_i8).filter(|hour| self.has(1, *hour));
+            hours.flat_map(move |hour| {
+                (0..60_i8).filter(|minute| self.has(0, *minute)).map(move |minute| day.at(hour, minute, 0, 0))
+            })
+        })
+        .find(|moment| *moment > after)
+    }
+
+    fn has(&self, field: usize, number: i8) -> bool {
+        u32::try_from(number).is_ok_and(|bit| self.sets[field] >> bit & 1 == 1)
+    }
+
+    fn is_day(&self, day: Date) -> bool {
+        let of_month = self.has(2, day.day());
+        let of_week = self.has(4, day.weekday().to_sunday_zero_offset());
+        let fits = match self.restricted {
             [true, true] => of_month || of_week,
             _ => of_month && of_week,
         };
-        day && has(0, at.minute()) && has(1, at.hour()) && has(3, at.month())
+        fits && self.has(3, day.month())
     }
 
     /// Returns whether there is no such day: the 30th of February.
@@ -142,6 +163,27 @@ mod tests {
             assert_eq!(Cron::parse(text).unwrap().holds_at(at), holds, "{text}");
         }
         assert!(Cron::parse("0 0 * * 7").unwrap().holds_at(datetime(2026, 11, 22, 0, 0, 0, 0)), "Sunday");
+    }
+
+    #[test]
+    fn the_next_time_is_the_first_one_that_holds() {
+        let at = datetime(2026, 11, 21, 4, 30, 7, 0);
+        for (text, next) in [
+            ("* * * * *", datetime(2026, 11, 21, 4, 31, 0, 0)),
+            ("30 4 * * *", datetime(2026, 11, 22, 4, 30, 0, 0)),
+            ("0 0 1 * *", datetime(2026, 12, 1, 0, 0, 0, 0)),
+            ("59 23 * * sat", datetime(2026, 11, 21, 23, 59, 0, 0)),
+            ("0 2 29 feb *", datetime(2028, 2, 29, 2, 0, 0, 0)),
+        ] {
+            let cron = Cron::parse(text).unwrap();
+            assert_eq!(cron.next_after(at), Some(next), "{text}");
+            assert!(cron.holds_at(next));
+        }
+        let leap = Cron::parse("0 2 29 2 *").unwrap();
+        assert_eq!(
+            leap.next_after(datetime(2096, 3, 1, 0, 0, 0, 0)),
+            Some(datetime(2104, 2, 29, 2, 0, 0, 0))
+        );
     }
 
     #[test]

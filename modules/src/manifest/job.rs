@@ -1,18 +1,22 @@
 //! Job files: which modules, when, where to, kept how long.
 
-use super::form::{Count, Flag, NAME, Parsed, Sub, TEXT, Word, list, tables};
+use super::form::{Flag, NAME, Parsed, Sub, TEXT, Word, list, tables};
 use super::hooks::{JobHooks, read_job_hooks};
 use super::legacy::ID;
+use super::notify::read_notify;
+pub use super::notify::{Notify, NotifyLog, NotifyOn};
 use super::paths::{EXCLUDE, ManifestPath, PathForm};
 use super::problem::Problems;
+use super::programs::{Severity, read_log};
 use super::reader::{Reader, Table};
+pub use super::retain::Retain;
+use super::retain::read_retain;
 use super::schedule::{Schedule, read_schedule};
 use super::sections::{EntryKind, SIZE};
 use super::shape::Shape;
 use super::sources::LIMIT;
 use super::words::words;
-use crate::id::ModuleId;
-use crate::units::Period;
+use crate::id::{MAX_ID, ModuleId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -50,47 +54,6 @@ words! {
     }
 }
 
-words! {
-    /// When somebody is told.
-    pub enum NotifyOn {
-        /// After a run that is complete.
-        Success = "success",
-        /// After one that is not.
-        Failure = "failure",
-        /// After every run.
-        Both = "both",
-    }
-}
-
-words! {
-    /// How the log goes with a notification.
-    pub enum NotifyLog {
-        /// In the text.
-        Inline = "inline",
-        /// As an attachment.
-        Attach = "attach",
-    }
-}
-
-/// How long snapshots of a job are kept: one is kept if any rule keeps it. A rule of 0 keeps nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retain {
-    /// The newest.
-    pub last: u32,
-    /// The newest of each of so many days.
-    pub daily: u32,
-    /// Of weeks.
-    pub weekly: u32,
-    /// Of months.
-    pub monthly: u32,
-    /// All younger than this.
-    pub within: Option<Period>,
-    /// None older than this, whatever else keeps it, but never the last one.
-    pub max_age: Option<Period>,
-    /// None is ever removed.
-    pub immortal: bool,
-}
-
 /// A place where the repository's objects go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobStorage {
@@ -98,17 +61,6 @@ pub struct JobStorage {
     pub address: String,
     /// Whether a run without it is partial; else the upload is owed.
     pub require: bool,
-}
-
-/// Who is told of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notify {
-    /// After which runs.
-    pub on: NotifyOn,
-    /// Addresses.
-    pub to: Vec<String>,
-    /// How the log goes with it.
-    pub log: NotifyLog,
 }
 
 /// A path that no module declares.
@@ -135,9 +87,9 @@ pub struct Job {
     pub unselected: Vec<ModuleId>,
     /// Whether what a module requires is selected with it.
     pub dependencies: bool,
-    /// Whether a restore of some modules goes on where others cannot be verified.
+    /// Whether a snapshot is published that lacks something; else the run fails and the last good one stays the newest.
     pub allow_partial: bool,
-    /// How long it waits for another run of the same job.
+    /// How long it waits for another run of modules on this machine.
     pub lock_wait: Option<Duration>,
     /// Whether a filesystem snapshot is what it reads.
     pub snapshot: UseSnapshot,
@@ -145,6 +97,10 @@ pub struct Job {
     pub verify: VerifyAfter,
     /// Where packs wait for their upload, and how many bytes of them.
     pub spool: Option<(ManifestPath, u64)>,
+    /// Labels of its snapshots.
+    pub tags: Vec<String>,
+    /// The comment of its snapshots.
+    pub comment: String,
     /// When it runs; none: when it is asked for.
     pub schedule: Option<Schedule>,
     /// How long its snapshots are kept; none: for ever.
@@ -157,9 +113,16 @@ pub struct Job {
     pub hooks: JobHooks,
     /// Paths that no module declares.
     pub custom: Vec<Custom>,
-    /// The user whom exported archives are given to.
+    /// The user whom the logs of its runs, and exported archives, are given to.
     pub owner: Option<String>,
+    /// The least severity that the logs of its runs keep.
+    pub log_level: Severity,
 }
+
+/// What the id of the module begins with that a job's own paths are stored as; the id of the job follows.
+pub const CUSTOM_PREFIX: &str = "custom-";
+/// What the tag begins with that every snapshot of a job has; the id of the job follows.
+pub const JOB_TAG_PREFIX: &str = "job:";
 
 impl Job {
     /// Reads a job file. `file` is its name for messages.
@@ -185,6 +148,8 @@ struct Head {
     snapshot: UseSnapshot,
     verify: VerifyAfter,
     spool: Option<(ManifestPath, u64)>,
+    tags: Vec<String>,
+    comment: String,
 }
 
 fn read_job(t: &mut Table<'_, '_>) -> Job {
@@ -196,11 +161,13 @@ fn read_job(t: &mut Table<'_, '_>) -> Job {
         modules: Modules::All,
         unselected: Vec::new(),
         dependencies: true,
-        allow_partial: false,
+        allow_partial: true,
         lock_wait: None,
         snapshot: UseSnapshot::Auto,
         verify: VerifyAfter::Sample,
         spool: None,
+        tags: Vec::new(),
+        comment: String::new(),
     });
     Job {
         id: head.id,
@@ -213,6 +180,8 @@ fn read_job(t: &mut Table<'_, '_>) -> Job {
         snapshot: head.snapshot,
         verify: head.verify,
         spool: head.spool,
+        tags: head.tags,
+        comment: head.comment,
         schedule: t.optional("schedule", Sub(read_schedule), "When it runs, and how what it makes is named."),
         retain: t.optional(
             "retain",
@@ -232,9 +201,10 @@ fn read_job(t: &mut Table<'_, '_>) -> Job {
             .optional(
                 "owner",
                 Sub(read_owner),
-                "The user whom exported archives are given to; only root may.",
+                "The user whom the logs of its runs, and exported archives, are given to; only root may.",
             )
             .flatten(),
+        log_level: t.optional("log", Sub(read_log), "Its messages.").unwrap_or(Severity::Info),
     }
 }
 
@@ -242,8 +212,8 @@ fn read_head(t: &mut Table<'_, '_>) -> Head {
     let id = t.required("id", ID, "Its id, by which `dedup backup --job` names it.").unwrap_or_default();
     let named =
         t.or("modules", list(ID), vec![], "[\"all\"] (default: all that are ready, new ones too), or ids.");
-    let all = named.is_empty() || named.iter().any(|id| id.as_str() == "all");
-    if t.has("modules") && named.len() != 1 && all {
+    let all = !t.has("modules") || named.iter().any(|id| id.as_str() == "all");
+    if named.len() > 1 && all {
         t.wrong("modules", "\"all\" stands alone", "write [\"all\"], or ids without it");
     }
     let unselected = t.or("unselected", list(ID), vec![], "Modules to leave out of all.");
@@ -276,14 +246,14 @@ fn read_head(t: &mut Table<'_, '_>) -> Head {
         allow_partial: t.or(
             "allow_partial",
             Flag,
-            false,
-            "Go on with some modules of a restore where others cannot be verified.",
+            true,
+            "Publish a snapshot even if something of a module is missing in it.",
         ),
         lock_wait: t.or(
             "lock_wait",
             LIMIT,
             Some(Duration::from_secs(3600)),
-            "How long it waits for another run of the same job; 0: not at all.",
+            "How long it waits for another run of modules on this machine; 0: not at all.",
         ),
         snapshot: t.or(
             "snapshot",
@@ -298,54 +268,37 @@ fn read_head(t: &mut Table<'_, '_>) -> Head {
             "What is read again afterwards: off, sample, all.",
         ),
         spool: spool.zip(room),
+        tags: t.or("tags", list(TAG), vec![], "Labels of its snapshots."),
+        comment: t.or("comment", TEXT, String::new(), "The comment of its snapshots."),
     }
 }
 
-const PERIOD: Parsed<Period> = Parsed {
-    what: "a time with its unit, such as 30d or 6mo",
-    pattern: "^\\s*[0-9]+\\s*(s|m|h|d|w|mo|y)\\s*$",
-    read: Period::parse,
-    show: ToString::to_string,
+/// Longest label (`FORMAT.md` 12).
+const MAX_TAG: usize = 255;
+
+const TAG: Parsed<String> = Parsed {
+    what: "a label of at most 255 bytes",
+    pattern: "^(?!job:)[^\\r\\n]{1,255}$",
+    read: read_tag,
+    show: Clone::clone,
 };
 
-fn read_retain(t: &mut Table<'_, '_>) -> Retain {
-    let mut count = |key, usual, doc| u32::try_from(t.or(key, Count(0, 100_000), usual, doc)).unwrap_or(0);
-    let (last, daily, weekly, monthly) = (
-        count("last", 0, "Keep the newest."),
-        count("daily", 5, "Keep the newest of each of so many days."),
-        count("weekly", 3, "Keep the newest of each of so many weeks."),
-        count("monthly", 3, "Keep the newest of each of so many months."),
-    );
-    let retain = Retain {
-        last,
-        daily,
-        weekly,
-        monthly,
-        within: t.optional("within", PERIOD, "Keep all that are younger than this."),
-        max_age: t.optional("max_age", PERIOD, "Keep none that is older than this, but always the last one."),
-        immortal: t.or("immortal", Flag, false, "Never remove any."),
-    };
-    let keeps = retain.last + retain.daily + retain.weekly + retain.monthly > 0
-        || retain.within.is_some()
-        || retain.max_age.is_some();
-    if !keeps && !retain.immortal {
-        t.wrong("", "these rules keep nothing", "keep at least one: last = 1");
+fn read_tag(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.len() > MAX_TAG || text.chars().any(char::is_control) {
+        return Err("a label has 1 to 255 bytes, and no control characters".into());
     }
-    retain
+    if text.starts_with(JOB_TAG_PREFIX) {
+        return Err(format!(
+            "labels that begin with {JOB_TAG_PREFIX} are ours: they say which job made a snapshot"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 fn read_storage(t: &mut Table<'_, '_>) -> JobStorage {
     JobStorage {
         address: t.required("address", NAME, "Its address: a directory, or SCHEME:….").unwrap_or_default(),
         require: t.or("require", Flag, true, "Whether a run without it is partial; else the upload is owed."),
-    }
-}
-
-fn read_notify(t: &mut Table<'_, '_>) -> Notify {
-    Notify {
-        on: t.or("on", Word::new(), NotifyOn::Failure, "After which runs: success, failure (default), both."),
-        to: t.required("to", super::form::some(NAME), "Addresses.").unwrap_or_default(),
-        log: t.or("log", Word::new(), NotifyLog::Inline, "How the log goes with it: inline, attach."),
     }
 }
 
@@ -372,7 +325,22 @@ fn check(job: &Job, reader: &Reader<'_>) {
             );
         }
     }
+    if !job.custom.is_empty() && job.id.as_str().len() > MAX_ID - CUSTOM_PREFIX.len() {
+        let most = MAX_ID - CUSTOM_PREFIX.len();
+        reader.wrong_at(
+            "job.id",
+            format!("with [[custom]] the id of a job has at most {most} bytes"),
+            format!("these paths are stored as a module {CUSTOM_PREFIX}ID"),
+        );
+    }
     if let Modules::Named(ids) = &job.modules {
+        if ids.is_empty() && job.custom.is_empty() {
+            reader.wrong_at(
+                "job.modules",
+                "nothing is named that could be stored",
+                "name modules, or paths by [[custom]]",
+            );
+        }
         let mut seen = BTreeSet::new();
         for (n, id) in ids.iter().enumerate() {
             if !seen.insert(id) {

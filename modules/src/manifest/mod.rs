@@ -23,6 +23,8 @@
 //! stored.rs    manifests out of snapshots: only their data keys count
 //! platform.rs  products that keep the data of modules; of_platform.rs: their sources as rows of tables
 //! job.rs       job files; schedule.rs, cron.rs: when, and the names of what a run makes
+//! job.rs       job files; schedule.rs, cron.rs: when, and the names of what a run makes; retain.rs: how long it is kept;
+//!              notify.rs: who is told
 //! ```
 //!
 //! Nothing here reads a file, a clock or the environment.
@@ -38,12 +40,14 @@ pub mod layout;
 pub mod legacy;
 pub mod lifecycle;
 mod near;
+pub mod notify;
 pub mod of_platform;
 pub mod paths;
 pub mod platform;
 pub mod problem;
 pub mod programs;
 mod reader;
+pub mod retain;
 mod rules;
 pub mod schedule;
 pub mod secret;

@@ -13,6 +13,7 @@ use super::near::nearest;
 use super::problem::{Place, Problem};
 use super::shape::{Field, Shape};
 use super::text::Text;
+use dedup_engine::planted::{Bug, planted};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -266,6 +267,9 @@ impl<'r, 'a> Table<'r, 'a> {
     pub fn finish(self) -> Vec<Field> {
         for (name, value) in self.data.into_iter().flatten() {
             if self.fields.iter().any(|field| field.key == name.get_ref()) {
+                continue;
+            }
+            if planted(Bug::IgnoreUnknownKey) {
                 continue;
             }
             let known = || self.fields.iter().map(|field| field.key);

@@ -7,6 +7,7 @@ use super::sources::LIMIT;
 use super::words::words;
 use crate::id::ModuleId;
 use crate::units::{Period, PeriodUnit};
+use jiff::Span;
 use jiff::civil::DateTime;
 use std::time::Duration;
 use toml::de::DeValue;
@@ -110,6 +111,23 @@ impl Schedule {
         }
     }
 
+    /// Returns when the job runs next, local time: after now, or at once if it was never run and runs again and again.
+    /// `last` is when it last began. Whether a run is overdue or follows another too soon is not looked at.
+    pub fn next_after(&self, now: DateTime, last: Option<DateTime>) -> Option<DateTime> {
+        match &self.when {
+            When::AtHour(hour) => {
+                let hour = i8::try_from(*hour).unwrap_or(2);
+                let today = now.date().at(hour, 0, 0, 0);
+                if today > now { Some(today) } else { today.checked_add(Span::new().days(1)).ok() }
+            }
+            When::Cron(cron) => cron.next_after(now),
+            When::Every(every) => {
+                let Some(last) = last else { return Some(now) };
+                last.checked_add(span_of(*every)).ok().map(|next| next.max(now))
+            }
+        }
+    }
+
     /// Returns the slot of a run that began at this local time: `weekday-6`, `monthday-21`, `slot-3`.
     ///
     /// Numbered slots are taken in turn, one for each period of the schedule (`every`; else a day) since 1970: weekly runs
@@ -127,6 +145,21 @@ impl Schedule {
             }
         }
     }
+}
+
+fn span_of(period: Period) -> Span {
+    let (span, count) = (Span::new(), i64::from(period.count));
+    // More than a calendar holds is told when it is added.
+    let made = match period.unit {
+        PeriodUnit::Second => span.try_seconds(count),
+        PeriodUnit::Minute => span.try_minutes(count),
+        PeriodUnit::Hour => span.try_hours(count),
+        PeriodUnit::Day => span.try_days(count),
+        PeriodUnit::Week => span.try_weeks(count),
+        PeriodUnit::Month => span.try_months(count),
+        PeriodUnit::Year => span.try_years(count),
+    };
+    made.unwrap_or_else(|_| Span::new().years(19_998))
 }
 
 /// Returns how many whole periods have gone by since 1970, local time; weeks begin on Monday.

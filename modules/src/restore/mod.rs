@@ -8,7 +8,7 @@
 //! put      in dependency order: reset · paths moved aside · files · sources              put.rs, stream.rs
 //! back     stopped hooks · services in exact order · unlock · live hooks                 conduct/
 //! [whole   a whole system into an empty subvolume, then a switch                        whole.rs]
-//! settle   what was kept aside is removed, or stays to be reverted                      revert.rs
+//! settle   what was kept aside is removed, or stays to be reverted                      settle.rs, revert.rs
 //! ```
 //!
 //! A module that fails is put back as it was (`files::take_back`, `WayBack`) before anything starts again; modules that
@@ -19,6 +19,7 @@ mod put;
 mod ready;
 mod revert;
 mod room;
+mod settle;
 mod stream;
 mod subject;
 mod verify;
@@ -30,15 +31,14 @@ pub use subject::{Subject, SubjectError};
 pub use whole::{WholeError, WholeRestore, plan_whole, run_whole};
 
 use crate::conduct::{Cancelled, Conduct, Downtime, StillError};
-use crate::id::ModuleId;
 use crate::machine::Machine;
 use crate::manifest::hooks::HookPhase;
-use crate::manifest::lifecycle::Revert;
 use crate::manifest::programs::Severity;
 use crate::manifest::services::Operation;
 use crate::member::{Halt, Member};
 use crate::undo::{JournalError, Ticket, Undo, Undoing};
 use dedup_engine::error::Kind;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::progress::Events;
 use dedup_engine::repo::Repository;
 use dedup_engine::restore::RestoreError as EngineError;
@@ -215,7 +215,9 @@ pub fn run<'a>(
         damaged: false,
         cancelled: false,
     };
-    run.verify()?;
+    if !planted(Bug::RestoreUnverified) {
+        run.verify()?;
+    }
     run.find_room()?;
     run.make_ready()?;
     run.check()?;
@@ -240,7 +242,9 @@ impl Run<'_, '_> {
         self.conduct.run_pre(HookPhase::Live)?;
         self.conduct.lock_all()?;
         let halts: Vec<usize> = (0..self.job.halts.len()).collect();
-        self.conduct.stop(halts.iter())?;
+        if !planted(Bug::RestoreUnderServices) {
+            self.conduct.stop(halts.iter())?;
+        }
         self.conduct.note_due_when_stopped()?;
         self.conduct.run_pre(HookPhase::Stopped)?;
         for at in 0..self.job.subjects.len() {
@@ -263,6 +267,9 @@ impl Run<'_, '_> {
 
     /// Returns the module that this one requires and that is not restored though it should be.
     fn blocked_by(&self, at: usize) -> Option<&str> {
+        if planted(Bug::BlockNothing) {
+            return None;
+        }
         let requires = &self.job.subjects[at].requires;
         let missing = requires.iter().find(|required| !self.conduct.standings[**required].is_in())?;
         Some(&self.job.subjects[*missing].account.module)
@@ -276,6 +283,10 @@ impl Run<'_, '_> {
         let mut end = if began { End::RolledBack } else { put.end.unwrap_or(End::Untouched) };
         let early = std::mem::take(&mut put.early);
         for ticket in std::mem::take(&mut put.tickets).into_iter().rev() {
+            if planted(Bug::LeaveHalfRestored) {
+                let _ = self.conduct.undoing.settle(ticket);
+                continue;
+            }
             if matches!(self.conduct.undoing.act(ticket), Some(Undo::TakeBack { .. })) && !early.is_empty() {
                 // Sources come back while these run, files while they stand still; what does not stop is told.
                 let _ = self.conduct.stop(early.iter());
@@ -297,64 +308,6 @@ impl Run<'_, '_> {
         }
         self.puts[at].end = Some(end);
         self.conduct.standings[at].fail(why);
-    }
-
-    /// Lets go of what was kept aside: the restore stands.
-    fn settle(&mut self) {
-        for at in 0..self.puts.len() {
-            let tickets = std::mem::take(&mut self.puts[at].tickets);
-            let is_kept = self.keep(at, &tickets);
-            for ticket in tickets {
-                match is_kept {
-                    true => self.settled(at, ticket, |_| Ok(())),
-                    false => self.let_go(at, ticket),
-                }
-            }
-        }
-    }
-
-    /// Keeps what a module had, if its manifest wants that; `false` if it is to go.
-    fn keep(&mut self, at: usize, tickets: &[Ticket]) -> bool {
-        let member = &self.job.members[at];
-        let spaces = &member.manifest.spaces;
-        let wanted = spaces.persistent && spaces.revert != Revert::None && self.job.keeps_way_back(at);
-        if !wanted || tickets.is_empty() {
-            return false;
-        }
-        // A name of a space is one of a module; whatever else stands there is no name of a directory.
-        let id = spaces.id.as_deref().and_then(|id| ModuleId::parse(id).ok());
-        let id = id.unwrap_or_else(|| member.id().clone());
-        if let Err(error) = self.conduct.undoing.keep(id.as_str(), member.id(), tickets) {
-            let why = format!("what it had before cannot be kept to be reverted, and is removed: {error}");
-            self.conduct.log(Severity::Warning, Some(member.id()), &why);
-            self.conduct.standings[at].warn(why);
-            return false;
-        }
-        for what in &self.puts[at].one_way {
-            let why = format!("{what}: cannot be reverted, as nothing of what was there before is kept");
-            self.conduct.log(Severity::Warning, Some(member.id()), &why);
-        }
-        self.puts[at].kept = Some(id.as_str().to_owned());
-        true
-    }
-
-    /// Removes what was kept to undo one act.
-    fn let_go(&mut self, at: usize, ticket: Ticket) {
-        self.settled(at, ticket, Undo::discard);
-    }
-
-    /// Takes an act off the list, then does with what was kept for it what is to be done.
-    fn settled(&mut self, at: usize, ticket: Ticket, then: impl FnOnce(&Undo) -> Result<(), String>) {
-        let act = self.conduct.undoing.act(ticket).cloned();
-        // First the journal: what is not kept any more must not be put back.
-        let settled = self.conduct.undoing.settle(ticket).map_err(|error| error.to_string());
-        let removed = settled.and_then(|()| act.as_ref().map_or(Ok(()), then));
-        if let Err(why) = removed {
-            let module = self.job.members[at].id();
-            let why = format!("what was kept for the way back is still there: {why}");
-            self.conduct.log(Severity::Warning, Some(module), &why);
-            self.conduct.standings[at].warn(why);
-        }
     }
 
     fn outcome(self) -> RestoreOutcome {

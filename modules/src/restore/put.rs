@@ -8,10 +8,11 @@ use crate::manifest::items::Extent;
 use crate::manifest::lifecycle::Reset;
 use crate::manifest::programs::Severity;
 use crate::sources::{Head, Keeps, KeptDump, LoadOptions, SourceSpec, WayBack, World, open_load};
-use crate::undo::{Ticket, Undo};
+use crate::undo::{JournalError, Ticket, Undo};
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
 use dedup_engine::map::Root;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::restore::{RestoreRequest, run as restore_files};
 use dedup_engine::snapshot::{Dump, Form, Outcome};
 use std::ops::ControlFlow;
@@ -70,13 +71,24 @@ impl Run<'_, '_> {
             let path = path.resolve(member.variables).map_err(|error| PutError::Module(error.to_string()))?;
             set_aside(&sink, &path)?;
         }
+        if let [first, more @ ..] = &subject.undeclared[..] {
+            let and_more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
+            let why = format!(
+                "{first:?}{and_more} is in the snapshot, and the manifest here does not declare it: it is not restored"
+            );
+            if self.job.strict {
+                return Err(PutError::Module(why));
+            }
+            self.conduct.log(Severity::Warning, Some(member.id()), &why);
+            self.conduct.standings[at].warn(why);
+        }
         if !self.job.keeps_way_back(at) {
             // What was to go is gone for good, and what is replaced from here on is too.
             sink.sync()?;
             drop(sink);
             self.puts[at].one_way.push("its files".into());
             self.puts[at].tickets.retain(|open| *open != ticket);
-            self.let_go(at, ticket);
+            self.let_go(&[(at, ticket)], &[]);
             sink = FilesSink::new(Path::new("/"), options)?;
         }
         let select = |path: &StoredPath, _: &Node| subject.is_meant(path);
@@ -146,6 +158,9 @@ impl Run<'_, '_> {
                 self.puts[at].bytes += dump.bytes;
                 continue;
             }
+            if planted(Bug::TakeInSilence) {
+                continue;
+            }
             let why = format!("source {} is in the snapshot, and nothing here takes it", dump.name);
             if self.job.strict {
                 return Err(PutError::Module(why));
@@ -200,12 +215,22 @@ impl Run<'_, '_> {
         load.hear(head);
         load.check().map_err(|error| failed(error.to_string()))?;
         let keeps = self.job.keeps_way_back(at);
+        let beside = load.beside().map(|way| self.note_beside(at, spec, way)).transpose()?;
         with_stream(repo, dump.section.class(), node, |stream| {
-            match load.prepare(stream).map_err(|error| failed(error.to_string()))? {
-                WayBack::DumpFirst if keeps => self.dump_first(at, spec, world)?,
-                WayBack::DumpFirst => self.puts[at].one_way.push(format!("the source {}", spec.name)),
-                way => self.note_way(at, spec, way)?,
+            let prepared = load.prepare(stream).map_err(|error| failed(error.to_string()));
+            let noted = prepared.and_then(|way| match way {
+                WayBack::DumpFirst if keeps => self.dump_first(at, spec, world),
+                WayBack::DumpFirst => {
+                    self.puts[at].one_way.push(format!("the source {}", spec.name));
+                    Ok(())
+                }
+                way => self.note_way(at, spec, way),
+            });
+            // Only now, and before anything is touched: from here on what lies beside is the way back.
+            if let Some(beside) = beside {
+                self.conduct.undoing.settle(beside).map_err(run)?;
             }
+            noted?;
             load.put(stream).map_err(|error| failed(error.to_string()))
         })
     }
@@ -239,10 +264,16 @@ impl Run<'_, '_> {
         }
     }
 
+    /// Notes what a load will write beside its source, before it does.
+    fn note_beside(&mut self, at: usize, spec: &SourceSpec, way: WayBack) -> Result<Ticket, PutError> {
+        let (module, source) = (self.job.members[at].id().clone(), spec.name.clone());
+        self.conduct.undoing.note(Undo::RemoveBeside { module, source, way }).map_err(run)
+    }
+
     /// Notes how a source comes back, before it is changed.
     fn note_way(&mut self, at: usize, spec: &SourceSpec, way: WayBack) -> Result<(), PutError> {
         let act = Undo::PutBack { module: self.job.members[at].id().clone(), source: spec.name.clone(), way };
-        let ticket = self.conduct.undoing.note(act).map_err(|error| PutError::Run(error.into()))?;
+        let ticket = self.conduct.undoing.note(act).map_err(run)?;
         self.puts[at].tickets.push(ticket);
         Ok(())
     }
@@ -275,6 +306,9 @@ fn head(repo: &dedup_engine::repo::Repository, dump: &Dump) -> Result<Head, Stri
 }
 
 fn set_aside(sink: &FilesSink, path: &Path) -> Result<(), PutError> {
+    if planted(Bug::DeleteForGood) {
+        return std::fs::remove_dir_all(path).map_err(|error| PutError::Module(error.to_string()));
+    }
     match StoredPath::from_slashes(path.as_os_str().as_bytes()) {
         Some(place) if place != StoredPath::root() => Ok(sink.set_aside(&place).map(drop)?),
         _ => Err(PutError::Module(format!("{} cannot be cleared", path.display()))),
@@ -287,6 +321,10 @@ enum PutError {
     Module(String),
     /// Everything ends.
     Run(RestoreError),
+}
+
+fn run(error: JournalError) -> PutError {
+    PutError::Run(error.into())
 }
 
 impl From<dedup_engine::restore::sink::SinkError> for PutError {

@@ -1,6 +1,6 @@
 //! What is restored of one module: what the snapshot has, and where it goes on this machine.
 
-use crate::files::{OnConflict, OwnerChoice, SinkOptions};
+use crate::files::{Allowed, OnConflict, OwnerChoice, Reach, SinkOptions};
 use crate::id::ModuleId;
 use crate::manifest::Manifest;
 use crate::manifest::items::Extent;
@@ -9,6 +9,7 @@ use crate::manifest::paths::Variables;
 use crate::member::Member;
 use crate::version::Version;
 use dedup_engine::listing::StoredPath;
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::snapshot::{Account, State};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -28,6 +29,11 @@ pub struct Subject<'a> {
     pub moved: Vec<(StoredPath, StoredPath)>,
     /// The places that it is about, as stored.
     pub within: Vec<StoredPath>,
+    /// Those of them of which only the entry is restored, and nothing below it.
+    pub single: Vec<StoredPath>,
+    /// Places of the snapshot that the manifest here does not declare: they are not restored, or only what is declared below
+    /// them.
+    pub undeclared: Vec<StoredPath>,
 }
 
 /// Why a module of a snapshot cannot be restored here; nothing was touched.
@@ -66,6 +72,14 @@ pub enum SubjectError {
         /// The version here.
         here: Version,
     },
+    /// What is installed here declares something that is no path.
+    #[error("module {module}: {why}")]
+    Declared {
+        /// The module.
+        module: ModuleId,
+        /// What is wrong.
+        why: String,
+    },
     /// A part without which it must not be restored is missing.
     #[error("{module} may not be restored without {part}, which the snapshot does not have")]
     Lacks {
@@ -93,7 +107,52 @@ impl<'a> Subject<'a> {
         }
         let within = account.sources.iter().filter_map(|source| StoredPath::from_slashes(source)).collect();
         let moved = moved(account, stored, member.variables);
-        Ok(Self { account, stored, installed, requires: Vec::new(), moved, within })
+        let (requires, single, undeclared) = Default::default();
+        let mut subject = Self { account, stored, installed, requires, moved, within, single, undeclared };
+        if installed {
+            subject.keep_to(&allowed(member)?);
+        }
+        Ok(subject)
+    }
+
+    /// Keeps to what is allowed: a snapshot may say that its data were anywhere.
+    fn keep_to(&mut self, allowed: &Allowed) {
+        let stored_single = self.stored_single();
+        for place in std::mem::take(&mut self.within) {
+            let here = self.place_here(&place);
+            if allowed.holds(&here) || planted(Bug::RestoreAnywhere) {
+                if allowed.is_single(&here) {
+                    self.single.push(place.clone());
+                    self.undeclared.extend((!stored_single.contains(&place)).then(|| place.clone()));
+                }
+                self.within.push(place);
+                continue;
+            }
+            for own in allowed.below(&here) {
+                let rest = own.below(&here).unwrap_or_default();
+                let Some(own_stored) = joined(&place, &rest) else { continue };
+                if allowed.is_single(own) {
+                    self.single.push(own_stored.clone());
+                }
+                self.within.push(own_stored);
+            }
+            self.undeclared.push(place);
+        }
+    }
+
+    /// Returns the places of which only the entry was stored.
+    fn stored_single(&self) -> Vec<StoredPath> {
+        let items = self.stored.items(&self.stored.paths).unwrap_or_default();
+        let single = items.iter().filter(|item| item.extent == Extent::DirectoryOnly);
+        single.filter_map(|item| StoredPath::from_slashes(item.path.as_os_str().as_bytes())).collect()
+    }
+
+    /// Returns where a stored place is here.
+    fn place_here(&self, place: &StoredPath) -> StoredPath {
+        let moved = self.moved.iter().filter(|(from, _)| place.is_within(from));
+        let moved = moved.max_by_key(|(from, _)| from.as_key().len());
+        let here = moved.and_then(|(from, to)| joined(to, &place.below(from)?));
+        here.unwrap_or_else(|| place.clone())
     }
 
     /// Returns how its files are restored.
@@ -125,8 +184,36 @@ impl<'a> Subject<'a> {
 
     /// Returns whether an entry is what the restore is about, and not only on the way to it.
     pub(super) fn is_meant(&self, path: &StoredPath) -> bool {
-        self.within.iter().any(|within| path.is_within(within))
+        let deepest = |places: &[StoredPath]| {
+            let around = places.iter().filter(|place| path.is_within(place));
+            around.map(|place| place.as_key().len()).max()
+        };
+        match (deepest(&self.within), deepest(&self.single)) {
+            (None, _) => false,
+            (within, single) if single == within => self.single.contains(path),
+            _ => true,
+        }
     }
+}
+
+/// Returns what the manifest here declares.
+fn allowed(member: &Member<'_>) -> Result<Allowed, SubjectError> {
+    let mut allowed = Allowed::default();
+    for item in &member.items {
+        let reach = match item.extent {
+            Extent::File => Reach::File,
+            Extent::Tree => Reach::Tree,
+            Extent::DirectoryOnly => Reach::Entry,
+            Extent::Pattern => Reach::Pattern,
+        };
+        let module = || member.id().clone();
+        allowed.add(&item.path, reach).map_err(|why| SubjectError::Declared { module: module(), why })?;
+    }
+    Ok(allowed)
+}
+
+fn joined(place: &StoredPath, rest: &StoredPath) -> Option<StoredPath> {
+    rest.components().try_fold(place.clone(), |place, name| place.join(name))
 }
 
 /// Compares versions, and looks for the parts that the manifest here requires.
@@ -134,7 +221,7 @@ fn fits(account: &Account, stored: &Manifest, member: &Member<'_>) -> Result<(),
     let (here, there) = (&member.manifest.module, &stored.module.version);
     let (module, version) = (here.id.clone(), here.version.clone());
     let restore = &member.manifest.restore;
-    if *there > version && !restore.allow_newer {
+    if *there > version && !restore.allow_newer && !planted(Bug::TakeNewer) {
         return Err(SubjectError::Newer { module, there: there.clone(), here: version });
     }
     if *there < version && !restore.allow_older {

@@ -3,7 +3,7 @@
 //! One file for each run, one JSON object a line, each line written at once:
 //!
 //! ```text
-//! {"run":"ID","operation":"backup","time":"2026-11-21T02:00:00Z","format":1}           first
+//! {"run":"ID","operation":"backup","time":"2026-11-21T02:00:00Z","format":1}           first; of a job's run with "job":"ID"
 //! {"time":"…","level":"warning","module":"wiki","message":"…"}                         one for each event
 //! {"time":"…","result":"partial","exit_code":3}                                        last, if the run came to its end
 //! ```
@@ -92,6 +92,9 @@ pub struct Head {
     pub run: RunId,
     /// What it does: `backup`, `restore`, …
     pub operation: String,
+    /// The job it is a run of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<ModuleId>,
     /// When it began.
     pub time: Timestamp,
     /// The version of the format.
@@ -131,9 +134,20 @@ pub struct Writer<W> {
 impl<W: Write> Writer<W> {
     /// Begins a log.
     pub fn begin(to: W, run: &RunId, operation: &str, time: Timestamp) -> io::Result<Self> {
+        Self::begin_of_job(to, run, operation, None, time)
+    }
+
+    /// Begins the log of a run of a job.
+    pub fn begin_of_job(
+        to: W,
+        run: &RunId,
+        operation: &str,
+        job: Option<&ModuleId>,
+        time: Timestamp,
+    ) -> io::Result<Self> {
         let mut writer = Self { to };
-        let operation = operation.to_owned();
-        writer.line(&Head { run: run.clone(), operation, time, format: FORMAT })?;
+        let (run, operation) = (run.clone(), operation.to_owned());
+        writer.line(&Head { run, operation, job: job.cloned(), time, format: FORMAT })?;
         Ok(writer)
     }
 

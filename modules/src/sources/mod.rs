@@ -274,6 +274,12 @@ pub trait Load {
     /// Says whether it could be done, as far as can be told without changing anything.
     fn check(&mut self) -> Result<(), SourceError>;
 
+    /// Returns which files `prepare` will write beside, if it does: to be written down before it, and removed
+    /// ([`WayBack::remove_beside`]) if this process dies before the way back is written down.
+    fn beside(&self) -> Option<WayBack> {
+        None
+    }
+
     /// Takes the stream to its end, if the driver can keep it beside, and looks whether it is what it should be; else
     /// leaves it untouched. Nothing that was there is changed. Returns what brings back what is there now: to be
     /// written down before [`put`](Self::put), which is to follow at once.
@@ -313,6 +319,14 @@ impl WayBack {
             Self::Sqlite(way) => way.put_back(world),
             Self::Kept(dump) => dump.put_back(world),
             Self::DumpFirst => Ok(()),
+        }
+    }
+
+    /// Removes what lies beside, of a load that was not put in place.
+    pub fn remove_beside(&self) -> Result<(), SourceError> {
+        match self {
+            Self::Sqlite(way) => way.remove_beside(),
+            Self::Kept(_) | Self::DumpFirst => Ok(()),
         }
     }
 

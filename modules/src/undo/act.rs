@@ -8,6 +8,7 @@ use crate::lockdown::LockSpec;
 use crate::machine::Machine;
 use crate::services::{Noted, ServiceSpec, Services};
 use crate::sources::{WayBack, World};
+use dedup_engine::planted::{Bug, planted};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::ErrorKind;
@@ -64,6 +65,15 @@ pub enum Undo {
         /// How it comes back.
         way: WayBack,
     },
+    /// Files are being written beside a source, which is not touched yet.
+    RemoveBeside {
+        /// The module.
+        module: ModuleId,
+        /// The source.
+        source: String,
+        /// What its files are.
+        way: WayBack,
+    },
     /// A directory of the run's own.
     RemoveDir {
         /// Which.
@@ -78,7 +88,8 @@ impl Undo {
             Self::StartService { module, .. }
             | Self::Unlock { module, .. }
             | Self::TakeBack { module, .. }
-            | Self::PutBack { module, .. } => Some(module),
+            | Self::PutBack { module, .. }
+            | Self::RemoveBeside { module, .. } => Some(module),
             Self::Hook { context, .. } => context.module.as_ref(),
             Self::DeleteSnapshot { .. } | Self::RemoveDir { .. } => None,
         }
@@ -124,6 +135,7 @@ impl Undo {
                 let world = World { around: machine.around, cancelled: &|| false };
                 way.put_back(world).map_err(|error| error.to_string())
             }
+            Self::RemoveBeside { way, .. } => way.remove_beside().map_err(|error| error.to_string()),
             Self::RemoveDir { path } => match std::fs::remove_dir_all(path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(error.to_string()),
                 _ => Ok(()),
@@ -144,6 +156,7 @@ impl Undo {
     /// Why it failed, for people.
     pub fn discard(&self) -> Result<(), String> {
         match self {
+            Self::TakeBack { .. } if planted(Bug::KeepAside) => Ok(()),
             Self::TakeBack { log, .. } => settle(Path::new(PLACE), log).map_err(|error| error.to_string()),
             Self::PutBack { way, .. } => way.discard().map_err(|error| error.to_string()),
             _ => Ok(()),
@@ -166,6 +179,9 @@ impl fmt::Display for Undo {
             Self::TakeBack { module, .. } => write!(f, "put the files of {module} back as they were"),
             Self::PutBack { module, source, .. } => {
                 write!(f, "put the source {source} of {module} back as it was")
+            }
+            Self::RemoveBeside { module, source, .. } => {
+                write!(f, "remove what was written beside the source {source} of {module}")
             }
             Self::RemoveDir { path } => write!(f, "remove {}", path.display()),
         }

@@ -5,6 +5,7 @@ use super::journal::{Header, Journal, JournalError, Ticket, journals};
 use crate::id::ModuleId;
 use crate::machine::Machine;
 use crate::manifest::programs::Severity;
+use dedup_engine::planted::{Bug, planted};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -38,6 +39,9 @@ pub struct Carried {
     pub what: String,
     /// Why it failed, if it did.
     pub failed: Option<String>,
+    /// Whether the machine is not as it was then: something stands still, or is half replaced. Else only what was kept for
+    /// a way back is still there.
+    pub matters: bool,
 }
 
 /// What a dead run left, and what became of it.
@@ -56,7 +60,7 @@ pub struct Left {
 impl Left {
     /// Returns whether nothing is left to be done.
     pub fn is_settled(&self) -> bool {
-        self.carried.iter().all(|carried| carried.failed.is_none())
+        self.carried.iter().all(|carried| carried.failed.is_none() || !carried.matters)
     }
 }
 
@@ -89,8 +93,25 @@ impl<'a> Undoing<'a> {
         self.journal.done(ticket)
     }
 
-    /// Undoes one act. If that fails, it stays on the list.
+    /// Notes that acts stay, all of them or none; see [`Journal::stand`].
+    pub fn stand(&mut self, gone: &[Ticket], kept: &[Ticket]) -> Result<(), JournalError> {
+        self.journal.stand(gone, kept)
+    }
+
+    /// Removes what was kept for undoing an act that stays. If that fails, it stays on the list.
+    pub fn discard(&mut self, ticket: Ticket) -> Result<(), UndoError> {
+        let Some(act) = self.act(ticket) else { return Ok(()) };
+        let what = format!("let go of what was kept to {act}");
+        let failed = |why: String| UndoError { what: what.clone(), why };
+        act.discard().map_err(failed)?;
+        self.journal.done(ticket).map_err(|error| failed(error.to_string()))
+    }
+
+    /// Undoes one act, unless it stays. If that fails, it stays on the list.
     pub fn undo(&mut self, ticket: Ticket) -> Result<(), UndoError> {
+        if self.journal.stands(ticket) {
+            return self.discard(ticket);
+        }
         let Some(act) = self.act(ticket) else { return Ok(()) };
         let what = act.to_string();
         self.machine.log.log(Severity::Info, act.module(), &what);
@@ -153,6 +174,14 @@ pub(super) fn carry_out(
     let mut carried = Vec::new();
     let acts: Vec<_> = journal.open().iter().rev().cloned().collect();
     for (ticket, act) in acts {
+        if journal.stands(ticket) {
+            // The run had come to its end. What cannot be removed now is told, and keeps nobody from going on.
+            let failed = act.discard().err();
+            journal.done(ticket)?;
+            let what = format!("let go of what was kept to {act}");
+            carried.push(Carried { what, failed, matters: false });
+            continue;
+        }
         let what = act.to_string();
         let mut done = act.carry_out(machine);
         if done.is_err() && matches!(act, Undo::StartService { .. }) {
@@ -162,7 +191,7 @@ pub(super) fn carry_out(
         if done.is_ok() {
             journal.done(ticket)?;
         }
-        carried.push(Carried { what, failed: done.err() });
+        carried.push(Carried { what, failed: done.err(), matters: true });
     }
     Ok(carried)
 }
@@ -170,7 +199,7 @@ pub(super) fn carry_out(
 /// Removes what restores kept aside that came to their end and died before they had removed it. Only where no journal
 /// is left, and no run goes on: then nobody needs it any more, but restores that are kept to be reverted.
 pub fn settle_leftovers(journal_dir: &Path, state_dir: &Path) -> Result<(), JournalError> {
-    if !journals(journal_dir)?.is_empty() {
+    if !journals(journal_dir)?.is_empty() || planted(Bug::KeepLeftovers) {
         return Ok(());
     }
     let Some(needed) = super::kept::logs(&state_dir.join(super::kept::DIR)) else { return Ok(()) };

@@ -3,7 +3,12 @@
 //! ```text
 //! <run>.undo   header line, then: {"n":1,"act":…}   before the act
 //!                                 {"n":1,"done":true} after it was undone, or needs no undoing any more
+//!                                 {"stands":{"gone":[1,2],"kept":[3]}} they all stay; what was kept for undoing
+//!                                                                     those of `gone` is to be removed
 //! ```
+//!
+//! That all acts of a restore stay is one line: were it a line for each, a run killed between two of them would leave the
+//! files of a module restored and its database put back.
 //!
 //! A line is 16 hex digits of the BLAKE3 of its text, a blank, the text (JSON), a line end. A torn last line was written
 //! for an act that was never begun, as the line is made durable first. A damaged line in the middle is told and the
@@ -70,6 +75,8 @@ enum Line<A> {
     Do { n: u64, act: A },
     #[serde(rename = "done")]
     Done { n: u64 },
+    #[serde(rename = "stands")]
+    Stands { gone: Vec<u64>, kept: Vec<u64> },
 }
 
 /// What a run must undo, on disk.
@@ -80,6 +87,8 @@ pub struct Journal<A> {
     file: File,
     next: u64,
     open: Vec<(Ticket, A)>,
+    /// Those of them that stay.
+    stands: Vec<Ticket>,
 }
 
 impl<A: Serialize + DeserializeOwned> Journal<A> {
@@ -98,7 +107,8 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
             .open(&path)
             .map_err(failed("create it"))?;
         lock(&file).map_err(failed("lock it"))?;
-        let mut journal = Self { header: header.clone(), path, file, next: 1, open: Vec::new() };
+        let mut journal =
+            Self { header: header.clone(), path, file, next: 1, open: Vec::new(), stands: Vec::new() };
         journal.write(&Line::Begin(header))?;
         let synced = File::open(dir).and_then(|dir| dir.sync_all());
         synced.map_err(at(&journal.path, "make it durable"))?;
@@ -124,7 +134,8 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
         }
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let header = Header { run: name, operation: String::new(), begun: String::new() };
-        let mut journal = Self { header, path: path.to_owned(), file, next: 1, open: Vec::new() };
+        let mut journal =
+            Self { header, path: path.to_owned(), file, next: 1, open: Vec::new(), stands: Vec::new() };
         let damaged = journal.read()?;
         let damage = (damaged > 0).then(|| JournalError::Damaged { path: path.to_owned(), lines: damaged });
         Ok(Some((journal, damage)))
@@ -153,7 +164,28 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
         self.write(&Line::<A>::Done { n: ticket.0 })
     }
 
-    /// Returns what is still to be undone, the first act first.
+    /// Notes that these acts stay, all of them or none whatever happens. Those of `gone` are on the list until what was kept for
+    /// them is removed, and are not undone any more; those of `kept` are off the list.
+    ///
+    /// # Errors
+    /// They are off the list then, and what was kept must not be removed: after this process, another one may undo them.
+    pub fn stand(&mut self, gone: &[Ticket], kept: &[Ticket]) -> Result<(), JournalError> {
+        let numbers = |tickets: &[Ticket]| tickets.iter().map(|ticket| ticket.0).collect();
+        let written = self.write(&Line::<A>::Stands { gone: numbers(gone), kept: numbers(kept) });
+        self.open.retain(|(open, _)| !kept.contains(open));
+        match written {
+            Ok(()) => self.stands.extend(gone),
+            Err(_) => self.open.retain(|(open, _)| !gone.contains(open)),
+        }
+        written
+    }
+
+    /// Returns whether an act stays.
+    pub fn stands(&self, ticket: Ticket) -> bool {
+        self.stands.contains(&ticket)
+    }
+
+    /// Returns what is still to be undone, or to be let go of, the first act first.
     pub fn open(&self) -> &[(Ticket, A)] {
         &self.open
     }
@@ -182,7 +214,7 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
     fn read(&mut self) -> Result<usize, JournalError> {
         let lines = Lines::read(&self.file).map_err(at(&self.path, "read it"))?;
         self.header = lines.header.unwrap_or_else(|| self.header.clone());
-        (self.next, self.open) = (lines.next, lines.open);
+        (self.next, self.open, self.stands) = (lines.next, lines.open, lines.stands);
         // So that what is written from here on begins on a line of its own.
         self.file.set_len(lines.whole_bytes).map_err(at(&self.path, "cut its torn end off"))?;
         Ok(lines.damaged)
@@ -206,6 +238,7 @@ pub fn look<A: DeserializeOwned>(
 struct Lines<A> {
     header: Option<Header>,
     open: Vec<(Ticket, A)>,
+    stands: Vec<Ticket>,
     next: u64,
     damaged: usize,
     /// Where the last whole line ends.
@@ -214,7 +247,8 @@ struct Lines<A> {
 
 impl<A: DeserializeOwned> Lines<A> {
     fn read(file: &File) -> io::Result<Self> {
-        let mut all = Self { header: None, open: Vec::new(), next: 1, damaged: 0, whole_bytes: 0 };
+        let (open, stands) = Default::default();
+        let mut all = Self { header: None, open, stands, next: 1, damaged: 0, whole_bytes: 0 };
         let mut lines = BufReader::new(file);
         loop {
             let mut bytes = Vec::new();
@@ -233,6 +267,10 @@ impl<A: DeserializeOwned> Lines<A> {
                     all.open.push((Ticket(n), act));
                 }
                 Some(Line::Done { n }) => all.open.retain(|(open, _)| open.0 != n),
+                Some(Line::Stands { gone, kept }) => {
+                    all.open.retain(|(open, _)| !kept.contains(&open.0));
+                    all.stands.extend(gone.into_iter().map(Ticket));
+                }
                 None => all.damaged += 1,
             }
         }
@@ -281,87 +319,5 @@ fn parse<A: DeserializeOwned>(line: &[u8]) -> Option<Line<A>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    type Acts = Journal<String>;
-
-    fn header() -> Header {
-        Header { run: "r1".into(), operation: "backup".into(), begun: "now".into() }
-    }
-
-    fn acts(journal: &Acts) -> Vec<&str> {
-        journal.open().iter().map(|(_, act)| &act[..]).collect()
-    }
-
-    #[test]
-    fn what_is_open_survives_and_nobody_takes_it_from_the_living() {
-        let dir = tempfile::tempdir().unwrap();
-        let runs = dir.path().join("runs");
-        assert_eq!(journals(&runs).unwrap(), Vec::<PathBuf>::new());
-        let mut journal = Acts::create(&runs, header()).unwrap();
-        let first = journal.push("start a".into()).unwrap();
-        journal.push("start b\n\"'".into()).unwrap();
-        journal.push("unlock".into()).unwrap();
-        journal.done(first).unwrap();
-        let [path] = &journals(&runs).unwrap()[..] else { panic!("one journal") };
-        assert!(Acts::take_over(path).unwrap().is_none(), "the run lives");
-        drop(journal);
-        let (mut journal, damage) = Acts::take_over(path).unwrap().unwrap();
-        assert!(damage.is_none());
-        assert_eq!(journal.header(), &header());
-        assert_eq!(acts(&journal), ["start b\n\"'", "unlock"]);
-        let tickets: Vec<_> = journal.open().iter().map(|(ticket, _)| *ticket).collect();
-        journal.done(tickets[0]).unwrap();
-        let new = journal.push("more".into()).unwrap();
-        assert!(!tickets.contains(&new));
-        assert!(!journal.close().unwrap(), "something is left");
-        let (mut journal, _) = Acts::take_over(path).unwrap().unwrap();
-        assert_eq!(acts(&journal), ["unlock", "more"]);
-        journal.done(tickets[1]).unwrap();
-        journal.done(new).unwrap();
-        assert!(journal.close().unwrap());
-        assert!(Acts::take_over(path).unwrap().is_none(), "it is gone");
-    }
-
-    /// The line of an act is durable before the act begins: so a line that is cut short stands for nothing.
-    #[test]
-    fn every_cut_leaves_the_acts_whose_lines_are_whole() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = Acts::create(dir.path(), header()).unwrap();
-        for act in ["one", "two", "three"] {
-            journal.push(act.into()).unwrap();
-        }
-        let path = path_of(dir.path(), "r1");
-        drop(journal);
-        let whole = std::fs::read(&path).unwrap();
-        for cut in 0..whole.len() {
-            std::fs::write(&path, &whole[..cut]).unwrap();
-            let (mut journal, damage) = Acts::take_over(&path).unwrap().unwrap();
-            assert!(damage.is_none(), "cut at {cut}");
-            let lines = whole[..cut].iter().filter(|byte| **byte == b'\n').count();
-            assert_eq!(acts(&journal), ["one", "two", "three"][..lines.saturating_sub(1)], "cut at {cut}");
-            journal.push("after".into()).unwrap();
-            drop(journal);
-            let (journal, damage) = Acts::take_over(&path).unwrap().unwrap();
-            assert!(damage.is_none(), "cut at {cut}: {damage:?}");
-            assert_eq!(acts(&journal).last(), Some(&"after"), "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn damage_in_the_middle_is_told_and_the_rest_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = Acts::create(dir.path(), header()).unwrap();
-        for act in ["one", "two", "three"] {
-            journal.push(act.into()).unwrap();
-        }
-        drop(journal);
-        let path = path_of(dir.path(), "r1");
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("two", "twa")).unwrap();
-        let (journal, damage) = Acts::take_over(&path).unwrap().unwrap();
-        assert!(matches!(damage, Some(JournalError::Damaged { lines: 1, .. })), "{damage:?}");
-        assert_eq!(acts(&journal), ["one", "three"]);
-    }
-}
+#[path = "journal_tests.rs"]
+mod tests;

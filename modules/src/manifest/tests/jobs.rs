@@ -19,7 +19,7 @@ fn schedule(lines: &str) -> Schedule {
 #[test]
 fn a_short_job_backs_up_everything_and_removes_nothing() {
     let job = job("").unwrap();
-    assert_eq!((&job.modules, job.dependencies, job.allow_partial), (&Modules::All, true, false));
+    assert_eq!((&job.modules, job.dependencies, job.allow_partial), (&Modules::All, true, true));
     assert_eq!(job.lock_wait, Some(Duration::from_secs(3600)));
     assert_eq!((job.snapshot, job.verify), (UseSnapshot::Auto, VerifyAfter::Sample));
     assert!(job.schedule.is_none() && job.retain.is_none() && job.storages.is_empty());
@@ -49,10 +49,23 @@ fn a_long_job_says_the_rest() {
 }
 
 #[test]
+fn a_job_may_have_nothing_but_paths_of_its_own() {
+    let job_of = |id: &str| {
+        let text = format!("schema = 1\n[job]\nid = {id:?}\nmodules = []\n[[custom]]\npath = \"/opt/x\"\n");
+        Job::parse("j.toml", text.as_bytes()).map_err(|problems| problems.to_string())
+    };
+    assert_eq!(job_of("night").unwrap().modules, Modules::Named(Vec::new()));
+    assert!(job_of(&"n".repeat(57)).is_ok());
+    assert!(job_of(&"n".repeat(58)).unwrap_err().contains("at most 57 bytes"));
+}
+
+#[test]
 fn what_contradicts_itself_is_refused() {
     for (text, word) in [
         ("modules = [\"all\", \"x\"]\n", "j.toml:4:11: \"all\" stands alone"),
-        ("modules = []\n", "j.toml:4:11: \"all\" stands alone"),
+        ("modules = []\n", "j.toml:4:11: nothing is named"),
+        ("tags = [\"job:x\"]\n", "are ours"),
+        ("tags = [\"\"]\n", "1 to 255 bytes"),
         ("modules = [\"a\", \"A\"]\n", "j.toml:4:17: a is named twice"),
         ("modules = [\"a\"]\nunselected = [\"b\"]\n", "nothing to leave out"),
         ("spool = \"/x\"\n", "belong together"),
@@ -66,6 +79,9 @@ fn what_contradicts_itself_is_refused() {
         ("[schedule]\nevery = \"30s\"\n", "every minute"),
         ("[schedule]\nevery = \"0d\"\n", "every moment"),
         ("[notify]\n", "lacks `to`"),
+        ("[notify]\nto = [\"-oQ/tmp/x\"]\n", "neither a mail address"),
+        ("[notify]\ncommand = []\n", "command"),
+        ("[log]\nlevel = \"loud\"\n", "level"),
         ("[[custom]]\npath = \"/a\"\n[[custom]]\npath = \"/a/\"\n", "named twice"),
         ("[data]\nfiles = []\n", "unknown key `data`"),
     ] {
@@ -93,6 +109,19 @@ fn names_follow_from_the_date_alone() {
     let slot = |lines: &str, at| schedule(&format!("type = \"rolling\"\n{lines}")).slot_at(at);
     let sunday = datetime(2026, 11, 22, 0, 0, 0, 0);
     assert_eq!((slot("", sunday), slot("iso = true\n", sunday)), ("weekday-0".into(), "weekday-7".into()));
+}
+
+#[test]
+fn the_next_run_follows_from_now_and_the_last_one() {
+    let next = |lines: &str, last| schedule(lines).next_after(SATURDAY, last);
+    let day = |day, hour, minute| Some(datetime(2026, 11, day, hour, minute, 0, 0));
+    assert_eq!((next("at_hour = 5\n", None), next("at_hour = 4\n", None)), (day(21, 5, 0), day(22, 4, 0)));
+    assert_eq!(next("cron = \"15 */6 * * *\"\n", None), day(21, 6, 15));
+    assert_eq!(next("every = \"6h\"\n", None), Some(SATURDAY), "at once");
+    assert_eq!(next("every = \"6h\"\n", day(21, 1, 0)), day(21, 7, 0));
+    assert_eq!(next("every = \"1mo\"\n", day(1, 1, 0)), Some(datetime(2026, 12, 1, 1, 0, 0, 0)));
+    assert_eq!(next("every = \"1h\"\n", day(1, 1, 0)), Some(SATURDAY), "it is late");
+    assert_eq!(next("every = \"4000000000y\"\n", day(1, 1, 0)), None, "beyond any calendar");
 }
 
 /// With as many slots as days in a week, weekly runs must not all meet the same slot.

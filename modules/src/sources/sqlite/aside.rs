@@ -3,6 +3,7 @@
 //! ```text
 //! NAME                  the database
 //! .dedup-<hex>.tmp      the new one, until it is put in place
+//! .dedup-<hex>.half     a copy of what was there, until it is whole
 //! .dedup-<hex>.old      what was there: a second name of the old file, or its copy if others use it
 //! .dedup-<hex>.old-wal  its log, and -journal, if SQLite itself could not fold them into the file
 //! ```
@@ -131,6 +132,17 @@ impl SqliteWayBack {
             place.remove(self.aside(suffix))?;
         }
         self.remove_new(&place)
+    }
+
+    /// Removes all that a load writes beside before it is put in place; nobody else knows these names.
+    pub(in super::super) fn remove_beside(&self) -> Result<(), SourceError> {
+        let place = Place::of(&self.target)?;
+        [&self.new, &self.half(), &self.old].into_iter().try_for_each(|name| place.remove(name))
+    }
+
+    /// Returns the name of a copy of what was there that is not whole yet.
+    pub(super) fn half(&self) -> String {
+        self.old.replace(".old", ".half")
     }
 
     pub(super) fn aside(&self, suffix: &str) -> String {

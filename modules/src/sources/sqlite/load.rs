@@ -189,8 +189,7 @@ impl<'a> SqliteLoad<'a> {
     }
 
     fn keep_copy(&self, mut old: SqliteDump<'_>) -> Result<(), SourceError> {
-        // A name that is removed as a leftover, should this be the end of us.
-        let half = self.way.old.replace(".old", ".tmp").replace(".dedup-", ".dedup-0");
+        let half = self.way.half();
         let failed = |error| self.place.failed("write", &self.way.old, error);
         let mut file = self.place.folder.create(&half).map_err(failed)?;
         let copied = io::copy(&mut old, &mut file).and_then(|_| file.sync_all()).map_err(failed);
@@ -245,6 +244,10 @@ impl Load for SqliteLoad<'_> {
             Err(SourceError::NotADatabase { .. } | SourceError::Damaged { .. }) => Ok(()),
             result => result.map(drop),
         }
+    }
+
+    fn beside(&self) -> Option<WayBack> {
+        Some(WayBack::Sqlite(self.way.clone()))
     }
 
     fn prepare(&mut self, bytes: &mut dyn Read) -> Result<WayBack, SourceError> {

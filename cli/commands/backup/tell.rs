@@ -1,0 +1,101 @@
+//! What became of a backup of modules, for people and for programs.
+
+use super::BackupArgs;
+use super::finish;
+use super::job::JobRun;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::human;
+use dedup_engine::snapshot::Account;
+use dedup_modules::backup::BackupOutcome;
+use dedup_modules::job::after::After;
+use serde_json::json;
+
+/// Says it to people.
+pub fn text(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome, after: &After) -> Result<(), Failure> {
+    let (output, elapsed) = (ctx.output, ctx.elapsed());
+    for account in &outcome.report.accounts {
+        let state = super::super::snapshots::state_word(account.state);
+        let totals = &account.totals;
+        let reason = if account.reason.is_empty() { String::new() } else { format!(": {}", account.reason) };
+        output.line(format!(
+            "{:<20} {state}, {} in {}{}",
+            crate::escape::text(&account.module),
+            human::bytes(totals.bytes),
+            human::counted(totals.entries, "entry", "entries"),
+            crate::escape::text(&reason),
+        ))?;
+    }
+    for downtime in &outcome.downtimes {
+        output.summary_line(format!("Down:    {} for {}", downtime.name, human::duration(downtime.time)))?;
+    }
+    let totals = &outcome.report.totals;
+    output.summary_line(format!("Read:    {}", human::bytes(totals.bytes_read)))?;
+    let stored = if args.dry_run { "would be stored" } else { "stored" };
+    output.summary_line(format!(
+        "New:     {} after deduplication, {} {stored} after compression",
+        human::bytes(totals.bytes_new),
+        human::bytes(totals.bytes_stored)
+    ))?;
+    let rate = human::rate(totals.bytes_read, elapsed);
+    output.summary_line(format!("Time:    {}, {rate} read", human::duration(elapsed)))?;
+    for note in &after.notes {
+        output.summary_line(format!("After:   {}", crate::escape::text(note)))?;
+    }
+    match (&outcome.report.snapshot, &after.suspect) {
+        (Some(id), Some(_)) => output.line(format!("snapshot {} saved, and suspect", id.short()))?,
+        (Some(id), None) => output.line(format!("snapshot {} saved", id.short()))?,
+        (None, _) => output.line("nothing was stored (dry run)")?,
+    }
+    Ok(())
+}
+
+/// Says it to programs.
+pub fn json(
+    ctx: &Context,
+    args: &BackupArgs,
+    outcome: &BackupOutcome,
+    after: &After,
+    job: Option<&JobRun>,
+    exit: Exit,
+) -> Result<(), Failure> {
+    let report = &outcome.report;
+    let totals = &report.totals;
+    let module = |account: &Account| {
+        json!({
+            "module": account.module,
+            "state": super::super::snapshots::state_word(account.state),
+            "reason": account.reason,
+            "entries": account.totals.entries,
+            "source_bytes": account.totals.bytes,
+            "stored_bytes": account.totals.bytes_stored,
+            "items": account.items.iter().map(|item| json!({
+                "name": item.name,
+                "outcome": crate::output::outcome_word(item.outcome),
+                "message": item.message,
+            })).collect::<Vec<_>>(),
+        })
+    };
+    let downtime = |downtime: &dedup_modules::conduct::Downtime| json!({ "name": downtime.name, "seconds": downtime.time.as_secs_f64() });
+    Ok(ctx.output.object(&json!({
+        "type": "summary",
+        "snapshot_id": report.snapshot.map(|id| id.to_hex()),
+        "state": super::super::snapshots::state_word(report.state),
+        "dry_run": args.dry_run,
+        "modules": report.accounts.iter().map(module).collect::<Vec<_>>(),
+        "downtimes": outcome.downtimes.iter().map(downtime).collect::<Vec<_>>(),
+        "from_filesystem_snapshot": outcome.from_snapshot,
+        "left_undone": outcome.left_undone,
+        "job": job.map(|job| job.job.id.as_str()),
+        "record": finish::record_json(after),
+        "entries": totals.entries,
+        "source_bytes": totals.bytes,
+        "read_bytes": totals.bytes_read,
+        "new_bytes": totals.bytes_new,
+        "stored_bytes": totals.bytes_stored,
+        "problems": totals.problems,
+        "elapsed_seconds": ctx.elapsed().as_secs_f64(),
+        "exit_code": exit.code(),
+    }))?)
+}
