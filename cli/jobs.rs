@@ -20,12 +20,12 @@ pub struct JobDirs {
     ///
     /// Job files are read in /etc/dedup/jobs.d and in dedup/jobs.d of the user's configuration directory first.
     #[arg(long = "jobs-dir", value_name = "DIR")]
-    pub dirs: Vec<PathBuf>,
+    pub job_dirs: Vec<PathBuf>,
 }
 
 /// Reads all job files, and warns of what is not used.
 pub fn shelf(ctx: &Context, given: &JobDirs) -> Result<Jobs, Failure> {
-    let jobs = load(declared::trust(), &declared::dirs(<Job as Declared>::NAMES.1, &given.dirs)?);
+    let jobs = load(declared::trust(), &declared::dirs(<Job as Declared>::NAMES.1, &given.job_dirs)?);
     declared::faults(ctx, &jobs);
     Ok(jobs)
 }

@@ -1,6 +1,10 @@
 //! What fuzzing and the replay of its corpus do with any bytes: hand them to a parser and hold it to what it promises.
 
 use crate::id::ModuleId;
+use crate::job::custom::CustomModule;
+use crate::job::names::tags;
+use crate::job::retention::rules;
+use crate::job::storages::Storages;
 use crate::manifest::drivers::Driver;
 use crate::manifest::items::{Extent, section_of};
 use crate::manifest::job::{Job, Modules};
@@ -74,6 +78,15 @@ fn job(bytes: &[u8]) {
         Ok(job) => job,
         Err(problems) => return refusal(bytes, &problems),
     };
+    // What follows from a file that was accepted.
+    if let Ok(Some(custom)) = CustomModule::of(&job) {
+        let again = Manifest::parse("fuzz.toml", custom.text.as_bytes());
+        assert_eq!(again.as_ref(), Ok(&custom.manifest), "its text means the same");
+        assert_eq!(custom.manifest.data.entries.len(), job.custom.len());
+    }
+    let storages = Storages::of(&job);
+    assert_eq!(storages.further.len() + usize::from(storages.repository.is_some()), job.storages.len());
+    assert!(rules(&job).is_none_or(|rules| rules.last > 0), "never to zero");
     if let Some(schedule) = &job.schedule {
         for at in [
             datetime(2026, 11, 21, 4, 30, 7, 0),
@@ -83,6 +96,9 @@ fn job(bytes: &[u8]) {
             let names = schedule.names_at(&job.id, at);
             assert!(names.dated.is_some() || names.rolling.is_some());
             assert_eq!(names, schedule.names_at(&job.id, at));
+            let tags = tags(&job, at);
+            assert!(names.dated.iter().chain(&names.rolling).all(|name| tags.binary_search(name).is_ok()));
+            assert!(schedule.next_after(at, Some(at)).is_none_or(|next| next >= at));
         }
     }
 }

@@ -283,6 +283,19 @@ fn modules_and_logs_are_as_documented() {
         hold(proposal, "discovered", &["id", "found", "manifest", "written"]);
     }
     document(&place.run(["log", "--json"]).ok(), "logs", &["logs"]);
+    fs::create_dir(place.path("j")).unwrap();
+    let text =
+        "schema = 1\n[job]\nid = \"night\"\n[schedule]\n[retain]\n[hooks]\nbefore = { run = [\"x\"] }\n";
+    fs::write(place.path("j/night.toml"), text).unwrap();
+    let list = document(&place.run(["job", "list", "--json", "--jobs-dir", "j"]).ok(), "jobs", &["jobs"]);
+    let runs = ["last_begun", "last_result", "next"];
+    hold(&list["jobs"][0], "jobs", &[&["id", "name", "state", "reason", "file"], &runs[..]].concat());
+    let fields =
+        ["id", "modules", "paths", "repository", "further_storages", "labels", "keeps", "programs", "told"];
+    let show = place.run(["job", "show", "night", "--json", "--jobs-dir", "j"]).ok();
+    let show = document(&show, "job", &[&fields[..], &runs[..]].concat());
+    hold(&show["keeps"], "job", &["last", "daily", "weekly", "monthly", "within", "max_age"]);
+    hold(&show["programs"][0], "job", &["at", "command", "refused"]);
 }
 
 #[test]
