@@ -87,7 +87,7 @@ pub struct BackupArgs {
     /// The whole system, read from a snapshot of its file system: only where / is on btrfs
     ///
     /// Nothing stands still meanwhile, and modules take no part. Other file systems are not in it: that is told, and the exit
-    /// status 3, unless --exclude names where they are mounted.
+    /// status 3, unless --exclude leaves out what is in them ('/boot/*').
     #[arg(long, conflicts_with_all = ["paths", "modules", "one_file_system"])]
     full: bool,
     /// Only find out what would be stored

@@ -172,6 +172,7 @@ impl Declared {
         module_run: &ModuleRun<'_>,
     ) -> Result<Exit, Failure> {
         let machine = module_run.machine();
+        let copies = declared::copies(&ctx.config)?;
         let mut undoing = module_run.undoing(&machine)?;
         let job = BackupJob {
             repo,
@@ -182,7 +183,7 @@ impl Declared {
             left_out: &self.selection.left_out,
             paths: beside.paths.map(|(source, asked)| Paths { source, asked }),
             use_snapshot: args.modules.fs_snapshot,
-            copies: ctx.config.snapshot_copies.as_deref(),
+            copies: copies.as_deref(),
             before: &[],
             skip: &beside.skip,
             scratch_dir: &beside.scratch_dir,

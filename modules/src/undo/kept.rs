@@ -151,11 +151,14 @@ pub(super) fn logs(dir: &Path) -> Option<BTreeSet<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::{FilesSink, Safety, SinkOptions};
     use crate::id::ModuleId;
 
     fn kept_in(dir: &Path, id: &str, run: &str, age_seconds: u64) -> PathBuf {
         let log = dir.join(format!("{run}.log"));
-        std::fs::write(&log, "").unwrap();
+        // A log as a restore begins it.
+        let safety = Safety { run: run.into(), log: log.clone() };
+        FilesSink::with_safety(dir, SinkOptions::default(), &safety).unwrap().sync().unwrap();
         let header = Header { run: run.into(), operation: "restore".into(), begun: "then".into() };
         let module = ModuleId::parse("app").unwrap();
         let acts = [
