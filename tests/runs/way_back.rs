@@ -222,10 +222,10 @@ fn whole_modules_go_below_a_directory_and_nothing_runs() {
 }
 
 /// A small file system; unmounted when this goes.
-struct Small(PathBuf);
+pub struct Small(pub PathBuf);
 
 impl Small {
-    fn mount(at: PathBuf, bytes: u64) -> Option<Self> {
+    pub fn mount(at: PathBuf, bytes: u64) -> Option<Self> {
         let mounted = is_root()
             && Command::new("mount")
                 .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])

@@ -86,6 +86,11 @@ impl KeptRestore {
         self.acts.is_empty() || self.acts.iter().any(Undo::is_void)
     }
 
+    /// Returns the directories in which its files are kept: no backup should take them for data.
+    pub fn places(&self) -> Vec<PathBuf> {
+        self.acts.iter().flat_map(Undo::places).collect()
+    }
+
     /// Takes the restore back, the last act first, each whatever becomes of the others; what fails stays to be tried again.
     pub fn take_back(&self, machine: &Machine<'_>) -> Result<Vec<Carried>, JournalError> {
         let Some((mut journal, _)) = Journal::<Undo>::take_over(&self.path)? else { return Ok(Vec::new()) };
