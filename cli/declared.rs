@@ -2,6 +2,7 @@
 //!
 //! Directories, lowest first: `/etc/dedup`, the user's configuration directory, those of `--modules-dir`.
 
+use crate::config::Config;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::find_repo;
@@ -29,6 +30,18 @@ pub struct ModuleDirs {
 /// Returns whose files may decide what this process does.
 pub fn trust() -> Trust {
     Trust::of(nix::unistd::geteuid().as_raw())
+}
+
+/// Returns the directory for copies, if the configuration names one: others must not be able to put something else into it.
+pub fn copies(config: &Config) -> Result<Option<PathBuf>, Failure> {
+    let Some(named) = &config.snapshot_copies else { return Ok(None) };
+    let whole = std::path::absolute(named)
+        .map_err(|error| Failure::io(format!("{} is no usable path", named.display()), &error))?;
+    match trust().open_dir(&whole) {
+        // That it is not there is told by whoever wants to use it.
+        Err(error) if !error.is_missing() => Err(error.into()),
+        _ => Ok(Some(whole)),
+    }
 }
 
 /// Returns the directories of a kind, lowest first.

@@ -1,6 +1,7 @@
 //! Runs of modules, as the program sees them: their ids, what they may use of this machine, what dead ones left.
 
 use crate::context::Context;
+use crate::declared;
 use crate::escape;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -241,7 +242,7 @@ pub fn remove_snapshots(ctx: &Context) -> Result<Vec<(PathBuf, Option<String>)>,
     let Ok(_lock) = lock(ctx, &state_dir, Duration::ZERO) else { return Ok(Vec::new()) };
     let around = surroundings();
     let mut removed = Vec::new();
-    for left in fsnap::leftovers(&around, ctx.config.snapshot_copies.as_deref()) {
+    for left in fsnap::leftovers(&around, declared::copies(&ctx.config)?.as_deref()) {
         if journal::path_of(&journal_dir(&state_dir), &left.run).exists() {
             continue;
         }

@@ -17,11 +17,18 @@ use dedup_modules::restore::{RevertJob, revert as revert_restore};
 use dedup_modules::spaces::{Replayed, Space, SpaceError};
 use dedup_modules::undo::{KeptRestore, kept as undo_kept};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Returns the restores that can be reverted, the oldest first.
 pub fn kept() -> Result<Vec<KeptRestore>, Failure> {
     Ok(undo_kept::kept(&state_dir()?.join(undo_kept::DIR))?)
+}
+
+/// Returns the directories in which their files are kept, which are no data to be backed up.
+pub fn aside_places() -> Vec<PathBuf> {
+    // Where nothing can be read, nothing was kept.
+    kept().unwrap_or_default().iter().flat_map(KeptRestore::places).collect()
 }
 
 /// Returns those of one name. Ids are compared without case, as those of spaces are.

@@ -1,7 +1,9 @@
 //! Copies instead of filesystem snapshots, where somebody configured a directory for them.
 
 use super::app::Machine;
+use crate::cli::support::{is_root, skip};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 fn machine() -> Machine {
     let machine = Machine::new();
@@ -45,6 +47,19 @@ fn a_directory_that_cannot_hold_a_copy_is_no_reason_to_fail() {
     let summary = machine.dedup(&["backup", "--json"]).ok().summary();
     assert_eq!(summary["from_filesystem_snapshot"], false);
     machine.dedup(&["backup", "--fs-snapshot", "require"]).ends(1).says(&["copies"]);
+    machine.assert_as_before(&["web"]);
+}
+
+/// Whoever may write there could put something else in the place of a copy while it is read.
+#[test]
+fn a_directory_that_others_may_write_is_refused() {
+    if !is_root() {
+        return skip("only root has to distrust everybody else");
+    }
+    let machine = machine();
+    fs::set_permissions(machine.place.path("copies"), PermissionsExt::from_mode(0o777)).unwrap();
+    machine.dedup(&["backup"]).ends(2).says(&["copies"]);
+    assert_eq!(machine.events(), Vec::<String>::new());
     machine.assert_as_before(&["web"]);
 }
 

@@ -1,6 +1,7 @@
 //! `[spaces]` of manifests: what a restore replaced can be reverted later, as many times and as long as the manifest says.
 
 use super::app::Machine;
+use super::way_back::Small;
 use crate::cli::support::tree;
 use std::fs;
 
@@ -156,6 +157,24 @@ fn one_that_is_killed_within_its_revert_goes_on_with_the_next() {
     machine.dedup(&["space", "revert", "app"]).ok();
     assert_eq!(state(&machine), in_state(2));
     machine.assert_as_before(&["web"]);
+}
+
+/// Where the data are a file system of their own, what is kept lies among them.
+#[test]
+fn what_is_kept_is_not_backed_up() {
+    let machine = machine("persistent = true");
+    let Some(_small) = Small::mount(machine.data("app"), 4 << 20) else { return };
+    set(&machine, 3);
+    machine.dedup(&["backup"]).ok();
+    set(&machine, 4);
+    machine.dedup(&["restore", "latest", "--yes"]).ok();
+    let names: Vec<_> = tree(&machine.data("app")).into_keys().collect();
+    assert!(names.iter().any(|name| name.to_string_lossy().starts_with(".dedup-aside-")), "{names:?}");
+    machine.dedup(&["backup"]).ok();
+    let listed = machine.dedup(&["ls", "latest", "-m", "app"]).ok();
+    assert!(listed.out.contains("file") && !listed.out.contains(".dedup"), "{}", listed.out);
+    machine.dedup(&["space", "revert", "app"]).ok();
+    assert_eq!(state(&machine), in_state(4));
 }
 
 #[test]

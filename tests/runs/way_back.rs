@@ -141,6 +141,22 @@ fn what_a_source_needs_runs_while_it_is_loaded() {
     machine.assert_as_before(&["db"]);
 }
 
+/// What one module's source needed stands still again before the files of the next are replaced, if it is its service too.
+#[test]
+fn a_service_of_two_modules_stands_still_for_the_files_of_each() {
+    let machine = Machine::new();
+    let service = machine.service("db");
+    with_rows(&machine, "one", &format!("needs = [\"db\"]\n{service}"));
+    machine.module("two", &format!("{service}[depends]\nrequires = [\"one\"]\n"));
+    machine.dedup(&["backup"]).ok();
+    fs::write(machine.data("two").join("file"), "changed since").unwrap();
+    machine.events();
+    machine.dedup(&["restore", "latest", "--yes"]).ok();
+    assert_eq!(machine.events(), ["stop-db", "start-db", "dump-one", "load-one", "stop-db", "start-db"]);
+    assert_eq!(read(&machine.data("two").join("file")), "what two has\n");
+    machine.assert_as_before(&["db"]);
+}
+
 #[test]
 fn several_modules_are_named_and_the_others_stay() {
     let (machine, [one, two]) = changed();
@@ -206,10 +222,10 @@ fn whole_modules_go_below_a_directory_and_nothing_runs() {
 }
 
 /// A small file system; unmounted when this goes.
-struct Small(PathBuf);
+pub struct Small(pub PathBuf);
 
 impl Small {
-    fn mount(at: PathBuf, bytes: u64) -> Option<Self> {
+    pub fn mount(at: PathBuf, bytes: u64) -> Option<Self> {
         let mounted = is_root()
             && Command::new("mount")
                 .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])

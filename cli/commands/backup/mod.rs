@@ -8,7 +8,7 @@ mod tell;
 mod wanted;
 mod whole;
 
-use super::choose;
+use super::{choose, space_back};
 use crate::context::{Context, this_host, this_user};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ use jiff::Zoned;
 use serde_json::json;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Back up files and directories
@@ -92,7 +92,7 @@ pub struct BackupArgs {
     /// The whole system, read from a snapshot of its file system: only where / is on btrfs
     ///
     /// Nothing stands still meanwhile, and modules take no part. Other file systems are not in it: that is told, and the exit
-    /// status 3, unless --exclude names where they are mounted.
+    /// status 3, unless --exclude leaves out what is in them ('/boot/*').
     #[arg(long, conflicts_with_all = ["paths", "modules", "one_file_system"])]
     full: bool,
     /// Only find out what would be stored
@@ -185,7 +185,7 @@ fn store(ctx: &Context, args: &BackupArgs, job: Option<&job::JobRun>) -> Result<
             parent,
             paths: (!roots.is_empty()).then_some((&source, sources)),
             missing: !missing.is_empty(),
-            skip: vec![ctx.place()?.path, index_dir.clone()],
+            skip: own(ctx, &index_dir)?,
             scratch_dir: index_dir.parent().unwrap_or(&index_dir).to_owned(),
         };
         return declared.backup(ctx, args, &repo, beside, job);
@@ -198,7 +198,7 @@ fn store(ctx: &Context, args: &BackupArgs, job: Option<&job::JobRun>) -> Result<
     ctx.progress.finish();
     let skipped = skipped.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for path in &skipped {
-        ctx.output.note(&format!("/{} is left out: it belongs to the repository itself", shown(path)));
+        ctx.output.note(&format!("/{} is left out: it belongs to this program itself", shown(path)));
     }
     let noticed = args.strict && !(skipped.is_empty() && report.notices.is_empty());
     let exit = exit(&report, !missing.is_empty(), noticed);
@@ -224,14 +224,21 @@ fn options(
         exclude_caches: args.exclude_caches,
         one_file_system: args.one_file_system,
         larger_than_bytes: args.exclude_larger_than,
-        // Both change while the backup runs, and neither is worth keeping.
-        skip: vec![ctx.place()?.path, index_dir.clone()],
+        skip: own(ctx, &index_dir)?,
         on_skip: Some(Arc::new(move |path: &StoredPath| {
             skipped.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
         })),
         keep_atime: args.with_atime,
         ..FilesOptions::new(index_dir.parent().unwrap_or(&index_dir).to_owned())
     })
+}
+
+/// Returns what is this program's own and no data: the repository and its index, which change while a backup runs, and what
+/// restores keep aside.
+fn own(ctx: &Context, index_dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut own = vec![ctx.place()?.path, index_dir.to_owned()];
+    own.extend(space_back::aside_places());
+    Ok(own)
 }
 
 fn parent(ctx: &Context, args: &BackupArgs, repo: &Repository) -> Result<Parent, Failure> {

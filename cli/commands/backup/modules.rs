@@ -170,6 +170,7 @@ impl Declared {
         job: Option<&JobRun>,
     ) -> Result<Exit, Failure> {
         let machine = module_run.machine();
+        let copies = declared::copies(&ctx.config)?;
         let mut undoing = module_run.undoing(&machine)?;
         let ends = job.map(|job| Ends::note(&job.hooks, machine.run, &mut undoing)).transpose()?;
         let run_job = BackupJob {
@@ -183,7 +184,7 @@ impl Declared {
             use_snapshot: self.wanted.use_snapshot,
             before: job.map_or(&[], |job| &job.hooks.before),
             allow_partial: self.wanted.allow_partial,
-            copies: ctx.config.snapshot_copies.as_deref(),
+            copies: copies.as_deref(),
             skip: &beside.skip,
             scratch_dir: &beside.scratch_dir,
             events: ctx.events(),

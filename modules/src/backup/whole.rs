@@ -107,5 +107,7 @@ pub fn run_whole<'a>(
 
 fn is_excluded(excludes: &Excludes, point: &Path) -> bool {
     let path = point.as_os_str().as_bytes();
-    excludes.excludes(path.strip_prefix(b"/").unwrap_or(path), true)
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    // Whoever leaves out what is in it keeps the directory to mount it on.
+    excludes.excludes(path, true) || excludes.excludes(&[path, b"/x"].concat(), false)
 }

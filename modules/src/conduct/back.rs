@@ -93,13 +93,12 @@ impl Conduct<'_, '_> {
         }
     }
 
-    /// Starts services of a member before their turn: a source that is loaded needs them. Returns which, by their places.
+    /// Starts services of a member before their turn: a source that is loaded needs them. Adds to `early` which, by their places.
     ///
     /// # Errors
     /// Which one does not start; it is tried again when its turn comes.
-    pub fn start_early(&mut self, at: usize, names: &[&str]) -> Result<Vec<usize>, String> {
+    pub fn start_early(&mut self, at: usize, names: &[&str], early: &mut Vec<usize>) -> Result<(), String> {
         let is_needed = |halt: &Halt| halt.members.contains(&at) && names.contains(&halt.spec.name());
-        let mut early = Vec::new();
         // The last that was stopped starts first.
         for place in (0..self.stopped.len()).rev() {
             let (number, ticket, since) =
@@ -113,7 +112,7 @@ impl Conduct<'_, '_> {
             self.up_again(name, since);
             early.push(number);
         }
-        Ok(early)
+        Ok(())
     }
 
     fn up_again(&mut self, name: String, since: std::time::Duration) {

@@ -60,7 +60,7 @@ mod walk;
 pub(crate) use meta::xattrs_by_path;
 
 pub use allowed::Allowed;
-pub use aside::{AsideError, Safety, TakenBack, settle, take_back};
+pub use aside::{AsideError, Safety, TakenBack, aside_places, settle, take_back};
 pub use choices::{OnConflict, OwnerChoice, SinkOptions, XattrChoice};
 pub use excludes::{Excludes, PatternError};
 pub use layout::{Declared, Layout, Reach};

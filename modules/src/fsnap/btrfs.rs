@@ -21,7 +21,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 /// The number of every subvolume's own directory.
-const SUBVOLUME_INODE: u64 = 256;
+pub(super) const SUBVOLUME_INODE: u64 = 256;
 
 /// Snapshots by the program `btrfs`, which must be in the `PATH` of its environment; needs root's rights.
 #[derive(Clone, Debug, Default)]
@@ -41,42 +41,6 @@ impl Btrfs {
         arguments: impl IntoIterator<Item = &'a OsStr>,
     ) -> Result<String, FsnapError> {
         Ok(output(&self.env, "btrfs", arguments)?)
-    }
-
-    /// Returns where the subvolumes of a file system can be reached, by its mounts.
-    pub(super) fn subvolumes(&self, mounts: &[&Mount]) -> Result<BTreeSet<PathBuf>, FsnapError> {
-        let mut found = self.listed(mounts, &[])?;
-        found.extend(
-            mounts.iter().filter(|mount| is_subvolume(&mount.point)).map(|mount| mount.point.clone()),
-        );
-        Ok(found)
-    }
-
-    /// Returns those of them that are read-only.
-    pub(super) fn read_only(&self, mounts: &[&Mount]) -> Result<BTreeSet<PathBuf>, FsnapError> {
-        self.listed(mounts, &["-r"])
-    }
-
-    /// Returns where the subvolumes can be reached that the program lists.
-    fn listed(&self, mounts: &[&Mount], only: &[&str]) -> Result<BTreeSet<PathBuf>, FsnapError> {
-        let Some(any) = mounts.first() else { return Ok(BTreeSet::new()) };
-        let words = ["subvolume", "list"].iter().chain(only).map(OsStr::new);
-        let mut found = BTreeSet::new();
-        for line in self.run(words.chain([any.point.as_os_str()]))?.lines() {
-            // ID 256 gen 7 top level 5 path a/b
-            let Some((_, path)) = line.split_once(" path ") else { continue };
-            let path = Path::new("/").join(path);
-            for mount in mounts {
-                if let Ok(below) = path.strip_prefix(&mount.root) {
-                    let at = mount.point.join(below);
-                    // Something else may be mounted over it.
-                    if fs::symlink_metadata(&at).is_ok_and(|at| at.ino() == SUBVOLUME_INODE) {
-                        found.insert(plain(&at));
-                    }
-                }
-            }
-        }
-        Ok(found)
     }
 
     pub(super) fn snapshot(&self, from: &Path, to: &Path) -> Result<(), FsnapError> {
@@ -244,7 +208,7 @@ fn below(base: &Path, path: &Path) -> PathBuf {
 }
 
 /// Leaves out what means nothing: a slash at the end.
-fn plain(path: &Path) -> PathBuf {
+pub(super) fn plain(path: &Path) -> PathBuf {
     path.components().collect()
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! btrfs.rs     snapshots of btrfs subvolumes, by the program `btrfs`
+//! subvolumes.rs where the subvolumes of a btrfs are
 //! writable.rs  a subvolume to restore into, and the switch to it
 //! whole.rs     a snapshot of the whole system
 //! copy.rs      a copy in a directory, where nothing better is to be had
@@ -16,6 +17,7 @@ mod btrfs;
 mod copy;
 mod mounts;
 mod program;
+mod subvolumes;
 #[cfg(test)]
 mod tests;
 mod whole;

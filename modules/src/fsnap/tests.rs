@@ -108,6 +108,32 @@ fn a_snapshot_of_btrfs_is_of_one_moment_and_goes_without_a_trace() {
     assert_eq!(String::from_utf8_lossy(&listed.stdout).lines().count(), 2, "{listed:?}");
 }
 
+/// Where a subvolume is mounted, and not the root of the file system, `btrfs` lists the paths below it from there. They were taken
+/// for paths from the root, so nested subvolumes were empty directories in the snapshot.
+#[test]
+fn subvolumes_below_a_mounted_one_are_covered() {
+    let Some(image) = Image::new() else { return };
+    for below in ["@", "@/home", "@/home/deep", "other"] {
+        image.subvolume(below);
+    }
+    image.write("@/home/deep/file", "in it");
+    let (point, file) = (image.1.to_str().unwrap(), image.0.path().join("image"));
+    run("umount", &[point]);
+    run("mount", &["-o", "loop,subvol=@", file.to_str().unwrap(), point]);
+    let provider = Btrfs { env: env() };
+    let plan = provider.plan(std::slice::from_ref(&image.1), "sub").unwrap();
+    assert_eq!(plan.coverage, Coverage::All);
+    let reference = plan.reference.unwrap();
+    assert_eq!(reference.parts, [image.1.clone(), image.path("home"), image.path("home/deep")]);
+    provider.take(&reference).unwrap();
+    let at = reference.base.join(image.path("home/deep/file").strip_prefix("/").unwrap());
+    assert_eq!(fs::read_to_string(at).unwrap(), "in it");
+    let left: Vec<_> = provider.leftovers().unwrap().into_iter().filter(|left| left.run == "sub").collect();
+    assert_eq!(left, std::slice::from_ref(&reference));
+    provider.delete(&left[0]).unwrap();
+    assert!(!reference.place.exists());
+}
+
 #[test]
 fn a_half_made_snapshot_is_removed_too() {
     let Some(image) = Image::new() else { return };

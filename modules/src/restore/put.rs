@@ -39,6 +39,11 @@ impl Run<'_, '_> {
             self.roll_back(at, &format!("no place for the log of the way back: {error}"));
             return Ok(());
         }
+        // What an earlier module's source needed and this one's files must not meet stands still once more.
+        let halts = &self.job.halts;
+        let early = self.puts[..at].iter().flat_map(|put| put.early.iter().copied());
+        let again: Vec<usize> = early.filter(|halt| halts[*halt].members.contains(&at)).collect();
+        self.conduct.stop(again.iter())?;
         let act = Undo::TakeBack { module: id.clone(), log: log.clone() };
         let ticket = self.conduct.undoing.note(act)?;
         self.puts[at].tickets.push(ticket);
@@ -147,7 +152,7 @@ impl Run<'_, '_> {
             .filter(|source| has_dump(&source.name))
             .flat_map(|source| source.needs.iter().map(String::as_str))
             .collect();
-        self.puts[at].early = self.conduct.start_early(at, &needs).map_err(PutError::Module)?;
+        self.conduct.start_early(at, &needs, &mut self.puts[at].early).map_err(PutError::Module)?;
         for dump in &subject.account.dumps {
             let source = member.manifest.sources.iter().find(|source| source.name == dump.name);
             let taken = source.is_some_and(|source| source.driver.to_string() == dump.kind);

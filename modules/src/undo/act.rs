@@ -1,6 +1,6 @@
 //! What can be undone, and how.
 
-use crate::files::{AsideError, settle, take_back};
+use crate::files::{AsideError, aside_places, settle, take_back};
 use crate::fsnap::{self, FsSnapshotRef};
 use crate::hooks::{HookContext, HookEnd, ResolvedHook, run_hook};
 use crate::id::ModuleId;
@@ -148,6 +148,14 @@ impl Undo {
     /// Returns whether it has nothing left to undo, since its log is gone.
     pub(super) fn is_void(&self) -> bool {
         matches!(self, Self::TakeBack { log, .. } if !log.exists())
+    }
+
+    /// Returns the directories in which files are kept for undoing it.
+    pub(super) fn places(&self) -> Vec<PathBuf> {
+        match self {
+            Self::TakeBack { log, .. } => aside_places(Path::new(PLACE), log),
+            _ => Vec::new(),
+        }
     }
 
     /// Removes what was kept for undoing it, which is not wanted any more.

@@ -86,6 +86,11 @@ impl KeptRestore {
         self.acts.is_empty() || self.acts.iter().any(Undo::is_void)
     }
 
+    /// Returns the directories in which its files are kept: no backup should take them for data.
+    pub fn places(&self) -> Vec<PathBuf> {
+        self.acts.iter().flat_map(Undo::places).collect()
+    }
+
     /// Takes the restore back, the last act first, each whatever becomes of the others; what fails stays to be tried again.
     pub fn take_back(&self, machine: &Machine<'_>) -> Result<Vec<Carried>, JournalError> {
         let Some((mut journal, _)) = Journal::<Undo>::take_over(&self.path)? else { return Ok(Vec::new()) };
@@ -151,11 +156,14 @@ pub(super) fn logs(dir: &Path) -> Option<BTreeSet<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::{FilesSink, Safety, SinkOptions};
     use crate::id::ModuleId;
 
     fn kept_in(dir: &Path, id: &str, run: &str, age_seconds: u64) -> PathBuf {
         let log = dir.join(format!("{run}.log"));
-        std::fs::write(&log, "").unwrap();
+        // A log as a restore begins it.
+        let safety = Safety { run: run.into(), log: log.clone() };
+        FilesSink::with_safety(dir, SinkOptions::default(), &safety).unwrap().sync().unwrap();
         let header = Header { run: run.into(), operation: "restore".into(), begun: "then".into() };
         let module = ModuleId::parse("app").unwrap();
         let acts = [

@@ -26,4 +26,4 @@ pub(super) use log::Act;
 
 pub use back::{AsideError, TakenBack, take_back};
 pub use keep::Safety;
-pub use settle::settle;
+pub use settle::{aside_places, settle};

@@ -5,13 +5,16 @@ use super::keep::{FOUND, PREFIX};
 use super::log::{Act, Records};
 use crate::files::place::{Place, Places};
 use crate::files::sink::look;
+use dedup_engine::listing::StoredPath;
 use rustix::fd::OwnedFd;
 use rustix::fs::{
     AtFlags, Mode, OFlags, RawDir, Timespec, Timestamps, UTIME_OMIT, fchmod, futimens, openat, renameat,
     unlinkat,
 };
 use rustix::io::Errno;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 const READ: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -39,6 +42,25 @@ pub fn settle(target: &Path, log: &Path) -> Result<(), AsideError> {
         end = start;
     }
     std::fs::remove_file(log).map_err(failed)
+}
+
+/// Returns the directories in which a restore keeps what it replaced; those of a log that cannot be read are not known.
+///
+/// `target` is that of the sink.
+pub fn aside_places(target: &Path, log: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(records) = Records::open(log) else { return found };
+    let mut end = records.end;
+    while let Ok(Some((start, act))) = records.before(end) {
+        if let Act::Root { place, name } = act
+            && let Some(place) = StoredPath::from_key(&place).ok()
+        {
+            let place = target.join(OsStr::from_bytes(&place.to_slashes()));
+            found.push(place.join(OsStr::from_bytes(&name)));
+        }
+        end = start;
+    }
+    found
 }
 
 fn remove_root(places: &Places, place: &[u8], name: &[u8]) -> Result<(), Errno> {
