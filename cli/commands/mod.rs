@@ -6,6 +6,7 @@ mod completions;
 mod diff;
 mod dump;
 mod find;
+mod forget;
 mod init;
 mod key;
 mod log;
@@ -47,6 +48,7 @@ pub enum Command {
     Dump(dump::DumpArgs),
     Stats(stats::StatsArgs),
     Check(check::CheckArgs),
+    Forget(Box<forget::ForgetArgs>),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
     Log(log::LogArgs),
@@ -84,6 +86,7 @@ impl Command {
             Self::Dump(args) => dump::run(ctx, args),
             Self::Stats(args) => stats::run(ctx, args),
             Self::Check(args) => check::run(ctx, args),
+            Self::Forget(args) => forget::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
             Self::Log(args) => log::run(ctx, args),
