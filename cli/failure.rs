@@ -6,6 +6,7 @@ use dedup_engine::browse::BrowseError;
 use dedup_engine::check::CheckError;
 use dedup_engine::crypto::CryptoError;
 use dedup_engine::error::Kind;
+use dedup_engine::forget::ForgetError;
 use dedup_engine::repo::RepoError;
 use dedup_engine::restore::RestoreError;
 use dedup_engine::storage::StorageError;
@@ -119,7 +120,7 @@ macro_rules! from_library {
     )*};
 }
 
-from_library!(BackupError, BrowseError, CheckError, RepoError, RestoreError);
+from_library!(BackupError, BrowseError, CheckError, ForgetError, RepoError, RestoreError);
 
 impl From<CryptoError> for Failure {
     fn from(error: CryptoError) -> Self {

@@ -6,6 +6,7 @@ mod completions;
 mod diff;
 mod dump;
 mod find;
+mod forget;
 mod init;
 mod job;
 mod key;
@@ -55,6 +56,7 @@ pub enum Command {
     Dump(dump::DumpArgs),
     Stats(stats::StatsArgs),
     Check(check::CheckArgs),
+    Forget(Box<forget::ForgetArgs>),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
     Job(job::JobArgs),
@@ -104,6 +106,7 @@ impl Command {
             Self::Dump(args) => dump::run(ctx, args),
             Self::Stats(args) => stats::run(ctx, args),
             Self::Check(args) => check::run(ctx, args),
+            Self::Forget(args) => forget::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
             Self::Job(args) => job::run(ctx, args),

@@ -21,16 +21,26 @@ use serde_json::{Value, json};
 pub struct SnapshotsArgs {
     #[command(flatten)]
     filter: Filter,
+    /// List those that are forgotten instead, as long as `dedup forget --undo` can take them back
+    #[arg(long)]
+    forgotten: bool,
 }
 
 pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
     let repo = ctx.open()?;
-    let (snapshots, exit) = super::all_snapshots(ctx, &repo)?;
+    let (mut snapshots, exit) = super::all_snapshots(ctx, &repo)?;
+    // What is forgotten and pinned is for show here: damage of it is told by `check`, and hides no snapshot.
+    let retention = repo.retention().unwrap_or_default();
+    if args.forgotten {
+        snapshots = repo.catalog_with_forgotten()?.0;
+        snapshots.retain(|(id, _)| retention.forgotten.contains(id));
+    }
     let snapshots = args.filter.apply(snapshots, &Zoned::now())?;
     let records = repo.newest_records(&snapshots)?;
     if ctx.output.json {
         let describe = |(id, snapshot): &(ObjectId, Snapshot)| {
             let mut described = object(id, snapshot);
+            described["pinned"] = retention.pinned.contains(id).into();
             described["run_record"] = records.get(id).map_or(Value::Null, record::json);
             described
         };
@@ -40,6 +50,7 @@ pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
     }
     let mut table = Table::new(&["ID", "Time", "Host", "Tags", "Size", "State", "Paths"], &[4]);
     for (id, snapshot) in &snapshots {
+        let pinned = if retention.pinned.contains(id) { ", pinned" } else { "" };
         table.row(vec![
             id.short(),
             human::local_time(snapshot.time),
@@ -47,8 +58,8 @@ pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
             shown(ctx, snapshot.tags.join(",").as_bytes()),
             human::bytes(snapshot.totals.bytes),
             match records.get(id).and_then(record::doubt) {
-                Some(doubt) => format!("{}, {doubt}", state_word(snapshot.state())),
-                None => state_word(snapshot.state()).into(),
+                Some(doubt) => format!("{}, {doubt}{pinned}", state_word(snapshot.state())),
+                None => format!("{}{pinned}", state_word(snapshot.state())),
             },
             snapshot.accounts.iter().map(|account| paths(ctx, account)).collect::<Vec<_>>().join(" "),
         ]);
@@ -70,7 +81,7 @@ fn shown(_: &Context, bytes: &[u8]) -> String {
     crate::escape::name(bytes)
 }
 
-fn paths(ctx: &Context, account: &Account) -> String {
+pub(crate) fn paths(ctx: &Context, account: &Account) -> String {
     if account.sources.is_empty() {
         return shown(ctx, account.module.as_bytes());
     }

@@ -38,6 +38,8 @@ pub const MAX_PACKS_PER_SEGMENT: usize = 256;
 pub const MAX_CHUNKS_PER_SEGMENT: usize = 262_144;
 /// Largest plain body of a snapshot, condemned set, generation, intent, epoch, log entry or run record.
 pub const MAX_BODY: u32 = 16 << 20;
+/// Most forgotten, and most pinned snapshots.
+pub const MAX_RETAINED: usize = 131_072;
 /// Largest plain body of a session, end, progress object or configuration.
 pub const MAX_SMALL_BODY: u32 = 64 << 10;
 /// Largest stored key slot.

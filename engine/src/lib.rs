@@ -12,7 +12,7 @@
 //! | structures | [`pack`] [`map`] [`listing`] [`snapshot`] |
 //! | index | [`index`] |
 //! | repository | [`repo`] |
-//! | operations | [`backup`] [`restore`] [`browse`] [`check`] [`stats`] |
+//! | operations | [`backup`] [`restore`] [`browse`] [`check`] [`stats`] [`forget`] |
 //!
 //! The stored format is `FORMAT.md`, the reasons are in `DESIGN.md`, both beside this crate.
 
@@ -23,6 +23,7 @@ pub mod chunker;
 pub mod compress;
 pub mod crypto;
 pub mod error;
+pub mod forget;
 pub mod format;
 pub mod id;
 pub mod index;

@@ -85,6 +85,22 @@ bugs! {
     SkipSecondLook = "skip-second-look",
     /// A session that a prune has fenced commits all the same.
     IgnoreFence = "ignore-fence",
+    /// A prune looks only at listings, not at dumps.
+    PruneSkipsDumps = "prune-skips-dumps",
+    /// A prune deletes before the generation that says so is there.
+    PruneDeletesFirst = "delete-before-generation",
+    /// A prune does not read again, after its condemned set, who runs and what is forgotten.
+    PruneLooksOnce = "prune-looks-once",
+    /// A prune that finds its generation's number taken deletes all the same.
+    PruneIgnoresRace = "prune-ignores-lost-race",
+    /// A prune takes packs that no segment names although runs have not ended.
+    PruneTakesUnlisted = "prune-takes-packs-of-runs",
+    /// A prune that wrote packs anew removes the old ones before a segment names the new ones.
+    RepackForgets = "repack-loses-a-chunk",
+    /// A prune believes a listing of no snapshots.
+    PruneTrustsNothing = "prune-trusts-empty-listing",
+    /// A snapshot is taken back without a look at the prune that is about to remove it.
+    UndoWithoutLook = "undo-forget-without-look",
     /// Packs of an interrupted run are never put into a segment.
     AdoptNothing = "forget-packs-of-dead-runs",
     /// Names with the same hard-link group are one file, though the group was named for another path.

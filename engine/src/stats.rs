@@ -52,7 +52,7 @@ pub fn run(
         }
     }
     let mut seen = HashSet::new();
-    repo.each_segment(&mut |segment| {
+    repo.each_segment(&mut |_, segment| {
         for pack in segment.packs.iter().filter(|pack| seen.insert(pack.id)) {
             stats.chunks += pack.directory.chunks().len() as u64;
             stats.unique_bytes +=

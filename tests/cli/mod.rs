@@ -5,6 +5,7 @@ mod commands;
 mod declared;
 mod exit_codes;
 mod failures;
+mod forget;
 mod json;
 mod log;
 mod module;

@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod dry_run;
+mod forgetting;
 mod keys;
 mod links;
 mod model;

@@ -79,7 +79,7 @@ pub fn data_dir() -> PathBuf {
 }
 
 /// Folders of every repository.
-const FOLDERS: [&str; 13] = [
+const FOLDERS: [&str; 14] = [
     "condemned",
     "epochs",
     "generations",
@@ -88,6 +88,7 @@ const FOLDERS: [&str; 13] = [
     "log",
     "packs",
     "parity",
+    "retention",
     "runs",
     "segments",
     "sessions",

@@ -1,7 +1,7 @@
 //! Shapes, planted bugs, and the protocol as something that a model checker can explore.
 
 use super::{
-    backup, prune, reader,
+    backup, prune, reader, undo,
     world::{BACKUPS, Backup, BackupPhase, End, FIRST, PRUNES, PrunePhase, Reader, Session, World},
 };
 use stateright::{Model, Property};
@@ -17,7 +17,7 @@ pub(super) const READS: &str = "no reader fails on a snapshot that exists";
 type Sight = (&'static str, fn(&Protocol, &World) -> bool);
 
 /// All of them.
-pub(super) const SIGHTS: [Sight; 10] = [
+pub(super) const SIGHTS: [Sight; 13] = [
     ("a prune deletes a pack", |_, world| world.known & !world.packs != 0),
     ("a fenced backup commits in its second session", |_, world| {
         world.sessions[..FIRST].chunks(2).any(|pair| pair[0].fenced && pair[1].promised)
@@ -41,6 +41,9 @@ pub(super) const SIGHTS: [Sight; 10] = [
     }),
     ("a fence comes too late", |_, world| world.prunes.iter().any(|prune| prune.late)),
     ("a prune repacks", |protocol, world| protocol.shape.backups == 0 && world.written > 1),
+    ("a prune removes a snapshot", |_, world| world.sessions.iter().any(|s| s.retired && !s.snapshot)),
+    ("who takes back ends a condemned set", |_, world| world.overtaken),
+    ("who takes back comes too late", |_, world| world.too_late),
     ("a reader is overtaken and tries again", |_, world| matches!(world.reader, Reader::Again(_))),
 ];
 
@@ -61,6 +64,8 @@ pub(super) struct Shape {
     pub fences: u8,
     /// Snapshots forgotten.
     pub forgets: u8,
+    /// Snapshots taken back.
+    pub undos: u8,
     /// Crashes after which somebody begins again.
     pub crashes: u8,
     /// Whether prunes condemn all packs there are, and not any set of them: many fewer states.
@@ -78,6 +83,7 @@ pub(super) const STILL: Shape = Shape {
     packs: 3,
     fences: 0,
     forgets: 0,
+    undos: 0,
     crashes: 0,
     sweeping: false,
     reader: false,
@@ -130,10 +136,14 @@ pub(super) enum Bug {
     IntentDeletedEarly,
     /// A snapshot object is deleted because no committed end is there yet.
     UncommittedSnapshotDeleted,
+    /// A prune does not read again, after its condemned set, what is forgotten.
+    RetentionReadOnce,
+    /// Who takes a snapshot back does not look at condemned sets.
+    UndoneUnseen,
 }
 
 /// All of them.
-pub(super) const BUGS: [Bug; 22] = [
+pub(super) const BUGS: [Bug; 24] = [
     Bug::SessionsBeforeCondemned,
     Bug::SnapshotsBeforeSessions,
     Bug::SnapshotsBeforeEnds,
@@ -156,6 +166,8 @@ pub(super) const BUGS: [Bug; 22] = [
     Bug::FencedEndDeleted,
     Bug::IntentDeletedEarly,
     Bug::UncommittedSnapshotDeleted,
+    Bug::RetentionReadOnce,
+    Bug::UndoneUnseen,
 ];
 
 /// The protocol in a world of some shape, perhaps with a planted bug.
@@ -178,7 +190,9 @@ pub(super) enum Action {
     Prune(usize, prune::Step),
     /// The reader goes on.
     Reader(reader::Step),
-    /// The snapshot of this session is deleted.
+    /// Somebody who takes a snapshot back goes on.
+    Undo(undo::Step),
+    /// The snapshot of this session is forgotten.
     Forget(usize),
     /// A backup dies and begins again.
     CrashBackup(usize),
@@ -230,6 +244,7 @@ impl Model for Protocol {
             }
         }
         actions.extend(reader::steps(world).into_iter().map(Action::Reader));
+        actions.extend(undo::steps(shape, world).into_iter().map(Action::Undo));
         if world.forgets < shape.forgets {
             let all = 0..world.sessions.len();
             actions.extend(all.filter(|&s| world.sessions[s].exists()).map(Action::Forget));
@@ -242,9 +257,10 @@ impl Model for Protocol {
             Action::Backup(b, step) => backup::take(&self.shape, self.bug, &mut next, b, step),
             Action::Prune(p, step) => prune::take(&self.shape, self.bug, &mut next, p, step),
             Action::Reader(step) => reader::take(&mut next, step),
+            Action::Undo(step) => undo::take(self.bug, &mut next, step),
             Action::Forget(s) => {
                 next.forgets += 1;
-                next.sessions[s].snapshot = false;
+                next.sessions[s].marked = true;
                 next.sessions[s].forgotten = true;
             }
             Action::CrashBackup(b) => {

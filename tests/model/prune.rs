@@ -8,10 +8,13 @@
 
 use super::{
     protocol::{Bug, Shape},
-    world::{ATTEMPTS, Condemned, End, Packs, Prune, PrunePhase as Phase, SESSIONS, World, members},
+    world::{
+        ATTEMPTS, Condemned, End, Packs, Prune, PrunePhase as Phase, SESSIONS, Session, SessionSet, World,
+        members,
+    },
 };
 
-/// What a prune does in its first four steps.
+/// What a prune does in its first five steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Look {
     /// Publishes the condemned set.
@@ -22,6 +25,8 @@ pub(super) enum Look {
     Ends,
     /// Reads snapshots.
     Snapshots,
+    /// Reads what is forgotten.
+    Retention,
 }
 
 /// One step of a prune.
@@ -49,14 +54,14 @@ pub(super) enum Step {
     StartOver,
 }
 
-/// The order of the first four steps.
-fn plan(bug: Option<Bug>) -> [Look; 4] {
-    use Look::{Condemn, Ends, Intents, Snapshots};
+/// The order of the first five steps.
+fn plan(bug: Option<Bug>) -> [Look; 5] {
+    use Look::{Condemn, Ends, Intents, Retention, Snapshots};
     match bug {
-        Some(Bug::SessionsBeforeCondemned) => [Intents, Condemn, Ends, Snapshots],
-        Some(Bug::SnapshotsBeforeSessions) => [Condemn, Snapshots, Intents, Ends],
-        Some(Bug::SnapshotsBeforeEnds) => [Condemn, Intents, Snapshots, Ends],
-        _ => [Condemn, Intents, Ends, Snapshots],
+        Some(Bug::SessionsBeforeCondemned) => [Intents, Condemn, Ends, Snapshots, Retention],
+        Some(Bug::SnapshotsBeforeSessions) => [Condemn, Snapshots, Intents, Ends, Retention],
+        Some(Bug::SnapshotsBeforeEnds) => [Condemn, Intents, Snapshots, Ends, Retention],
+        _ => [Condemn, Intents, Ends, Snapshots, Retention],
     }
 }
 
@@ -81,7 +86,7 @@ pub(super) fn steps(shape: &Shape, bug: Option<Bug>, world: &World, p: usize) ->
             steps
         }
         Phase::Late => vec![Step::Publish(me.set)],
-        Phase::Delete if world.packs & world.removed != 0 => vec![Step::Delete],
+        Phase::Delete if has_garbage(world) => vec![Step::Delete],
         Phase::Delete => vec![Step::CleanCondemned],
         Phase::Clean => vec![Step::CleanSession(me.clean.trailing_zeros() as usize)],
         Phase::Lost => vec![Step::StartOver],
@@ -117,10 +122,11 @@ pub(super) fn take(shape: &Shape, bug: Option<Bug>, world: &mut World, p: usize,
     match step {
         Step::Condemn(packs) => {
             let place = p * ATTEMPTS + usize::from(world.prunes[p].attempt);
-            world.condemned[place] = Condemned { dead: false, packs };
+            let snapshots = sessions_where(world, |session| session.marked);
+            world.condemned[place] = Condemned { dead: false, packs, snapshots };
             let me = &mut world.prunes[p];
-            me.set = packs;
-            looked(bug, me);
+            (me.set, me.goes) = (packs, snapshots);
+            looked(bug, world, p);
         }
         Step::Read(look) => read(bug, world, p, look),
         Step::Fence(s) => fence(bug, world, p, s),
@@ -138,6 +144,9 @@ pub(super) fn take(shape: &Shape, bug: Option<Bug>, world: &mut World, p: usize,
         Step::Delete => {
             world.packs &= !world.removed;
             world.segments &= !world.removed;
+            for session in world.sessions.iter_mut().filter(|session| session.retired) {
+                session.snapshot = false;
+            }
         }
         Step::CleanCondemned => {
             for set in &mut world.condemned {
@@ -152,6 +161,18 @@ pub(super) fn take(shape: &Shape, bug: Option<Bug>, world: &mut World, p: usize,
         Step::CleanSession(s) => clean_session(bug, world, p, s),
         Step::StartOver => start_over(world, p),
     }
+}
+
+/// Whether something that a generation has removed is still stored.
+fn has_garbage(world: &World) -> bool {
+    world.packs & world.removed != 0
+        || world.sessions.iter().any(|session| session.retired && session.snapshot)
+}
+
+/// The set of sessions for which something holds.
+fn sessions_where(world: &World, holds: impl Fn(&Session) -> bool) -> SessionSet {
+    let all = world.sessions.iter().enumerate();
+    all.filter(|(_, session)| holds(session)).fold(0, |set, (s, _)| set | 1 << s)
 }
 
 /// Whether a crash of prune `p` differs from its sleeping for ever.
@@ -184,22 +205,26 @@ fn read(bug: Option<Bug>, world: &mut World, p: usize, look: Look) {
                 *ends |= bit;
             }
             Look::Snapshots if session.snapshot => me.snapshots |= bit,
+            Look::Retention if !session.marked && bug != Some(Bug::RetentionReadOnce) => me.goes &= !bit,
             _ => {}
         }
     }
-    looked(bug, me);
+    looked(bug, world, p);
 }
 
 /// Goes on to the next look; after the last one keeps only what decides: who has not ended and what it names,
 /// whether a snapshot needs the chunk, which sessions are over.
-fn looked(bug: Option<Bug>, me: &mut Prune) {
+fn looked(bug: Option<Bug>, world: &mut World, p: usize) {
+    let retired = sessions_where(world, |session| session.retired);
+    let me = &mut world.prunes[p];
     let Phase::Plan(n) = me.phase else { return };
-    if n < 3 {
+    if n < 4 {
         me.phase = Phase::Plan(n + 1);
         return;
     }
-    me.live = me.committed & me.snapshots != 0;
-    me.clean = me.committed & !me.snapshots;
+    me.goes &= me.committed & me.snapshots & !retired;
+    me.live = me.committed & me.snapshots & !retired & !me.goes != 0;
+    me.clean = retired & me.committed;
     match bug {
         Some(Bug::FencedEndDeleted) => me.clean |= me.fenced,
         Some(Bug::IntentDeletedEarly) => me.clean |= me.snapshots & me.open,
@@ -236,27 +261,32 @@ fn fence(bug: Option<Bug>, world: &mut World, p: usize, s: usize) {
 fn publish(shape: &Shape, bug: Option<Bug>, world: &mut World, p: usize, packs: Packs) {
     let me = &mut world.prunes[p];
     let first = !me.overtaken || bug == Some(Bug::AnyGenerationNumber);
-    let attempt = me.attempt;
+    let (attempt, goes) = (me.attempt, me.goes);
     let rescued = me.set & me.named.iter().fold(0, |all, named| all | named) != 0;
     let (phase, clean, rescued) = match first {
-        true => (Phase::Delete, me.clean, rescued),
+        true => (Phase::Delete, me.clean | goes, rescued),
         false if attempt + 1 < shape.prune_attempts => (Phase::Lost, 0, false),
         false => (Phase::Done, 0, false),
     };
     *me = Prune { phase, attempt, clean, rescued, ..Default::default() };
     if first {
         world.removed |= packs;
+        for (s, session) in world.sessions.iter_mut().enumerate() {
+            session.retired |= goes >> s & 1 == 1;
+        }
         world.overtake();
     }
 }
 
-/// Deletes the objects of a committed session whose snapshot is gone. The end of a fenced session stays for
+/// Deletes the objects of a committed session that a generation has retired. The end of a fenced session stays for
 /// ever: its owner may be asleep just before creating it. (Whatever else a fenced session has left counts for
 /// nobody; the model drops it at once, see [`super::world::Session::close`].)
 fn clean_session(bug: Option<Bug>, world: &mut World, p: usize, s: usize) {
     let session = &mut world.sessions[s];
     match session.end {
-        End::Committed if !session.snapshot => (session.listed, session.end) = (false, End::None),
+        End::Committed if session.retired => {
+            (session.listed, session.end) = (false, End::None);
+        }
         End::Fenced if bug == Some(Bug::FencedEndDeleted) => session.end = End::None,
         _ if bug == Some(Bug::IntentDeletedEarly) => session.intent = 0,
         _ if bug == Some(Bug::UncommittedSnapshotDeleted) => session.snapshot = false,

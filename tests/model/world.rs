@@ -44,9 +44,13 @@ pub(super) struct Session {
     pub end: End,
     /// The snapshot object is there.
     pub snapshot: bool,
+    /// The retention object names the snapshot as forgotten.
+    pub marked: bool,
+    /// A generation has removed the snapshot and retired the session.
+    pub retired: bool,
     /// Ghost: the owner was told that its commit succeeded.
     pub promised: bool,
-    /// Ghost: somebody forgot the snapshot on purpose.
+    /// Ghost: somebody forgot the snapshot on purpose, and nobody was told that it is taken back.
     pub forgotten: bool,
     /// Ghost: a fence of this session won before its owner committed.
     pub fenced: bool,
@@ -55,7 +59,7 @@ pub(super) struct Session {
 impl Session {
     /// Whether readers see a snapshot: the rule of the format.
     pub(super) fn exists(&self) -> bool {
-        self.snapshot && self.end == End::Committed
+        self.snapshot && self.end == End::Committed && !self.marked && !self.retired
     }
 
     /// Creates the end. What the intent named counts no more, since whoever reads intents reads ends after
@@ -160,6 +164,8 @@ pub(super) struct Prune {
     pub fenced: SessionSet,
     /// Sessions whose snapshot object it has seen.
     pub snapshots: SessionSet,
+    /// Sessions whose snapshots it condemned; from `Decide` on, those that are still forgotten.
+    pub goes: SessionSet,
     /// From `Decide` on: some snapshot needs the chunk.
     pub live: bool,
     /// From `Decide` on: sessions to be deleted in the end.
@@ -177,6 +183,22 @@ pub(super) struct Condemned {
     pub dead: bool,
     /// What may go.
     pub packs: Packs,
+    /// Sessions whose snapshots may go.
+    pub snapshots: SessionSet,
+}
+
+/// Somebody who takes a forgotten snapshot back; the number is that of its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Undo {
+    /// Not under way.
+    #[default]
+    Off,
+    /// Has written that it is not forgotten; reads condemned sets.
+    Sets(u8),
+    /// Has read the sets, and whether a live one names it; reads generations.
+    Generations { session: u8, named: bool },
+    /// Takes the number of the generation that would remove it.
+    Overtake(u8),
 }
 
 /// A reader of one snapshot.
@@ -222,10 +244,18 @@ pub(super) struct World {
     pub prunes: [Prune; PRUNES],
     /// The reader.
     pub reader: Reader,
+    /// Who takes a snapshot back.
+    pub undo: Undo,
     /// Fences so far.
     pub fences: u8,
     /// Forgotten snapshots so far.
     pub forgets: u8,
+    /// Snapshots taken back so far, or tried to.
+    pub undos: u8,
+    /// Ghost: an undo ended a live condemned set.
+    pub overtaken: bool,
+    /// Ghost: an undo came too late.
+    pub too_late: bool,
     /// Crashes so far.
     pub crashes: u8,
 }
@@ -300,6 +330,10 @@ impl World {
             for i in 0..ATTEMPTS {
                 self.sessions.swap(i, ATTEMPTS + i);
             }
+            let swapped = |set: SessionSet| (set & 0b1_0000) | (set & 0b0011) << 2 | (set & 0b1100) >> 2;
+            for set in &mut self.condemned {
+                set.snapshots = swapped(set.snapshots);
+            }
             for prune in &mut self.prunes {
                 for i in 0..ATTEMPTS {
                     prune.named.swap(i, ATTEMPTS + i);
@@ -309,16 +343,19 @@ impl World {
                     &mut prune.committed,
                     &mut prune.fenced,
                     &mut prune.snapshots,
+                    &mut prune.goes,
                     &mut prune.clean,
                 ] {
-                    *set = (*set & 0b1_0000) | (*set & 0b0011) << 2 | (*set & 0b1100) >> 2;
+                    *set = swapped(*set);
                 }
             }
-            self.reader.rename(|session| match session {
+            let rename = |session| match session {
                 0 | 1 => session + 2,
                 2 | 3 => session - 2,
                 _ => session,
-            });
+            };
+            self.reader.rename(rename);
+            self.undo.rename(rename);
         }
         let [a, b] = self.prunes;
         let (x, y) = self.condemned.split_at(ATTEMPTS);
@@ -326,6 +363,18 @@ impl World {
             self.prunes.swap(0, 1);
             for i in 0..ATTEMPTS {
                 self.condemned.swap(i, ATTEMPTS + i);
+            }
+        }
+    }
+}
+
+impl Undo {
+    /// Renames the session.
+    fn rename(&mut self, name: impl Fn(u8) -> u8) {
+        match self {
+            Self::Off => {}
+            Self::Sets(session) | Self::Overtake(session) | Self::Generations { session, .. } => {
+                *session = name(*session);
             }
         }
     }

@@ -164,6 +164,7 @@ impl<'a> Run<'a> {
             level: request.level,
             coders: self.repo.budget.threads(request.threads, request.level),
             dry_run: request.dry_run,
+            anew: false,
             avoid: &self.avoid.packs,
             sign_of_life: &|| session.map_or(Ok(()), OpenSession::progress),
             elapsed: request.elapsed,

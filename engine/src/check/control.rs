@@ -44,6 +44,12 @@ pub(super) fn run(
         stop_if_asked(events)?;
         tell(opened(repo, &name), &name, report)?;
     }
+    for name in names(Family::Retention)? {
+        stop_if_asked(events)?;
+        if let Some(number) = name.number() {
+            tell(repo.retention_object(number), &name, report)?;
+        }
+    }
     let mut ends = BTreeMap::new();
     for name in names(Family::Sessions)? {
         stop_if_asked(events)?;

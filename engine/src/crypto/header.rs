@@ -46,10 +46,12 @@ pub enum ObjectKind {
     Run,
     /// The removal of a slot.
     KeyChange,
+    /// What is forgotten and what is pinned.
+    Retention,
 }
 
 impl ObjectKind {
-    const ALL: [(u8, Self); 17] = [
+    const ALL: [(u8, Self); 18] = [
         (1, Self::Config),
         (3, Self::DataPack),
         (4, Self::ListingPack),
@@ -67,6 +69,7 @@ impl ObjectKind {
         (16, Self::Parity),
         (17, Self::Run),
         (18, Self::KeyChange),
+        (19, Self::Retention),
     ];
 
     /// Returns the stored code.
@@ -99,6 +102,7 @@ impl ObjectKind {
             Self::Parity => "parity shard",
             Self::Run => "run record",
             Self::KeyChange => "key change",
+            Self::Retention => "retention object",
         }
     }
 }

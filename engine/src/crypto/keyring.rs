@@ -47,6 +47,7 @@ impl ObjectKind {
             Self::Epoch => ("dedup 2026-11-21 epoch", Root::Dedupe),
             Self::Parity => ("dedup 2026-11-21 parity", Root::Dedupe),
             Self::KeyChange => ("dedup 2026-11-21 key change", Root::Dedupe),
+            Self::Retention => ("dedup 2026-11-21 retention", Root::Dedupe),
             Self::DataPack => ("dedup 2026-11-21 data pack", Root::Read),
             Self::ListingPack => ("dedup 2026-11-21 listing pack", Root::Read),
             Self::Snapshot => ("dedup 2026-11-21 snapshot", Root::Read),

@@ -5,7 +5,7 @@ use crate::map::Content;
 use std::ops::Range;
 
 /// A moment as file systems keep it: seconds since 1970 (may be negative) and nanoseconds below 10^9.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Default, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time {
     /// Whole seconds, rounded down.
     pub secs: i64,

@@ -172,6 +172,15 @@ impl<'a, L: LoadChunk> BlobReader<'a, L> {
         Ok(Self { loader, pieces: ContentReader::below(loader, blob.level, part), owed: None, len: blob.len })
     }
 
+    /// Returns the name of the next piece, which is not read; `None` after the last one.
+    pub fn next_id(&mut self) -> Result<Option<ChunkId>, L::Error> {
+        let next = match self.owed.take() {
+            Some(owed) => Some(owed),
+            None => self.pieces.next()?,
+        };
+        Ok(next.map(|(_, part)| part.id))
+    }
+
     /// Returns the next piece, at most 256 KiB; `None` after the last one.
     #[expect(
         clippy::should_implement_trait,

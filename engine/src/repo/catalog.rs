@@ -1,14 +1,17 @@
 //! Which snapshots there are: those whose session committed them and that no generation removed.
 
-use super::control::Verdict;
+use super::control::{Session, Verdict};
 use super::sessions::{read_end, read_generation};
 use super::{RepoError, Repository};
 use crate::crypto::header::ObjectKind;
-use crate::error::Corrupt;
+use crate::error::{Corrupt, Kind};
 use crate::id::{ObjectId, SessionId};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::{Family, Name, Part};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Snapshots that can be read, oldest first, and the faults of the others.
+pub type Catalog = (Vec<(ObjectId, Snapshot)>, Vec<(ObjectId, RepoError)>);
 
 impl Repository {
     /// Returns every alive snapshot, oldest first.
@@ -25,8 +28,18 @@ impl Repository {
 
     /// Returns every alive snapshot that can be read, oldest first, and the faults of the others: those whose
     /// object or end is damaged, and those that a session committed, nothing removed, and that are not stored.
-    #[expect(clippy::type_complexity, reason = "two lists by name")]
-    pub fn catalog(&self) -> Result<(Vec<(ObjectId, Snapshot)>, Vec<(ObjectId, RepoError)>), RepoError> {
+    ///
+    /// What is forgotten is not there. If what says so is damaged, everything is.
+    pub fn catalog(&self) -> Result<Catalog, RepoError> {
+        let forgotten = self.readable_retention()?.forgotten;
+        let (mut snapshots, mut faults) = self.catalog_with_forgotten()?;
+        snapshots.retain(|(id, _)| !forgotten.contains(id));
+        faults.retain(|(id, _)| !forgotten.contains(id));
+        Ok((snapshots, faults))
+    }
+
+    /// The same, with those that are forgotten and that no prune has removed yet.
+    pub fn catalog_with_forgotten(&self) -> Result<Catalog, RepoError> {
         // In this order: a snapshot is stored before its end, and a generation before it is deleted.
         let mut ends = self.ends()?;
         let ids = self.objects.ids(Family::Snapshots)?;
@@ -62,6 +75,22 @@ impl Repository {
         }
         snapshots.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
         Ok((snapshots, faults))
+    }
+
+    /// Returns what a session said when it began; `None` if that cannot be read.
+    pub(crate) fn session(&self, id: SessionId) -> Result<Option<Session>, RepoError> {
+        let name = Name::session(id);
+        let read = self.objects.get(ObjectKind::Session, &name);
+        match read.and_then(|plain| Ok(Session::decode(&plain).map_err(|corrupt| corrupt.within(name))?)) {
+            Ok(session) => Ok(Some(session)),
+            Err(error) if error.kind() == Kind::Integrity => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the names of all snapshot objects, also of those that are not there for anybody.
+    pub(crate) fn stored_snapshots(&self) -> Result<BTreeSet<ObjectId>, RepoError> {
+        self.objects.ids(Family::Snapshots)
     }
 
     fn snapshot(&self, id: ObjectId) -> Result<Snapshot, RepoError> {

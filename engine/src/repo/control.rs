@@ -263,6 +263,23 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// Makes one that removes nothing and carries out no condemned set; not signed yet.
+    pub fn empty(number: u64, previous: ObjectId, session: SessionId) -> Self {
+        Self {
+            number,
+            condemned: 0,
+            previous,
+            session,
+            packs: Vec::new(),
+            segments: Vec::new(),
+            snapshots: Vec::new(),
+            parity: Vec::new(),
+            retired: Vec::new(),
+            public_key: [0; 32],
+            signature: [0; 64],
+        }
+    }
+
     /// Encodes the part that is signed.
     pub fn encode_signed(&self) -> Vec<u8> {
         let mut out = Vec::new();

@@ -8,6 +8,8 @@
 //! - `budget`: how the most memory of a run is shared out.
 //! - `refresh`: brings the local index up to date with the storage.
 //! - `records`: what is said of runs after they committed.
+//! - `retention`: which snapshots are forgotten or pinned.
+//! - `signed`: signatures of small objects.
 //! - `read`: chunks out of packs, each verified.
 //! - `write`: chunks into packs, packs into segments; `finish` is the barrier.
 
@@ -21,7 +23,9 @@ pub(crate) mod objects;
 pub mod read;
 pub mod records;
 mod refresh;
+pub mod retention;
 pub(crate) mod sessions;
+mod signed;
 mod slots;
 #[cfg(any(test, feature = "testing"))]
 mod testing;

@@ -224,10 +224,10 @@ impl Repository {
     /// Hands out every stored segment; one that cannot be read ends it with its error.
     pub(crate) fn each_segment(
         &self,
-        each: &mut dyn FnMut(Segment) -> Result<(), RepoError>,
+        each: &mut dyn FnMut(ObjectId, Segment) -> Result<(), RepoError>,
     ) -> Result<(), RepoError> {
         let ids = self.objects.ids(Family::Segments)?;
-        ids.into_iter().try_for_each(|id| each(read_segment(&self.objects, id)?))
+        ids.into_iter().try_for_each(|id| each(id, read_segment(&self.objects, id)?))
     }
 
     /// Takes up packs that are in no segment: a new segment of `session` names them.
@@ -251,7 +251,28 @@ impl Repository {
         if any_unended(&self.objects, session)? {
             packs.extend(unknown_packs(&self.objects, index)?);
         }
-        each_directory(&self.objects, packs, events, &mut |packs| {
+        self.adopt(session, packs, &|_| Ok(true), events)
+    }
+
+    /// Reads the directories of packs that are in no segment, and writes segments of `session` for those `wanted`.
+    pub(crate) fn adopt(
+        &self,
+        session: SessionId,
+        packs: Vec<(ObjectId, u64)>,
+        wanted: &dyn Fn(&SegmentPack) -> Result<bool, RepoError>,
+        events: &dyn Events,
+    ) -> Result<(), RepoError> {
+        let index = self.index()?;
+        each_directory(&self.objects, packs, events, &mut |all| {
+            let mut packs = Vec::new();
+            for pack in all {
+                if wanted(&pack)? {
+                    packs.push(pack);
+                }
+            }
+            if packs.is_empty() {
+                return Ok(());
+            }
             let segment = Segment { session, packs };
             let plain = segment.encode();
             let means = |opened: &[u8]| Segment::decode(opened).is_ok_and(|again| again == segment);

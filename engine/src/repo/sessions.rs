@@ -4,9 +4,9 @@
 //! session ─ packs ─ segments ─ intents … final intent ─ look again ─ snapshot ─ end (create-only)
 //! ```
 
-use super::RepoError;
 use super::control::{Condemned, Generation, Intent, Purpose, Session, Verdict};
 use super::objects::Objects;
+use super::{RepoError, Repository, signed};
 use crate::crypto::header::ObjectKind;
 use crate::crypto::random;
 use crate::error::Corrupt;
@@ -17,6 +17,7 @@ use crate::storage::{Family, Name, Part, Put};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+const GENERATION_DOMAIN: &[u8] = b"dedup generation 1";
 /// Names per list of one intent, so that its body stays well under its limit.
 const NAMES_PER_INTENT: usize = 100_000;
 
@@ -152,30 +153,58 @@ pub(crate) fn read_generation(
         let wrong = format!("it calls itself {}", generation.number);
         return Err(Corrupt::new(name.to_string(), wrong).into());
     }
-    let repo = objects.keyring.repo();
-    let signed = [b"dedup generation 1", &repo.as_bytes()[..], &generation.encode_signed()].concat();
-    let genuine = ed25519_dalek::VerifyingKey::from_bytes(&generation.public_key).is_ok_and(|key| {
-        let signature = ed25519_dalek::Signature::from_bytes(&generation.signature);
-        key.verify_strict(&signed, &signature).is_ok()
-    });
+    let (body, key) = (generation.encode_signed(), &generation.public_key);
+    let genuine = signed::is_genuine(&objects.keyring, GENERATION_DOMAIN, &body, key, &generation.signature);
     if !genuine {
         return Err(Corrupt::new(name.to_string(), "its signature is wrong").into());
     }
     Ok(Some((generation, id)))
 }
 
-/// Looks at the live condemned sets, *then* at the generations after `seen`: in this order a set that
-/// ends between the two looks is seen as a generation (`FORMAT.md` 20).
-pub(crate) fn look_again(objects: &Objects, seen: u64) -> Result<Endangered, RepoError> {
+impl Repository {
+    /// Signs a generation with this slot's key and publishes it; key and signature are filled in. Returns it, and
+    /// whether it is the one of its number that counts.
+    pub(crate) fn publish_signed_generation(
+        &self,
+        mut generation: Generation,
+    ) -> Result<(Generation, Put), RepoError> {
+        let keyring = &self.objects.keyring;
+        let key = signed::signer(keyring)?;
+        generation.public_key = key.verifying_key().to_bytes();
+        generation.signature = signed::sign(&key, keyring, GENERATION_DOMAIN, &generation.encode_signed());
+        let (name, plain) = (Name::generation(generation.number), generation.encode());
+        let means = |opened: &[u8]| Generation::decode(opened).is_ok_and(|again| again == generation);
+        let mut put =
+            self.objects.put(ObjectKind::Generation, &name, &plain, Some(generation.session), &means)?;
+        // A storage that stored and then reported an error may have been asked twice.
+        if put == Put::Present
+            && read_generation(&self.objects, generation.number)?
+                .is_some_and(|(there, _)| there == generation)
+        {
+            put = Put::Stored;
+        }
+        Ok((generation, put))
+    }
+}
+
+/// Reads the condemned sets there are; those whose generation exists are among them.
+pub(crate) fn live_condemned(objects: &Objects) -> Result<Vec<Condemned>, RepoError> {
     let mut sets = Vec::new();
     for name in objects.names(Family::Condemned)? {
         match objects.get(ObjectKind::Condemned, &name) {
             Ok(plain) => sets.push(Condemned::decode(&plain).map_err(|corrupt| corrupt.within(name))?),
-            // Its generation exists by now, and is read below.
+            // Its generation exists by now, and is read after the sets.
             Err(RepoError::Storage(error)) if error.is_missing() => {}
             Err(error) => return Err(error),
         }
     }
+    Ok(sets)
+}
+
+/// Looks at the live condemned sets, *then* at the generations after `seen`: in this order a set that
+/// ends between the two looks is seen as a generation (`FORMAT.md` 20).
+pub(crate) fn look_again(objects: &Objects, seen: u64) -> Result<Endangered, RepoError> {
+    let sets = live_condemned(objects)?;
     let mut endangered = Endangered::default();
     let mut newest = seen;
     while let Some((generation, _)) = read_generation(objects, newest + 1)? {

@@ -4,7 +4,6 @@ use super::control::{Condemned, Generation, Intent, Verdict};
 use super::{RepoError, Repository};
 use crate::compress::{Compressor, Level, Stream};
 use crate::crypto::header::ObjectKind;
-use crate::crypto::roots::Root;
 use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
 use crate::pack::builder::{CodedBlock, PackBuilder};
@@ -34,18 +33,8 @@ impl Repository {
     }
 
     /// Signs a generation with this slot's key and publishes it; key and signature are filled in.
-    pub fn publish_generation(&self, mut generation: Generation) -> Result<Put, RepoError> {
-        use ed25519_dalek::Signer;
-        let keyring = &self.objects.keyring;
-        let seed = keyring.bundle().get(Root::Sign, 0);
-        let seed = seed.ok_or_else(|| RepoError::Refused("this slot cannot sign".into()))?;
-        let key = ed25519_dalek::SigningKey::from_bytes(seed);
-        generation.public_key = key.verifying_key().to_bytes();
-        let signed =
-            [b"dedup generation 1", &keyring.repo().as_bytes()[..], &generation.encode_signed()].concat();
-        generation.signature = key.sign(&signed).to_bytes();
-        let name = Name::generation(generation.number);
-        self.objects.put(ObjectKind::Generation, &name, &generation.encode(), None, &|_| true)
+    pub fn publish_generation(&self, generation: Generation) -> Result<Put, RepoError> {
+        Ok(self.publish_signed_generation(generation)?.1)
     }
 
     /// Stores a data pack, and the segment that names it, whose chunks need not be what their names say: what a

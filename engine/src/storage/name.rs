@@ -30,13 +30,15 @@ pub enum Family {
     Epochs,
     /// `parity/…`.
     Parity,
+    /// `retention/…`.
+    Retention,
     /// `runs/…`.
     Runs,
 }
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Config,
         Self::Keys,
         Self::Packs,
@@ -49,6 +51,7 @@ impl Family {
         Self::Log,
         Self::Epochs,
         Self::Parity,
+        Self::Retention,
         Self::Runs,
     ];
 
@@ -67,6 +70,7 @@ impl Family {
             Self::Log => Some("log"),
             Self::Epochs => Some("epochs"),
             Self::Parity => Some("parity"),
+            Self::Retention => Some("retention"),
             Self::Runs => Some("runs"),
         }
     }
@@ -116,6 +120,8 @@ pub enum Name {
     Pack(ObjectId),
     /// Parity shard.
     Parity(ObjectId),
+    /// Retention object with its number.
+    Retention(u64),
     /// Run record of a session with its number.
     Run(SessionId, u64),
     /// Segment of the index.
@@ -205,6 +211,11 @@ impl Name {
         Self::Parity(id)
     }
 
+    /// Names retention object `number`.
+    pub const fn retention(number: u64) -> Self {
+        Self::Retention(number)
+    }
+
     /// Names run record `number` of a session.
     pub const fn run(id: SessionId, number: u64) -> Self {
         Self::Run(id, number)
@@ -230,6 +241,7 @@ impl Name {
             "generations" => Self::Generation(number(rest)?),
             "key-changes" => Self::KeyChange(number(rest)?),
             "epochs" => Self::Epoch(number(rest)?),
+            "retention" => Self::Retention(number(rest)?),
             "sessions" => match rest.split_once('.') {
                 None => Self::session(SessionId::from_hex(rest)?),
                 Some((id, part)) => Self::Session(SessionId::from_hex(id)?, parse_part(part)?),
@@ -261,6 +273,7 @@ impl Name {
             Self::Log(..) => Family::Log,
             Self::Epoch(_) => Family::Epochs,
             Self::Parity(_) => Family::Parity,
+            Self::Retention(_) => Family::Retention,
             Self::Run(..) => Family::Runs,
         }
     }
@@ -290,6 +303,7 @@ impl Name {
             | Self::Generation(n)
             | Self::KeyChange(n)
             | Self::Epoch(n)
+            | Self::Retention(n)
             | Self::Log(_, n)
             | Self::Run(_, n)
             | Self::Session(_, Part::Intent(n) | Part::Alive(n)) => Some(*n),
@@ -335,6 +349,7 @@ impl fmt::Display for Name {
             Self::KeyChange(n) => write!(f, "key-changes/{n:016}"),
             Self::Epoch(n) => write!(f, "epochs/{n:016}"),
             Self::Log(client, n) => write!(f, "log/{client}-{n:016}"),
+            Self::Retention(n) => write!(f, "retention/{n:016}"),
             Self::Run(id, n) => write!(f, "runs/{id}-{n:016}"),
             Self::Session(id, Part::Begin) => write!(f, "sessions/{id}"),
             Self::Session(id, Part::Alive(n)) => write!(f, "sessions/{id}.alive-{n:016}"),

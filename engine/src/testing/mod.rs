@@ -30,6 +30,7 @@ use crate::map::{Blob, MapNode, Root};
 use crate::pack::Directory;
 use crate::repo::control::{Condemned, Generation, Intent, Session, Verdict};
 use crate::repo::records::RunRecord;
+use crate::repo::retention::Retention;
 use crate::repo::{Config, control};
 use crate::snapshot;
 use crate::storage::Name;
@@ -40,7 +41,7 @@ use std::fmt::Debug;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target: all parsers of stored bytes, then structures and parts.
-pub const TARGETS: [Target; 37] = [
+pub const TARGETS: [Target; 38] = [
     ("blob", blob),
     ("bundle", bundle),
     ("capsule", capsule),
@@ -56,6 +57,7 @@ pub const TARGETS: [Target; 37] = [
     ("map_root", map_root),
     ("name", name),
     ("pack_directory", pack_directory),
+    ("retention", retention),
     ("run_record", run_record),
     ("segment", segment),
     ("session", session),
@@ -190,6 +192,13 @@ fn header(bytes: &[u8]) {
         assert_eq!(header.kind().code(), bytes[7]);
         let others: Vec<ObjectKind> = kinds.into_iter().filter(|kind| *kind != header.kind()).collect();
         assert!(Header::parse(bytes, &others).is_err(), "taken for another kind");
+    }
+}
+
+fn retention(bytes: &[u8]) {
+    if let Some(retention) = holds(bytes, true, Retention::decode, Retention::encode) {
+        assert!(retention.forgotten.is_disjoint(&retention.pinned));
+        assert!(retention.encode().starts_with(&retention.encode_signed()));
     }
 }
 

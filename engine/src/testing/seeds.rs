@@ -13,6 +13,7 @@ use crate::pack::reader::{BlockReader, PackKey};
 use crate::pack::{Directory, PackKind};
 use crate::repo::control::{Condemned, Generation};
 use crate::repo::records::{RunRecord, RunVerdict};
+use crate::repo::retention::{Retention, Signed};
 use crate::repo::{RepoError, Repository};
 use crate::storage::{Family, Name, Part};
 
@@ -159,6 +160,15 @@ fn made(seeds: &mut Seeds) {
         signature: [4; 64],
     };
     seeds.push(("generation", generation.encode()));
+    let retention = Retention {
+        number: 3,
+        time: Time { secs: 1_795_000_000, nanos: 5 },
+        forgotten: [6, 7].map(|n| ObjectId::from_bytes([n; 32])).into(),
+        pinned: [ObjectId::from_bytes([9; 32])].into(),
+        public_key: [3; 32],
+        signature: Signed([4; 64]),
+    };
+    seeds.push(("retention", retention.encode()));
     for hooks in [0, 2] {
         let record = RunRecord {
             number: 1 + hooks,

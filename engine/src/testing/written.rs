@@ -15,6 +15,7 @@ use crate::map::{Blob, Class, Root};
 use crate::pack::{Chunk, Directory, PackKind};
 use crate::repo::control::{Condemned, Generation, Intent, Purpose, Session, Verdict};
 use crate::repo::records::{RunRecord, RunVerdict};
+use crate::repo::retention::{Retention, Signed};
 use crate::snapshot::{self, Account, Dump, Form, Item, Listing, Outcome, Section, Snapshot, State, Totals};
 use crate::storage::{Name, Part};
 use crate::wire::{Put, Reader};
@@ -118,7 +119,7 @@ pub(super) fn written_path(bytes: &[u8]) {
 /// Names of objects: those that can be stored, and only those, come back.
 pub(super) fn written_name(bytes: &[u8]) {
     let draw = &mut Draw(bytes);
-    let name = match draw.byte() % 16 {
+    let name = match draw.byte() % 17 {
         0 => Name::Config,
         1 => Name::Condemned(draw.number()),
         2 => Name::Epoch(draw.number()),
@@ -134,6 +135,7 @@ pub(super) fn written_name(bytes: &[u8]) {
         12 => Name::Session(session(draw), Part::End),
         13 => Name::Session(session(draw), Part::Alive(draw.number())),
         14 => Name::Session(session(draw), Part::Intent(draw.number())),
+        15 => Name::Retention(draw.number()),
         _ => Name::Snapshot(object(draw)),
     };
     assert_eq!(Name::parse(&name.to_string()), Some(name).filter(Name::is_storable), "{name}");
@@ -248,6 +250,15 @@ pub(super) fn written_control(bytes: &[u8]) {
         signature,
     };
     assert_eq!(Generation::decode(&written.encode()), Ok(written));
+    let written = Retention {
+        number: draw.number().max(1),
+        time: time(draw),
+        forgotten: draw.list(9, object).into_iter().collect(),
+        pinned: std::collections::BTreeSet::new(),
+        public_key: draw.array(),
+        signature: Signed(signature),
+    };
+    assert_eq!(Retention::decode(&written.encode()), Ok(written));
     let written = RunRecord {
         number: draw.number().max(1),
         snapshot: object(draw),

@@ -45,6 +45,8 @@ pub(crate) struct StoreOptions<'a> {
     pub coders: usize,
     /// Store nothing; only count.
     pub dry_run: bool,
+    /// Store every chunk, also what is known to be stored already: for what replaces packs that go.
+    pub anew: bool,
     /// Packs that are about to be removed: nothing is deduplicated against them.
     pub avoid: &'a BTreeSet<ObjectId>,
     /// Called every few minutes, so that others see that the run goes on.
@@ -304,6 +306,9 @@ impl<'s> Store<'s> {
     pub fn knows(&self, id: &ChunkId, last_pack: &mut Option<PackNo>) -> Result<bool, RepoError> {
         if self.claims.holds(id)? {
             return Ok(true);
+        }
+        if self.options.anew {
+            return Ok(false);
         }
         let Some(location) = self.repo.index()?.lookup(id)? else { return Ok(false) };
         if self.avoid.contains(&location.pack) {

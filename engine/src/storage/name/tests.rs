@@ -91,6 +91,7 @@ fn names_stand_as_the_format_says() {
         (Name::log(client, 9), format!("log/{client_text}-0000000000000009"), Family::Log),
         (Name::epoch(1), "epochs/0000000000000001".to_owned(), Family::Epochs),
         (Name::parity(id), format!("parity/{id_text}"), Family::Parity),
+        (Name::retention(3), "retention/0000000000000003".to_owned(), Family::Retention),
         (Name::run(sid, 2), format!("runs/{sid_text}-0000000000000002"), Family::Runs),
     ] {
         assert_eq!(name.to_string(), text);
