@@ -5,7 +5,7 @@ use super::put::{PutError, note_way};
 use crate::manifest::programs::Severity;
 use crate::manifest::sources::Source;
 use crate::records::{ImportOptions, ImportRequest, Imported, RecordError, Selection, StoredSource, import};
-use crate::sources::{FileOwner, LoadOptions, SourceSpec, World, open_load};
+use crate::sources::{FileOwner, Head, LoadOptions, SourceSpec, World, open_load};
 use dedup_engine::snapshot::Dump;
 
 impl Run<'_, '_> {
@@ -29,6 +29,7 @@ impl Run<'_, '_> {
         let options = LoadOptions { owner, in_use: None };
         let mut load =
             open_load(spec, options, world, &mut said).map_err(|error| failed(error.to_string()))?;
+        load.hear(&Head { facts: stored.schema.facts.clone(), ..Head::default() });
         load.check().map_err(|error| failed(error.to_string()))?;
         let (request, mut imported) = (request(source), Imported::default());
         let mut put = |target: Box<dyn crate::records::RecordTarget + '_>| -> Result<(), RecordError> {

@@ -237,6 +237,7 @@ pub fn open_records<'a>(
         How::Sqlite { path, busy_limit } => {
             Ok(Box::new(sqlite::SqliteRecords::open(path, *busy_limit, world)?))
         }
+        How::Postgresql(postgres) => Ok(Box::new(postgresql::PostgresRecords::open(postgres, world)?)),
         How::Command { .. } => Err(SourceError::NoRecords),
     }
 }
