@@ -177,3 +177,96 @@ fn a_server_without_room_refuses_a_restore_and_keeps_what_it_has() {
     assert!(run.code != 0 && told(&run).contains("No space left"), "{}", told(&run));
     assert_eq!(sight(&server, "app"), before);
 }
+
+#[test]
+fn rows_come_back_one_by_one() {
+    let (machine, server) = (Machine::new(), Postgres::start());
+    filled(&server, "app", 3000);
+    server.sql("app", "CREATE VIEW longest AS SELECT max(length(text)) FROM item; CREATE TABLE log (at timestamptz, what text); INSERT INTO log SELECT 'epoch', 'same' FROM generate_series(1, 50)");
+    let rows = |server: &Postgres| {
+        server.sql("app", "SELECT count(*), md5(string_agg(item::text, ',' ORDER BY id)) FROM item; SELECT count(*) FROM log; SELECT * FROM longest")
+    };
+    let before = rows(&server);
+    module(&machine, &server, "one", "format = \"records\"\nselect = { databases = [\"app\"] }");
+    machine.dedup(&["backup"]).ok();
+    assert_eq!(state(&machine, "one"), "complete");
+    server.sql("app", "UPDATE item SET text = 'other' WHERE id < 100; DELETE FROM item WHERE id > 2900; INSERT INTO log VALUES (now(), 'new')");
+    machine.dedup(&["restore", "latest", "--yes", "-m", "one"]).ok();
+    assert_eq!(rows(&server), before);
+    // All of the database anew.
+    server.sql(SUPERUSER, "DROP DATABASE app");
+    machine.dedup(&["restore", "latest", "--yes", "-m", "one"]).ok();
+    assert_eq!(rows(&server), before);
+    // Of a server that says no nothing is half stored.
+    server.sql("app", "ALTER TABLE item RENAME TO thing");
+    module(
+        &machine,
+        &server,
+        "one",
+        "format = \"records\"\nselect = { databases = [\"app\"], where = { thing = \"no_such > 1\" } }",
+    );
+    let told = faulty(&machine);
+    assert!(told.contains("no_such"), "{told}");
+}
+
+/// A product of the tests' own, which keeps its modules' data in PostgreSQL.
+#[test]
+fn what_a_platform_keeps_belongs_to_its_modules() {
+    let (machine, server) = (Machine::new(), Postgres::start());
+    server.database("pbx");
+    server.sql(
+        "pbx",
+        "CREATE TABLE settings (keyword text PRIMARY KEY, value text, module text); \
+         INSERT INTO settings VALUES ('A', '1', 'queue'), ('B', '2', 'queue'), ('C', '3', 'other'); \
+         CREATE TABLE codes (module text, name text, code text, PRIMARY KEY (module, name)); \
+         INSERT INTO codes VALUES ('queue', 'login', '*45'), ('other', 'login', '*46'); \
+         CREATE TABLE \"kv_Queue\" (id text, key text, val text, PRIMARY KEY (id, key)); \
+         INSERT INTO \"kv_Queue\" VALUES ('noid', 'k', 'v'), ('7', 'k', 'w'); \
+         CREATE TABLE tree (key text PRIMARY KEY, value text); \
+         INSERT INTO tree VALUES ('/QUEUE/a', '1'), ('/QUEUE/b/c', '2'), ('/QUEUES/a', '3')",
+    );
+    let platforms = machine.place.path("home/.config/dedup/platforms.d");
+    fs::create_dir_all(&platforms).unwrap();
+    let socket = server.socket().join(format!(".s.PGSQL.{}", server.port()));
+    let place = format!("endpoint = {{ socket = {socket:?}, user = \"postgres\" }}\n");
+    let kinds = "[settings]\ntable = \"settings\"\nowner = \"module\"\nkey = \"keyword\"\n\
+        [feature-codes]\ntable = \"codes\"\nowner = \"module\"\nkey = \"name\"\n\
+        [kv]\ntable = \"kv_${Module}\"\nid = \"id\"\nkey = \"key\"\n[tree]\ntable = \"tree\"\nkey = \"key\"\n";
+    let head =
+        "schema = 1\n[platform]\nid = \"pbx\"\n[database]\ndriver = \"postgresql\"\ndatabase = \"pbx\"\n";
+    fs::write(platforms.join("pbx.toml"), [head, &place, kinds].concat()).unwrap();
+    let source = |driver: &str, select: &str| {
+        format!("[[source]]\nname = {driver:?}\ndriver = {driver:?}\n{select}\n")
+    };
+    machine.module(
+        "queue",
+        &[
+            source("settings", ""),
+            source("feature-codes", ""),
+            source("kv", ""),
+            source("tree", "select = { ids = [\"QUEUE\"] }"),
+        ]
+        .concat(),
+    );
+    let manifest = machine.manifest("queue");
+    let text = fs::read_to_string(&manifest)
+        .unwrap()
+        .replace("version = \"1\"\n", "version = \"1\"\nplatform = \"pbx\"\n");
+    fs::write(&manifest, text).unwrap();
+    machine.dedup(&["backup"]).ok();
+    assert_eq!(state(&machine, "queue"), "complete", "{}", machine.account("queue"));
+    let seen = || {
+        server.sql("pbx", "SELECT * FROM settings ORDER BY 1; SELECT * FROM codes ORDER BY 1; SELECT * FROM \"kv_Queue\" ORDER BY 1; SELECT * FROM tree ORDER BY 1")
+    };
+    let before = seen();
+    // What is the module's comes back, and what others have stays as it is.
+    server.sql("pbx", "UPDATE settings SET value = 'x' WHERE module = 'queue'; INSERT INTO settings VALUES ('D', '4', 'queue'); \
+        DELETE FROM codes WHERE module = 'queue'; DELETE FROM \"kv_Queue\"; UPDATE tree SET value = 'x' WHERE key = '/QUEUE/a'; DELETE FROM tree WHERE key = '/QUEUE/b/c'");
+    server.sql("pbx", "UPDATE settings SET value = 'theirs' WHERE module = 'other'; UPDATE codes SET code = 'theirs' WHERE module = 'other'; UPDATE tree SET value = 'theirs' WHERE key = '/QUEUES/a'");
+    machine.dedup(&["restore", "latest", "--yes", "-m", "queue"]).ok();
+    let expected = before
+        .replace("C|3|other", "C|theirs|other")
+        .replace("other|login|*46", "other|login|theirs")
+        .replace("/QUEUES/a|3", "/QUEUES/a|theirs");
+    assert_eq!(seen(), expected);
+}

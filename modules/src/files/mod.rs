@@ -58,6 +58,7 @@ mod tests;
 mod walk;
 
 pub(crate) use meta::xattrs_by_path;
+pub(crate) use spill::unlinked_file;
 
 pub use allowed::Allowed;
 pub use aside::{AsideError, Safety, TakenBack, aside_places, settle, take_back};

@@ -5,18 +5,22 @@
 //!          room on every file system                                                     room.rs
 //! ready    set up what needs it · checks of the modules themselves                       ready.rs
 //! quiet    live hooks · lock · stop services in reverse · stopped hooks                  conduct/
-//! put      in dependency order: reset · paths moved aside · files · sources              put.rs, stream.rs
+//! put      in dependency order: reset · paths moved aside · files · sources              put.rs, stream.rs, records.rs
 //! back     stopped hooks · services in exact order · unlock · live hooks                 conduct/
 //! [whole   a whole system into an empty subvolume, then a switch                        whole.rs]
 //! settle   what was kept aside is removed, or stays to be reverted                      settle.rs, revert.rs
+//!
+//! only     single tables and rows, beside what is there                                  only.rs
 //! ```
 //!
 //! A module that fails is put back as it was (`files::take_back`, `WayBack`) before anything starts again; modules that
 //! require it are not begun. If this process dies, its guard puts back everything that it had replaced, from the same
 //! journal, before it starts the services.
 
+mod only;
 mod put;
 mod ready;
+mod records;
 mod revert;
 mod room;
 mod settle;
@@ -25,6 +29,7 @@ mod subject;
 mod verify;
 mod whole;
 
+pub use only::{OnlyError, OnlyJob, restore_rows};
 pub use revert::{RevertJob, Reverted, revert};
 pub use room::{RoomNeeded, room};
 pub use subject::{Subject, SubjectError};

@@ -159,7 +159,10 @@ impl Run<'_, '_> {
             if let (Some(source), true) = (source, taken) {
                 let spec = SourceSpec::to_load(source, member.variables)
                     .map_err(|error| PutError::Module(format!("source {}: {error}", dump.name)))?;
-                self.load_streams(at, dump, &spec)?;
+                match dump.form {
+                    Form::Records => self.load_records(at, dump, source, &spec)?,
+                    Form::Listing => self.load_streams(at, dump, &spec)?,
+                }
                 self.puts[at].bytes += dump.bytes;
                 continue;
             }
@@ -179,9 +182,6 @@ impl Run<'_, '_> {
     /// Loads the stream of a source, or its streams one after the other.
     fn load_streams(&mut self, at: usize, dump: &Dump, spec: &SourceSpec) -> Result<(), PutError> {
         let failed = |why: String| PutError::Module(format!("source {}: {why}", dump.name));
-        if dump.form != Form::Listing {
-            return Err(failed("its form is not known here".into()));
-        }
         let head = head(self.job.repo, dump).map_err(&failed)?;
         let streams = streams(self.job.repo, &dump.root).map_err(&failed)?;
         if let [(name, node)] = &streams[..]
@@ -219,23 +219,10 @@ impl Run<'_, '_> {
             open_load(spec, options, world, &mut said).map_err(|error| failed(error.to_string()))?;
         load.hear(head);
         load.check().map_err(|error| failed(error.to_string()))?;
-        let keeps = self.job.keeps_way_back(at);
         let beside = load.beside().map(|way| self.note_beside(at, spec, way)).transpose()?;
         with_stream(repo, dump.section.class(), node, |stream| {
             let prepared = load.prepare(stream).map_err(|error| failed(error.to_string()));
-            let noted = prepared.and_then(|way| match way {
-                WayBack::DumpFirst if keeps => self.dump_first(at, spec, world),
-                WayBack::DumpFirst => {
-                    self.puts[at].one_way.push(format!("the source {}", spec.name));
-                    Ok(())
-                }
-                way => self.note_way(at, spec, way),
-            });
-            // Only now, and before anything is touched: from here on what lies beside is the way back.
-            if let Some(beside) = beside {
-                self.conduct.undoing.settle(beside).map_err(run)?;
-            }
-            noted?;
+            self.note_prepared(at, spec, world, beside, prepared)?;
             load.put(stream).map_err(|error| failed(error.to_string()))
         })
     }
@@ -269,8 +256,32 @@ impl Run<'_, '_> {
         }
     }
 
+    /// Notes how a source comes back, once a load is prepared and before it changes anything.
+    pub(super) fn note_prepared(
+        &mut self,
+        at: usize,
+        spec: &SourceSpec,
+        world: World<'_>,
+        beside: Option<Ticket>,
+        prepared: Result<WayBack, PutError>,
+    ) -> Result<(), PutError> {
+        let noted = prepared.and_then(|way| match way {
+            WayBack::DumpFirst if self.job.keeps_way_back(at) => self.dump_first(at, spec, world),
+            WayBack::DumpFirst => {
+                self.puts[at].one_way.push(format!("the source {}", spec.name));
+                Ok(())
+            }
+            way => self.note_way(at, spec, way),
+        });
+        // Only now, and before anything is touched: from here on what lies beside is the way back.
+        if let Some(beside) = beside {
+            self.conduct.undoing.settle(beside).map_err(run)?;
+        }
+        noted
+    }
+
     /// Notes what a load will write beside its source, before it does.
-    fn note_beside(&mut self, at: usize, spec: &SourceSpec, way: WayBack) -> Result<Ticket, PutError> {
+    pub(super) fn note_beside(&mut self, at: usize, spec: &SourceSpec, way: WayBack) -> Result<Ticket, PutError> {
         let (module, source) = (self.job.members[at].id().clone(), spec.name.clone());
         self.conduct.undoing.note(Undo::RemoveBeside { module, source, way }).map_err(run)
     }
@@ -321,7 +332,7 @@ fn set_aside(sink: &FilesSink, path: &Path) -> Result<(), PutError> {
 }
 
 /// Why a module was not put in place.
-enum PutError {
+pub(super) enum PutError {
     /// It is rolled back, and the others go on.
     Module(String),
     /// Everything ends.

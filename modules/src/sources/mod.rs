@@ -19,6 +19,7 @@
 //! verified, writes down the [`WayBack`] and calls [`Load::put`] with the same reader: one of the two takes the stream. A driver
 //! that answers [`WayBack::DumpFirst`] needs do nothing more: the run dumps what is there with [`open_dump`] of the same
 //! [`SourceSpec`], which is the one that the load reaches, and gives it to a second load of that if the first must not stand.
+//! Rows of tables ([`records`](crate::records)) come from [`open_records`], and go back by the same steps of a load.
 //! What was there is kept until [`WayBack::discard`]; [`WayBack::put_back`] brings it back, from another process
 //! too, and may be repeated.
 
@@ -44,6 +45,7 @@ use crate::endpoint::Reach;
 use crate::manifest::drivers::Driver;
 use crate::manifest::paths::Variables;
 use crate::manifest::sources::Source;
+use crate::records::{RecordError, RecordSource, RecordTarget};
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::path::PathBuf;
@@ -211,6 +213,15 @@ pub struct FileOwner {
     pub mode: u32,
 }
 
+impl FileOwner {
+    /// Reads `uid:gid:mode`, the mode in octal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ':');
+        let (uid, gid) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some(Self { uid, gid, mode: u32::from_str_radix(parts.next()?, 8).ok()? })
+    }
+}
+
 /// A dump that is being read.
 ///
 /// The end of the stream is told only when the source is content with it: a program that failed, a database that
@@ -255,6 +266,29 @@ pub fn open_dump<'a>(
     })
 }
 
+/// Opens a source whose rows are read one by one: connects, and begins its consistent view over all tables, which is
+/// that of this moment.
+///
+/// # Errors
+/// The driver knows no records.
+pub fn open_records<'a>(
+    spec: &SourceSpec,
+    world: World<'a>,
+    said: &'a mut Said<'a>,
+) -> Result<Box<dyn RecordSource + 'a>, SourceError> {
+    match &spec.how {
+        How::Sqlite { path, busy_limit } => {
+            Ok(Box::new(sqlite::SqliteRecords::open(path, *busy_limit, world)?))
+        }
+        How::Postgresql(postgres) => Ok(Box::new(postgresql::PostgresRecords::open(postgres, world)?)),
+        How::Mariadb(mariadb) => Ok(Box::new(MariadbSource::open(mariadb, world, said)?)),
+        How::Command { .. } | How::Redis(_) => Err(SourceError::NoRecords),
+    }
+}
+
+/// Puts rows into a target that a driver opened.
+pub type ImportInto<'i> = dyn FnMut(Box<dyn RecordTarget + '_>) -> Result<(), RecordError> + 'i;
+
 /// What a caller chooses about a load.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoadOptions {
@@ -265,8 +299,9 @@ pub struct LoadOptions {
     pub in_use: Option<bool>,
 }
 
-/// A load, step by step: [`check`](Self::check), [`prepare`](Self::prepare), [`put`](Self::put). One that is dropped
-/// before `put` changed nothing and leaves nothing behind.
+/// A load, step by step: [`check`](Self::check), [`prepare`](Self::prepare), [`put`](Self::put), for records
+/// [`prepare_records`](Self::prepare_records) and [`put_records`](Self::put_records). One that is dropped before `put`
+/// changed nothing and leaves nothing behind.
 pub trait Load {
     /// Hears what was known of the source when it was dumped; for drivers that need it where nothing is there.
     fn hear(&mut self, _: &Head) {}
@@ -284,6 +319,17 @@ pub trait Load {
     /// leaves it untouched. Nothing that was there is changed. Returns what brings back what is there now: to be
     /// written down before [`put`](Self::put), which is to follow at once.
     fn prepare(&mut self, bytes: &mut dyn Read) -> Result<WayBack, SourceError>;
+
+    /// As [`prepare`](Self::prepare), for rows: calls `import` with a target beside, if the driver can keep one; else
+    /// changes nothing.
+    fn prepare_records(&mut self, _import: &mut ImportInto<'_>) -> Result<WayBack, SourceError> {
+        Err(SourceError::NoRecords)
+    }
+
+    /// Puts the rows in place: calls `import` if `prepare_records` did not.
+    fn put_records(self: Box<Self>, _import: &mut ImportInto<'_>) -> Result<(), SourceError> {
+        Err(SourceError::NoRecords)
+    }
 
     /// Puts the stream in place: all of it or nothing, where the driver can. Takes it from `bytes` if `prepare` did
     /// not.

@@ -1,14 +1,14 @@
-//! Format `sql`: what the client is given back.
+//! What is given back: SQL to the client, rows to a connection of our own.
 //!
 //! Tables are replaced one after another, and nothing of that can be one transaction: the server ends one with every
 //! statement that makes a table. So what was there must be dumped first.
 
-use super::super::{Load, Said, SourceError, WayBack, World};
+use super::super::{ImportInto, Load, Said, SourceError, WayBack, World};
 use super::dump::WHOLE;
 use super::tools::{Tool, Tools};
-use super::{MariadbSpec, literal, quoted};
+use super::{MariadbSpec, MariadbTarget, literal, quoted};
 use crate::child::{Channel, ChildError};
-use crate::manifest::drivers::{Import, Scope};
+use crate::manifest::drivers::{Format, Import, Scope};
 use std::io::Read;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl<'a> MariadbLoad<'a> {
 
 impl Load for MariadbLoad<'_> {
     fn check(&mut self) -> Result<(), SourceError> {
-        if self.tools.spec.import != Import::Replace {
+        if self.tools.spec.format != Format::Records && self.tools.spec.import != Import::Replace {
             return Err(SourceError::CannotBe(format!(
                 "a dump in SQL replaces tables; import = \"{}\" is for format = \"records\"",
                 self.tools.spec.import
@@ -76,6 +76,15 @@ impl Load for MariadbLoad<'_> {
 
     fn prepare(&mut self, _: &mut dyn Read) -> Result<WayBack, SourceError> {
         Ok(WayBack::DumpFirst)
+    }
+
+    fn prepare_records(&mut self, _: &mut ImportInto<'_>) -> Result<WayBack, SourceError> {
+        Ok(WayBack::DumpFirst)
+    }
+
+    fn put_records(self: Box<Self>, import: &mut ImportInto<'_>) -> Result<(), SourceError> {
+        let target = MariadbTarget::open(&self.tools.spec, self.tools.world)?;
+        Ok(import(Box::new(target))?)
     }
 
     fn put(mut self: Box<Self>, bytes: &mut dyn Read) -> Result<(), SourceError> {

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// What ends the text.
 const END: &str = "\n--\n-- PostgreSQL database dump complete\n";
 
+/// The text of a database without anything.
+pub(super) const EMPTY: &str = END;
+
 /// One thing, as `pg_dump` writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
@@ -72,7 +75,16 @@ impl Definitions {
                     made.push_str(&entry.ddl);
                     made.push('\n');
                 }
-                (Place::Table, Some(_)) | (Place::Before, _) => all.before.push(object(entry)),
+                (Place::Table, Some(table)) => {
+                    // Also with the table itself, where only that is made.
+                    if known.tables.get(&table) == Some(&Role::Parent) {
+                        let made = &mut all.tables.entry(table).or_default().0;
+                        made.push_str(&entry.ddl);
+                        made.push('\n');
+                    }
+                    all.before.push(object(entry));
+                }
+                (Place::Before, _) => all.before.push(object(entry)),
                 (Place::AfterTable, Some(table)) if known.tables.get(&table) != Some(&Role::Roof) => {
                     all.tables.entry(table).or_default().1.push(object(entry))
                 }

@@ -87,7 +87,7 @@ fn words(spec: &PostgresSpec) -> Vec<String> {
 }
 
 /// Returns what `pg_dump` is told of the tables that are wanted; nothing if all are.
-pub(super) fn chosen(spec: &PostgresSpec) -> Vec<String> {
+fn chosen(spec: &PostgresSpec) -> Vec<String> {
     let mut words = Vec::new();
     words.extend(spec.tables.iter().map(|table| format!("--table={}", pattern(table))));
     if !spec.prefix.is_empty() {

@@ -5,6 +5,7 @@ use super::catalog::{self, engine, text};
 use super::connect::Patience;
 use super::copy::read_row;
 use super::ddl::{self, Belongings, Definitions, Role, key_of};
+use super::large;
 use super::programs::Server;
 use super::quote::{name, names, path};
 use super::spec::{Databases, PostgresSpec};
@@ -116,19 +117,27 @@ impl<'a> PostgresRecords<'a> {
         let view =
             self.session.ask("share the view", "SELECT pg_catalog.pg_export_snapshot()").map_err(engine)?;
         let view = view.first().map(|row| text(row, 0).to_owned()).unwrap_or_default();
-        let text = self.schema_only(&view)?;
+        let text = self.schema_only(&view, &known)?;
         self.definitions = Definitions::of(&text, &known).ok_or_else(|| RecordError::Unsupported {
             what: "a database whose definition pg_dump does not tell to its end".into(),
         })?;
         Ok(())
     }
 
-    fn schema_only(&self, view: &str) -> Result<String, RecordError> {
+    fn schema_only(&self, view: &str, known: &Belongings) -> Result<String, RecordError> {
         let failed = |error: SourceError| {
             RecordError::engine("ask pg_dump what makes the tables", error.kind(), error)
         };
         let Databases::One(database) = &self.spec.databases else { return Ok(String::new()) };
-        let mut words = super::dump::chosen(&self.spec);
+        let mut words = Vec::new();
+        if !self.spec.is_whole() {
+            // By their names: what is not there is told as absent, and is no error.
+            let taken = known.tables.keys().filter(|(schema, table)| self.spec.takes(schema, table));
+            words.extend(taken.map(|(schema, table)| format!("--table={}.{}", name(schema), name(table))));
+            if words.is_empty() {
+                return Ok(ddl::EMPTY.to_owned());
+            }
+        }
         words.push("--schema-only".into());
         words.push("--encoding=UTF8".into());
         words.push(format!("--snapshot={view}"));
@@ -200,10 +209,18 @@ impl RecordSource for PostgresRecords<'_> {
     fn tables(&mut self) -> Result<Vec<TableName>, RecordError> {
         let known = catalog::tables(&mut self.session, &self.spec.schemas)?;
         // A roof has no rows, and is made with what comes before the tables.
-        Ok(known.into_iter().filter(|table| !table.is_partitioned).map(|table| table.name).collect())
+        let mut names: Vec<TableName> =
+            known.into_iter().filter(|table| !table.is_partitioned).map(|table| table.name).collect();
+        if self.spec.is_whole() && large::are_there(&mut self.session)? {
+            names.push(large::name()?);
+        }
+        Ok(names)
     }
 
     fn table(&mut self, name: &TableName) -> Result<TableSchema, RecordError> {
+        if large::is_it(name) {
+            return large::table();
+        }
         let found = catalog::table(&mut self.session, name)?;
         let mut table = found.ok_or_else(|| RecordError::Absent { what: format!("table {name}") })?;
         self.definitions.give(&mut table);
@@ -236,7 +253,9 @@ impl RecordSource for PostgresRecords<'_> {
             sql.push_str(&format!(" WHERE ({condition}\n)"));
         }
         let places = table.key_places()?;
-        if !places.is_empty() && self.has_order {
+        if large::is_it(&table.name) {
+            sql = format!("COPY ({}", large::ROWS);
+        } else if !places.is_empty() && self.has_order {
             let key: Vec<String> =
                 places.iter().filter_map(|at| columns.get(*at)).map(|column| self.ordered(column)).collect();
             sql.push_str(&format!(" ORDER BY {}", key.join(", ")));

@@ -6,10 +6,11 @@
 
 use super::super::{SourceError, World};
 use super::catalog::{self, engine, text};
-use super::copy::{text_of, write_row};
+use super::copy::text_of;
 use super::ddl::SEQUENCE_SET;
 use super::error::{PostgresError, is_of_row};
 use super::export::connect;
+use super::large;
 use super::quote::{literal, name, names, path};
 use super::spec::PostgresSpec;
 use super::wire::Session;
@@ -24,8 +25,6 @@ use std::collections::BTreeSet;
 const IS_THERE: [&str; 6] = ["42P07", "42710", "42P06", "42723", "42701", "42P16"];
 /// Those of what needs something that is not there yet.
 const IS_EARLY: [&str; 4] = ["42P01", "42704", "42883", "42703"];
-/// Where rows stand before they take the place of others.
-const STAGE: &str = "pg_temp.dedup_batch";
 
 /// A database that rows are put into.
 pub struct PostgresTarget<'a> {
@@ -36,17 +35,31 @@ pub struct PostgresTarget<'a> {
     pub(super) ready: BTreeSet<TableName>,
     /// What puts foreign keys back, and switches triggers on.
     pub(super) back: Vec<String>,
+    /// What must be there before the tables.
+    before: Vec<Object>,
+    /// Whether tables were removed, and with them what belongs to them.
+    is_lacking: bool,
     /// What could not be made before the tables.
     early: Vec<Object>,
-    line: Vec<u8>,
+    pub(super) line: Vec<u8>,
 }
 
 impl<'a> PostgresTarget<'a> {
     /// Connects.
     pub fn open(spec: &PostgresSpec, world: World<'a>) -> Result<Self, SourceError> {
         let (_, session) = connect(spec, world)?;
-        let (ready, back, early, line) = Default::default();
-        Ok(Self { session, schemas: spec.schemas.clone(), options: None, ready, back, early, line })
+        let (ready, back, before, early, line) = Default::default();
+        Ok(Self {
+            session,
+            schemas: spec.schemas.clone(),
+            options: None,
+            ready,
+            back,
+            before,
+            is_lacking: false,
+            early,
+            line,
+        })
     }
 
     pub(super) fn run(&mut self, doing: &str, sql: &str) -> Result<u64, RecordError> {
@@ -58,7 +71,7 @@ impl<'a> PostgresTarget<'a> {
     }
 
     /// Does something that may fail without a trace.
-    fn attempt<T>(
+    pub(super) fn attempt<T>(
         &mut self,
         work: impl FnOnce(&mut Session<'a>) -> Result<T, PostgresError>,
     ) -> Result<T, PostgresError> {
@@ -102,61 +115,6 @@ impl<'a> PostgresTarget<'a> {
             Err(error) => Err(engine(error)),
         }
     }
-
-    /// Writes rows in one piece.
-    fn write_piece(&mut self, batch: &Batch<'_>, rows: &[Vec<Value>]) -> Result<u64, PostgresError> {
-        self.line.clear();
-        let mut lines = std::mem::take(&mut self.line);
-        for row in rows {
-            if !write_row(row, &mut lines) {
-                return Err(PostgresError::Refused {
-                    doing: format!("write into table {}", batch.table.name),
-                    state: "22000".into(),
-                    message: "a list or a map has no column here".into(),
-                    row: None,
-                });
-            }
-        }
-        let (table, columns) = (path(&batch.table.name), names(batch.columns.iter().copied()));
-        let doing = format!("write into table {}", batch.table.name);
-        let mode = batch.mode;
-        let written = self.attempt(|session| {
-            if mode == WriteMode::Insert {
-                session.copy_in(&doing, &format!("COPY {table} ({columns}) FROM STDIN"))?;
-                session.put(&lines)?;
-                return session.copy_end();
-            }
-            let stage = format!("DROP TABLE IF EXISTS {STAGE}; CREATE TEMPORARY TABLE dedup_batch AS SELECT {columns} FROM {table} WITH NO DATA");
-            session.run(&doing, &stage)?;
-            session.copy_in(&doing, &format!("COPY {STAGE} ({columns}) FROM STDIN"))?;
-            session.put(&lines)?;
-            session.copy_end()?;
-            session.run(&doing, &merge(batch, &table, &columns))
-        });
-        lines.clear();
-        self.line = lines;
-        written
-    }
-}
-
-/// Returns the statement that brings staged rows into their table.
-fn merge(batch: &Batch<'_>, table: &str, columns: &str) -> String {
-    let insert =
-        format!("INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {STAGE}");
-    if batch.mode == WriteMode::Keep {
-        return format!("{insert} ON CONFLICT DO NOTHING");
-    }
-    let key = names(batch.table.key.iter().map(String::as_str));
-    let others: Vec<String> = batch
-        .columns
-        .iter()
-        .filter(|column| !batch.table.key.iter().any(|key| key == *column))
-        .map(|column| format!("{0} = EXCLUDED.{0}", name(column)))
-        .collect();
-    match others.is_empty() {
-        true => format!("{insert} ON CONFLICT ({key}) DO NOTHING"),
-        false => format!("{insert} ON CONFLICT ({key}) DO UPDATE SET {}", others.join(", ")),
-    }
 }
 
 impl RecordTarget for PostgresTarget<'_> {
@@ -171,6 +129,9 @@ impl RecordTarget for PostgresTarget<'_> {
     }
 
     fn table(&mut self, name: &TableName) -> Result<Option<TableSchema>, RecordError> {
+        if large::is_it(name) {
+            return large::table().map(Some);
+        }
         catalog::table(&mut self.session, name)
     }
 
@@ -188,15 +149,21 @@ impl RecordTarget for PostgresTarget<'_> {
     }
 
     fn make_before(&mut self, objects: &[Object]) -> Result<(), RecordError> {
+        self.early.clear();
         for object in objects {
             if self.make(object)? {
                 self.early.push(object.clone());
             }
         }
+        self.before = objects.to_vec();
         Ok(())
     }
 
     fn create(&mut self, table: &TableSchema) -> Result<(), RecordError> {
+        if std::mem::take(&mut self.is_lacking) {
+            let before = std::mem::take(&mut self.before);
+            self.make_before(&before)?;
+        }
         let there = self.table(&table.name)?;
         if there.is_some() {
             return Ok(());
@@ -208,11 +175,15 @@ impl RecordTarget for PostgresTarget<'_> {
     }
 
     fn drop_table(&mut self, name: &TableName) -> Result<(), RecordError> {
-        // Views and foreign keys of others that need it are of the database that is replaced.
+        // Views and foreign keys of others that need it are of the database that is replaced; so are its sequences.
+        self.is_lacking = true;
         self.run(&format!("remove table {name}"), &format!("DROP TABLE {} CASCADE", path(name))).map(drop)
     }
 
     fn clear(&mut self, table: &TableSchema, condition: Option<&str>) -> Result<(), RecordError> {
+        if large::is_it(&table.name) {
+            return self.clear_large();
+        }
         self.make_ready(table)?;
         let quoted = path(&table.name);
         let sql = match condition {
@@ -223,7 +194,9 @@ impl RecordTarget for PostgresTarget<'_> {
     }
 
     fn write(&mut self, batch: &Batch<'_>) -> Result<Written, RecordError> {
-        self.make_ready(batch.table)?;
+        if !large::is_it(&batch.table.name) {
+            self.make_ready(batch.table)?;
+        }
         let goes_on = self.options.is_some_and(|options| options.row_errors == OnError::Continue);
         let mut written = Written::default();
         // Pieces that are still to be written, the next one last.
@@ -292,13 +265,21 @@ impl RecordTarget for PostgresTarget<'_> {
     }
 
     fn count(&mut self, table: &TableSchema, condition: Option<&str>) -> Result<u64, RecordError> {
+        if large::is_it(&table.name) {
+            return large::count(&mut self.session);
+        }
         let condition = condition.map(|condition| format!(" WHERE ({condition}\n)")).unwrap_or_default();
         let sql = format!("SELECT pg_catalog.count(*) FROM ONLY {}{condition}", path(&table.name));
         let rows = self.session.ask(&format!("count table {}", table.name), &sql).map_err(engine)?;
         Ok(rows.first().and_then(|row| text(row, 0).parse().ok()).unwrap_or(0))
     }
 
-    fn finish_table(&mut self, table: &TableSchema, _: Option<u64>, is_new: bool) -> Result<(), RecordError> {
+    fn finish_table(
+        &mut self,
+        table: &TableSchema,
+        counter: Option<u64>,
+        is_new: bool,
+    ) -> Result<(), RecordError> {
         if is_new {
             for object in &table.after {
                 if self.make(object)? {
@@ -320,9 +301,10 @@ impl RecordTarget for PostgresTarget<'_> {
             else {
                 continue;
             };
+            let last = counter.map_or_else(|| "NULL".to_owned(), |next| next.saturating_sub(1).to_string());
             // Never below what the rows need; one that counts down is left to what sets sequences exactly.
             let sql = format!(
-                "SELECT pg_catalog.setval({0}, top) FROM (SELECT pg_catalog.max({1}) AS top FROM {quoted}) rows, {sequence} s, \
+                "SELECT pg_catalog.setval({0}, top) FROM (SELECT GREATEST(pg_catalog.max({1}), {last}) AS top FROM {quoted}) rows, {sequence} s, \
                  pg_catalog.pg_sequence q WHERE q.seqrelid = {0}::pg_catalog.regclass AND q.seqincrement > 0 \
                  AND top >= s.last_value AND top <= q.seqmax",
                 literal(&sequence),

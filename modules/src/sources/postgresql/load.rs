@@ -1,6 +1,7 @@
 //! Dumps put back: by `pg_restore` or `psql`, in one transaction.
 
-use super::super::{Head, Load, Said, SourceError, WayBack, World};
+use super::super::{Head, ImportInto, Load, Said, SourceError, WayBack, World};
+use super::import::PostgresTarget;
 use super::programs::Server;
 use super::quote::{literal, name as quoted};
 use super::spec::{Databases, Form, PostgresSpec};
@@ -69,6 +70,22 @@ impl<'a> PostgresLoad<'a> {
         }
         self.server.ask(self.server.maintenance(), &sql)?;
         Ok(true)
+    }
+
+    /// Does what fills the database, which is made if it is not there, and removed again if that fails.
+    fn into_database(
+        &mut self,
+        work: impl FnOnce(&mut Self, &str) -> Result<(), SourceError>,
+    ) -> Result<(), SourceError> {
+        let name = self.database()?.to_owned();
+        let is_new = self.make_database()?;
+        let done = work(self, &name);
+        if done.is_err() && is_new {
+            // The first error is the one to tell.
+            let sql = format!("DROP DATABASE {}", quoted(&name));
+            let _ = self.server.ask(self.server.maintenance(), &sql);
+        }
+        done
     }
 
     /// Lets a program read the stream.
@@ -145,22 +162,29 @@ impl Load for PostgresLoad<'_> {
         if matches!(self.spec.databases, Databases::Roles) {
             return self.put_roles(bytes);
         }
-        let name = self.database()?.to_owned();
-        let is_new = self.make_database()?;
-        let loaded = match self.spec.form {
-            Form::Text => {
-                self.feed("psql", &name, &["-X", "-q", "-1", "--set=ON_ERROR_STOP=1", "-f", "-"], bytes)
+        self.into_database(|load, name| {
+            match load.spec.form {
+                Form::Text => {
+                    load.feed("psql", name, &["-X", "-q", "-1", "--set=ON_ERROR_STOP=1", "-f", "-"], bytes)
+                }
+                Form::Archive | Form::Records => {
+                    let words = ["--single-transaction", "--exit-on-error", "--clean", "--if-exists"];
+                    load.feed("pg_restore", name, &words, bytes)
+                }
             }
-            Form::Archive | Form::Records => {
-                let words = ["--single-transaction", "--exit-on-error", "--clean", "--if-exists"];
-                self.feed("pg_restore", &name, &words, bytes)
-            }
-        };
-        if loaded.is_err() && is_new {
-            // The first error is the one to tell.
-            let _ = self.server.ask(self.server.maintenance(), &format!("DROP DATABASE {}", quoted(&name)));
-        }
-        loaded.map(drop)
+            .map(drop)
+        })
+    }
+
+    fn prepare_records(&mut self, _: &mut ImportInto<'_>) -> Result<WayBack, SourceError> {
+        Ok(WayBack::DumpFirst)
+    }
+
+    fn put_records(mut self: Box<Self>, import: &mut ImportInto<'_>) -> Result<(), SourceError> {
+        self.into_database(|load, _| {
+            let target = PostgresTarget::open(&load.spec, load.server.world())?;
+            Ok(import(Box::new(target))?)
+        })
     }
 }
 

@@ -13,6 +13,8 @@
 //! copy.rs       rows as lines of text
 //! export.rs     records out of a database
 //! import.rs     records into one
+//! batch.rs      rows into one table
+//! large.rs      large objects as rows
 //! quiet.rs      foreign keys and triggers meanwhile
 //! error.rs      what a server answers instead of data
 //! ```
@@ -21,6 +23,7 @@
 //! one dump, `database=NAME` each, and each of its own moment: a server has no moment of all its databases. All of
 //! them bring `roles`, which belong to no database; the passwords of roles only in section secrets.
 
+mod batch;
 mod catalog;
 mod connect;
 mod copy;
@@ -29,6 +32,7 @@ mod dump;
 mod error;
 mod export;
 mod import;
+mod large;
 mod load;
 mod programs;
 mod quiet;

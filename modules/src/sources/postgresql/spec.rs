@@ -123,6 +123,18 @@ impl PostgresSpec {
         self.tables.is_empty() && self.prefix.is_empty() && self.schemas.is_empty() && self.ignore.is_empty()
     }
 
+    /// Returns whether a table is wanted.
+    pub(super) fn takes(&self, schema: &str, table: &str) -> bool {
+        let full = format!("{schema}.{table}");
+        let named = |list: &[String]| list.iter().any(|one| one == table || *one == full);
+        let by_prefix =
+            !self.prefix.is_empty() && (table.starts_with(&self.prefix) || full.starts_with(&self.prefix));
+        let is_open = self.tables.is_empty() && self.prefix.is_empty();
+        (is_open || named(&self.tables) || by_prefix)
+            && (self.schemas.is_empty() || self.schemas.iter().any(|one| one == schema))
+            && !named(&self.ignore)
+    }
+
     /// Returns what one stream of several is wanted for; none if this source has no such stream.
     pub(in super::super) fn part(&self, stream: &str) -> Option<Self> {
         let databases = match (&self.databases, stream.strip_prefix(DATABASE).and_then(unescape)) {

@@ -164,6 +164,8 @@ CREATE VIEW authors AS SELECT * FROM author;
 CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM every;
 CREATE SEQUENCE lone START 5 INCREMENT 7; SELECT nextval('lone'), nextval('lone');
 COMMENT ON TABLE author IS 'who writes';
+SELECT lo_from_bytea(4711, repeat('large ', 2000)::bytea), lo_create(4712), lo_from_bytea(4713, 'x');
+SELECT lo_put(4713, 100000, 'beyond a hole');
 "#;
 
 /// Everything that a database shows, in text, by means of its own.
@@ -174,7 +176,7 @@ fn shown(server: &Postgres, database: &str) -> String {
         SELECT conrelid::regclass, conname, convalidated, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace::regnamespace::text IN ('public', 'other') ORDER BY 1::text, 2;\n\
         SELECT indexdef FROM pg_indexes WHERE schemaname IN ('public', 'other') ORDER BY 1;\n\
         SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal;\n\
-        SELECT inhrelid::regclass, inhparent::regclass FROM pg_inherits ORDER BY 1::text; SELECT obj_description('author'::regclass);";
+        SELECT inhrelid::regclass, inhparent::regclass FROM pg_inherits ORDER BY 1::text; SELECT obj_description('author'::regclass); SELECT oid, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1;";
     server.sql(database, &format!("SET extra_float_digits = 3; {tables}"))
 }
 
