@@ -19,7 +19,6 @@ use dedup_modules::undo::{Header, Left, Undoing, carry_out_left, settle_leftover
 use jiff::Zoned;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
