@@ -129,7 +129,7 @@ fn several_streams_are_one_dump_or_none() {
             StreamRequest { module: "mail", section: Section::Data, name: "db", kind: "", mtime: None };
         let report = run(&repo, at as i64, |parts| {
             let mut mail = account("mail");
-            let mut give = |parts: &mut Parts<'_>, breaks_off: bool| {
+            let give = |parts: &mut Parts<'_>, breaks_off: bool| {
                 parts.streams(&request, &mut |streams| {
                     for n in 0..count {
                         streams.put(&format!("{n:05}"), &mut &trees.noise[n..][..100])?;
