@@ -4,4 +4,5 @@ pub mod app;
 mod backup_steps;
 mod hostile;
 mod killed;
+mod records;
 mod restore_steps;
