@@ -182,7 +182,7 @@ fn rows_are_written_for_people_and_programs() {
     exchange
         .0
         .dedup(&["dump", "latest", "-m", "pbx", "source:db"])
-        .ends(1)
+        .ends(2)
         .says(&["--format csv, jsonl or sql"]);
 }
 
