@@ -5,4 +5,5 @@ mod backup_steps;
 mod hostile;
 mod killed;
 mod postgres;
+mod records;
 mod restore_steps;
