@@ -1,6 +1,8 @@
 //! `dedup restore`: writes the files of a snapshot, below a directory or where they came from.
 
-use super::{choose, listing, restore_modules, restore_target, restore_whole};
+use super::records::spec;
+use super::restore_only::RowConflict;
+use super::{choose, listing, restore_modules, restore_only, restore_target, restore_whole};
 use crate::context::{Context, this_host};
 use crate::declared::ModuleDirs;
 use crate::exit::Exit;
@@ -19,6 +21,7 @@ use dedup_engine::restore::sink::SinkError;
 use dedup_engine::restore::{self, RestorePlan, RestoreReport, RestoreRequest};
 use dedup_modules::files::{FilesSink, OwnerChoice, SinkOptions, XattrChoice};
 use dedup_modules::id::ModuleId;
+use dedup_modules::records::RecordSpec;
 use jiff::Span;
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
@@ -42,7 +45,8 @@ use std::path::{Path, PathBuf};
   dedup restore latest:/etc/nginx --dry-run      shows the plan for /etc/nginx itself
   dedup restore latest -m wordpress              the module, back to where it was
   dedup restore latest -m wiki -m shop --target out
-  dedup restore latest --full --into-subvolume /mnt/@")]
+  dedup restore latest --full --into-subvolume /mnt/@
+  dedup restore latest -m wiki --only source:db:pages[17]     one row")]
 pub struct RestoreArgs {
     /// The snapshot: first digits of its id, latest or latest-any; and perhaps a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
@@ -79,8 +83,14 @@ pub struct RestoreArgs {
     /// Make no device nodes; only root can
     #[arg(long)]
     no_devices: bool,
+    /// Only this table, or these rows of it, put beside what is there: source:NAME:TABLE[KEY] (repeatable)
+    #[arg(long, value_name = "SPEC", value_parser = spec)]
+    pub only: Vec<RecordSpec>,
+    /// With --only: what to do with rows that are there already
+    #[arg(long, value_name = "WHAT", default_value = "replace", requires = "only")]
+    pub on_conflict: RowConflict,
     #[command(flatten)]
-    section: SectionChoice,
+    pub section: SectionChoice,
     #[command(flatten)]
     pub which: Which,
     #[command(flatten)]
@@ -105,7 +115,7 @@ pub struct Which {
 }
 
 impl Which {
-    fn filter(&self) -> Filter {
+    pub fn filter(&self) -> Filter {
         let mut modules = self.module.iter().cloned();
         let (host, tag, within) = (self.host.clone(), self.tag.clone(), self.within);
         Filter { host, tag, module: modules.next(), within, also: modules.collect() }
@@ -168,6 +178,9 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     let chosen = choose(ctx, &repo, &selection.wanted, &filter)?;
     if let Some(subvolume) = &args.into_subvolume {
         return restore_whole::run(ctx, args, &repo, &chosen, subvolume);
+    }
+    if !args.only.is_empty() {
+        return restore_only::run(ctx, args, &repo, &chosen);
     }
     if restore_modules::is_meant(args, &chosen) {
         return match &args.target {

@@ -129,7 +129,7 @@ impl Postgres {
         );
         let conf = data.join("postgresql.conf");
         let mut conf = fs::OpenOptions::new().append(true).open(conf).unwrap();
-        write!(conf, "{SETTINGS}{network}{settings}\n").unwrap();
+        writeln!(conf, "{SETTINGS}{network}{settings}").unwrap();
         fs::write(data.join("pg_hba.conf"), ENTRY).unwrap();
         let server = launch(&data, place.path());
         let mut postgres = Self { server, place, data, port, template };

@@ -162,7 +162,10 @@ pub(super) fn store(
     let listing = Builder::new(&saver, &boundary, repo.leaf_target());
     let mtime = request.mtime.unwrap_or(Time { secs: 0, nanos: 0 });
     let mut streams = Streams { repo, sinks, saver: &saver, events, mtime, listing, files: 0, bytes: 0 };
-    each(&mut streams)?;
+    let given = each(&mut streams);
+    // Leaves that are closed already were taken, whatever comes of the rest.
+    saver.flush()?;
+    given?;
     let Streams { listing, files, bytes, .. } = streams;
     let root = built(listing.finish())?;
     saver.flush()?;

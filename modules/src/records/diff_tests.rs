@@ -18,7 +18,10 @@ fn changes(old: &Stored, new: &Stored) -> Vec<RecordChange> {
     found
 }
 
-fn stored(tables: &[(&str, &[&str], Vec<Vec<Value>>)]) -> Stored {
+/// A table: its name, its columns, its rows.
+type Table<'t> = (&'t str, &'t [&'t str], Vec<Vec<Value>>);
+
+fn stored(tables: &[Table<'_>]) -> Stored {
     let mut database = MemoryDatabase::default();
     for (name, columns, rows) in tables {
         let columns = columns.iter().map(|name| Column::new(name, TypeClass::Any, "")).collect();

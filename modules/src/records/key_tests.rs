@@ -86,7 +86,7 @@ fn golden_keys() {
         (Value::Time(TimeKind::Date, "2026-11-21".into()), "28323032362d31312d32310000"),
         (Value::Time(TimeKind::Interval, "1 day".into()), "2d31206461790000"),
     ] {
-        assert_eq!(dedup_engine::id::to_hex(&encoded(&[value.clone()])), hex, "{value:?}");
+        assert_eq!(dedup_engine::id::to_hex(&encoded(std::slice::from_ref(&value))), hex, "{value:?}");
     }
     let mut out = Vec::new();
     put_table(&TableName::parse("db.t").unwrap(), &mut out);

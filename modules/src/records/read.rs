@@ -141,6 +141,10 @@ impl<'a, L: LoadChunk> TableReader<'a, L> {
     }
 
     /// Returns the next row; `None` at the end, when all of them were checked.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it can fail, and must be read to its end to be believed"
+    )]
     pub fn next(&mut self) -> Result<Option<StoredRow>, L::Error> {
         if self.end.is_some() {
             return Ok(None);

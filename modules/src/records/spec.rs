@@ -91,8 +91,9 @@ pub fn meanings(table: &StoredTable, typed: &[String]) -> Vec<Vec<Value>> {
     for (name, text) in schema.key.iter().zip(typed) {
         let class = schema.columns.iter().find(|column| column.name == *name).map(|column| column.class);
         let values = values(class.unwrap_or(TypeClass::Any), text);
-        let extended =
-            all.iter().flat_map(|key| values.iter().map(move |value| [&key[..], &[value.clone()]].concat()));
+        let extended = all
+            .iter()
+            .flat_map(|key| values.iter().map(move |value| [&key[..], std::slice::from_ref(value)].concat()));
         all = extended.take(MAX_MEANINGS).collect();
     }
     all

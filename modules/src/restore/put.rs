@@ -281,7 +281,12 @@ impl Run<'_, '_> {
     }
 
     /// Notes what a load will write beside its source, before it does.
-    pub(super) fn note_beside(&mut self, at: usize, spec: &SourceSpec, way: WayBack) -> Result<Ticket, PutError> {
+    pub(super) fn note_beside(
+        &mut self,
+        at: usize,
+        spec: &SourceSpec,
+        way: WayBack,
+    ) -> Result<Ticket, PutError> {
         let (module, source) = (self.job.members[at].id().clone(), spec.name.clone());
         self.conduct.undoing.note(Undo::RemoveBeside { module, source, way }).map_err(run)
     }

@@ -5,6 +5,7 @@ use super::error::PostgresError;
 use super::import::PostgresTarget;
 use super::large;
 use super::quote::{name, names, path};
+use super::wire::Session;
 use crate::records::{Batch, Value, WriteMode};
 
 /// Where rows stand before they take the place of others.
@@ -32,13 +33,15 @@ impl PostgresTarget<'_> {
         let (table, columns) = (path(&batch.table.name), names(batch.columns.iter().copied()));
         let doing = format!("write into table {}", batch.table.name);
         let (mode, is_large) = (batch.mode, large::is_it(&batch.table.name));
-        let written = self.attempt(|session| {
+        let write = |session: &mut Session<'_>| {
             if mode == WriteMode::Insert && !is_large {
                 session.copy_in(&doing, &format!("COPY {table} ({columns}) FROM STDIN"))?;
                 session.put(&lines)?;
                 return session.copy_end();
             }
-            let stage = format!("DROP TABLE IF EXISTS {STAGE}; CREATE TEMPORARY TABLE dedup_batch AS SELECT {columns} FROM {table} WITH NO DATA");
+            let stage = format!(
+                "DROP TABLE IF EXISTS {STAGE}; CREATE TEMPORARY TABLE dedup_batch AS SELECT {columns} FROM {table} WITH NO DATA"
+            );
             session.run(&doing, &stage)?;
             session.copy_in(&doing, &format!("COPY {STAGE} ({columns}) FROM STDIN"))?;
             session.put(&lines)?;
@@ -47,7 +50,12 @@ impl PostgresTarget<'_> {
                 return session.run(&doing, &large::merge(batch, STAGE));
             }
             session.run(&doing, &merge(batch, &table, &columns))
-        });
+        };
+        // Where one row that is refused ends everything, nothing has to be kept from before it.
+        let written = match self.may_go_on() {
+            true => self.attempt(write),
+            false => write(&mut self.session),
+        };
         lines.clear();
         self.line = lines;
         written

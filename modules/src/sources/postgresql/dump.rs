@@ -79,8 +79,6 @@ fn words(spec: &PostgresSpec) -> Vec<String> {
         Form::Text => ["--format=plain", "--clean", "--if-exists"].map(String::from).to_vec(),
         Form::Archive | Form::Records => ["--format=custom", "--compress=0"].map(String::from).to_vec(),
     };
-    // Also where only some tables are wanted: nobody else would keep them.
-    words.push("--blobs".into());
     words.push("--encoding=UTF8".into());
     words.extend(chosen(spec));
     words

@@ -70,6 +70,11 @@ impl<'a> PostgresTarget<'a> {
         self.options.is_some_and(|options| options.transaction)
     }
 
+    /// Returns whether what was written before an error may still be wanted.
+    pub(super) fn may_go_on(&self) -> bool {
+        !self.is_transaction() || self.options.is_some_and(|options| options.row_errors == OnError::Continue)
+    }
+
     /// Does something that may fail without a trace.
     pub(super) fn attempt<T>(
         &mut self,

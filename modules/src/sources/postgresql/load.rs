@@ -73,7 +73,7 @@ impl<'a> PostgresLoad<'a> {
     }
 
     /// Does what fills the database, which is made if it is not there, and removed again if that fails.
-    fn into_database(
+    fn fill_database(
         &mut self,
         work: impl FnOnce(&mut Self, &str) -> Result<(), SourceError>,
     ) -> Result<(), SourceError> {
@@ -162,7 +162,7 @@ impl Load for PostgresLoad<'_> {
         if matches!(self.spec.databases, Databases::Roles) {
             return self.put_roles(bytes);
         }
-        self.into_database(|load, name| {
+        self.fill_database(|load, name| {
             match load.spec.form {
                 Form::Text => {
                     load.feed("psql", name, &["-X", "-q", "-1", "--set=ON_ERROR_STOP=1", "-f", "-"], bytes)
@@ -181,7 +181,7 @@ impl Load for PostgresLoad<'_> {
     }
 
     fn put_records(mut self: Box<Self>, import: &mut ImportInto<'_>) -> Result<(), SourceError> {
-        self.into_database(|load, _| {
+        self.fill_database(|load, _| {
             let target = PostgresTarget::open(&load.spec, load.server.world())?;
             Ok(import(Box::new(target))?)
         })

@@ -11,10 +11,10 @@
 //! refused: what their shadow tables hold only their own module can read.
 
 mod describe;
-mod read;
-mod rows;
 #[cfg(test)]
 mod random_tests;
+mod read;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod write;
