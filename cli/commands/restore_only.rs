@@ -45,7 +45,11 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
                 .hint("write source:NAME:TABLE, or source:NAME:TABLE[KEY]"));
         }
     }
-    let account = select::account(&chosen.snapshot, args.which.filter().module.as_deref())?;
+    let filter = args.which.filter();
+    if !filter.also.is_empty() {
+        return Err(Failure::refused("rows are restored of one module at a time"));
+    }
+    let account = select::account(&chosen.snapshot, filter.module.as_deref())?;
     let id = ModuleId::parse(&account.module).map_err(|error| Failure::of(Kind::Integrity, &error))?;
     let catalog = declared::catalog(&args.modules.dirs)?;
     declared::tell_faults(ctx, &catalog);
