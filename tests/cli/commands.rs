@@ -51,7 +51,7 @@ fn every_command_works_and_says_no_more_than_asked() {
     let text = place.path("src/text");
     let file = format!("{second}:{}", text.display());
 
-    let lines: [(&[&str], &str); 20] = [
+    let lines: [(&[&str], &str); 21] = [
         (&["recover"], "no run has left anything behind\n"),
         (&["snapshots"], &second[..8]),
         (&["ls", "latest"], "/src/sub/deeper/file\n"),
@@ -64,6 +64,7 @@ fn every_command_works_and_says_no_more_than_asked() {
         (&["check", "--read-data"], "no damage was found\n"),
         (&["key", "list"], "key file"),
         (&["module", "schema"], "draft-07/schema"),
+        (&["job", "list", "--json"], "\"type\":\"jobs\""),
         (&["log", "--json"], "\"type\":\"logs\""),
         (&["space", "list", "--json"], "\"type\":\"spaces\""),
         (&["completions", "bash"], "complete -F"),
