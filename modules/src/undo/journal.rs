@@ -221,12 +221,11 @@ impl<A: Serialize + DeserializeOwned> Journal<A> {
     }
 }
 
-/// Looks into a journal without taking it over: what it is about, if its first line is whole, and what is still to be undone.
-///
-/// The last value tells of damage.
-pub fn look<A: DeserializeOwned>(
-    path: &Path,
-) -> Result<(Option<Header>, Vec<A>, Option<JournalError>), JournalError> {
+/// What a journal is about, if its first line is whole; what is still to be undone; its damage.
+pub type Seen<A> = (Option<Header>, Vec<A>, Option<JournalError>);
+
+/// Looks into a journal without taking it over.
+pub fn look<A: DeserializeOwned>(path: &Path) -> Result<Seen<A>, JournalError> {
     let file = File::open(path).map_err(at(path, "open it"))?;
     let lines = Lines::<A>::read(&file).map_err(at(path, "read it"))?;
     let damage =
