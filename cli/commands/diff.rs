@@ -1,5 +1,6 @@
 //! `dedup diff`: what differs between two snapshots.
 
+use super::diff_records::{self, of};
 use super::ls::{Entries, object, shown_path};
 use super::{choose, listing};
 use crate::context::Context;
@@ -8,7 +9,7 @@ use crate::failure::Failure;
 use crate::human;
 use crate::output::complain;
 use crate::section::SectionChoice;
-use crate::select::{Filter, Selection};
+use crate::select::{Filter, Selection, account};
 use dedup_engine::browse::{self, Change};
 use dedup_engine::listing::{Node, StoredPath};
 use serde_json::{Value, json};
@@ -17,11 +18,12 @@ use std::ffi::OsString;
 /// Show what differs between two snapshots
 ///
 /// Lines begin with + for what only the second has, - for what only the first has, and M for what differs in
-/// content or metadata.
+/// content or metadata. Of databases that are stored as records tables and rows are told in the same way.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   dedup diff 1a2b3c4d latest
-  dedup diff 1a2b3c4d 5e6f7a8b --json")]
+  dedup diff 1a2b3c4d 5e6f7a8b --json
+  dedup diff 1a2b3c4d latest -m wiki")]
 pub struct DiffArgs {
     /// The first snapshot
     #[arg(value_name = "SNAPSHOT")]
@@ -52,25 +54,41 @@ pub fn run(ctx: &Context, args: &DiffArgs) -> Result<Exit, Failure> {
     let repo = ctx.open_indexed()?;
     let old = choose(ctx, &repo, &old.wanted, &args.filter)?;
     let new = choose(ctx, &repo, &new.wanted, &args.filter)?;
-    let old_root = listing(ctx, &old.snapshot, &args.filter, args.section)?;
-    let new_root = listing(ctx, &new.snapshot, &args.filter, args.section)?;
+    let accounts = [&old, &new].map(|chosen| account(&chosen.snapshot, args.filter.module.as_deref()));
+    let [old_account, new_account] = accounts;
+    let (old_account, new_account) = (old_account?, new_account?);
+    let roots = [&old, &new].map(|chosen| listing(ctx, &chosen.snapshot, &args.filter, args.section));
+    let roots = match roots {
+        [Ok(old), Ok(new)] => Some((old, new)),
+        // A module may have nothing but tables.
+        _ if [old_account, new_account].iter().any(|account| of(account, args.section).next().is_some()) => {
+            None
+        }
+        [Err(failure), _] | [_, Err(failure)] => return Err(failure),
+    };
     ctx.progress.finish();
 
     let head = json!({ "type": "diff", "old_id": old.id.to_hex(), "new_id": new.id.to_hex() });
     let mut list = Entries::new(ctx.output, head, "changes")?;
     let mut sums = Sums::default();
-    browse::diff(&repo, old_root, new_root, &mut |path: StoredPath, change: Change| {
-        let sign = sums.count(&change);
-        list.entry(
-            || change_object(&path, &change),
-            |out| {
-                write!(out, "{sign} ")?;
-                out.write_all(&ctx.output.name(&shown_path(&path)))?;
-                out.write_all(b"\n")
-            },
-        )
-    })?;
+    if let Some((old_root, new_root)) = roots {
+        browse::diff(&repo, old_root, new_root, &mut |path: StoredPath, change: Change| {
+            let sign = sums.count(&change);
+            list.entry(
+                || change_object(&path, &change),
+                |out| {
+                    write!(out, "{sign} ")?;
+                    out.write_all(&ctx.output.name(&shown_path(&path)))?;
+                    out.write_all(b"\n")
+                },
+            )
+        })?;
+    }
+    let rows = diff_records::run(ctx, &repo, (old_account, new_account), args.section, &mut list)?;
     list.end_with(&json!({
+        "rows_added": rows.added,
+        "rows_removed": rows.removed,
+        "rows_modified": rows.changed,
         "added": sums.added,
         "added_bytes": sums.added_bytes,
         "removed": sums.removed,
@@ -86,6 +104,14 @@ pub fn run(ctx: &Context, args: &DiffArgs) -> Result<Exit, Failure> {
             human::bytes(sums.removed_bytes),
             human::count(sums.modified)
         ));
+        if rows.added + rows.removed + rows.changed + rows.tables > 0 {
+            complain(&format!(
+                "rows: {} added, {} removed, {} modified",
+                human::count(rows.added),
+                human::count(rows.removed),
+                human::count(rows.changed)
+            ));
+        }
     }
     Ok(Exit::Complete)
 }

@@ -1,5 +1,6 @@
 //! `dedup dump`: a file, or a directory as a tar stream, on standard output.
 
+use super::records::{RowFormat, spec};
 use super::restore::not_there;
 use super::{choose, listing};
 use crate::context::Context;
@@ -15,6 +16,7 @@ use dedup_engine::listing::{Body, Node, StoredPath};
 use dedup_engine::map::{Class, Root};
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::{Outcome, Snapshot};
+use dedup_modules::records::RecordSpec;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -28,14 +30,20 @@ use std::ops::ControlFlow;
   dedup dump latest:/etc/fstab
   dedup dump latest:/home/ann/Documents > documents.tar
   dedup dump latest:/srv | tar -x -C /tmp/srv
-  dedup dump latest -m wiki source:db > wiki.sql")]
+  dedup dump latest -m wiki source:db > wiki.sql
+  dedup dump latest -m wiki source:db:pages --format csv > pages.csv")]
 pub struct DumpArgs {
     /// The snapshot: first digits of its id, latest or latest-any; and the path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     snapshot: OsString,
     /// What a source of a module gave, instead of a path: a stream as it was, a tree as a tar stream
-    #[arg(value_name = "source:NAME", value_parser = source_name)]
-    source: Option<String>,
+    ///
+    /// Of records, all tables, or one (source:NAME:TABLE), or rows of one by their keys (source:NAME:TABLE[KEY]).
+    #[arg(value_name = "source:NAME", value_parser = spec)]
+    source: Option<RecordSpec>,
+    /// How to write records
+    #[arg(long, value_name = "FORMAT", requires = "source")]
+    format: Option<RowFormat>,
     /// Write a tar stream even for a single file
     #[arg(long)]
     tar: bool,
@@ -60,7 +68,10 @@ pub fn run(ctx: &Context, args: &DumpArgs) -> Result<Exit, Failure> {
     let chosen = choose(ctx, &repo, &selection.wanted, &args.filter)?;
     let (root, base) = match &args.source {
         None => (listing(ctx, &chosen.snapshot, &args.filter, args.section)?, base),
-        Some(name) => source(args, &chosen.snapshot, name)?,
+        Some(spec) => match source(args, &chosen.snapshot, spec)? {
+            Some(found) => found,
+            None => return records(ctx, args, &repo, &chosen.snapshot, spec),
+        },
     };
     let node = browse::find_entry(&repo, root, &base)?;
     ctx.progress.finish();
@@ -86,27 +97,44 @@ pub fn run(ctx: &Context, args: &DumpArgs) -> Result<Exit, Failure> {
     result
 }
 
-fn source_name(text: &str) -> Result<String, String> {
-    let name = text.strip_prefix("source:").filter(|name| !name.is_empty());
-    name.map(str::to_owned).ok_or_else(|| format!("{text:?} does not begin with `source:` and a name"))
+/// Writes records.
+fn records(
+    ctx: &Context,
+    args: &DumpArgs,
+    repo: &Repository,
+    snapshot: &Snapshot,
+    spec: &RecordSpec,
+) -> Result<Exit, Failure> {
+    let format = args.format.ok_or_else(|| {
+        Failure::refused(format!("{:?} is a set of records", spec.source))
+            .hint("say how to write them: --format csv, jsonl or sql")
+    })?;
+    let module = args.filter.module.as_deref();
+    let (stored, _) = super::records::open(repo, snapshot, module, args.section, &spec.source)?;
+    ctx.progress.finish();
+    let mut out = Pipe { inner: ctx.output.listing(), broken: false };
+    let result = super::records::write(&stored, spec, format, &mut out);
+    if out.broken { Ok(Exit::Complete) } else { result.map(|()| Exit::Complete) }
 }
 
-/// Finds what a source gave: a stream by the path of its one file, a tree from its root.
+/// Finds what a source gave: a stream by the path of its one file, a tree from its root; `None`: records.
 fn source<'a>(
     args: &DumpArgs,
     snapshot: &'a Snapshot,
-    name: &str,
-) -> Result<(&'a Root, StoredPath), Failure> {
+    spec: &RecordSpec,
+) -> Result<Option<(&'a Root, StoredPath)>, Failure> {
+    let name = &spec.source[..];
     let account = select::account(snapshot, args.filter.module.as_deref())?;
     let dump = args.section.dump(account, name)?;
     if !dump.is_listing() {
-        return Err(Failure::refused(format!(
-            "{name:?} is a set of records, which only a restore takes back"
-        )));
+        return Ok(None);
+    }
+    if spec.table.is_some() || args.format.is_some() {
+        return Err(Failure::refused(format!("{name:?} is no set of records: it has no tables")));
     }
     // A tree has its root directory as an entry, or several.
     let path = StoredPath::root().join(name.as_bytes()).filter(|_| dump.root.entries == 1);
-    Ok((&dump.root, path.unwrap_or_default()))
+    Ok(Some((&dump.root, path.unwrap_or_default())))
 }
 
 fn file(repo: &Repository, class: Class, node: &Node, out: &mut impl Write) -> Result<Exit, Failure> {

@@ -4,17 +4,21 @@ mod backup;
 mod check;
 mod completions;
 mod diff;
+mod diff_records;
 mod dump;
 mod find;
+mod history;
 mod init;
 mod key;
 mod log;
 mod ls;
 mod man;
 mod module;
+mod records;
 mod recover;
 mod restore;
 mod restore_modules;
+mod restore_only;
 mod snapshots;
 mod space;
 mod stats;
@@ -44,6 +48,7 @@ pub enum Command {
     Ls(ls::LsArgs),
     Find(find::FindArgs),
     Diff(diff::DiffArgs),
+    History(history::HistoryArgs),
     Dump(dump::DumpArgs),
     Stats(stats::StatsArgs),
     Check(check::CheckArgs),
@@ -81,6 +86,7 @@ impl Command {
             Self::Ls(args) => ls::run(ctx, args),
             Self::Find(args) => find::run(ctx, args),
             Self::Diff(args) => diff::run(ctx, args),
+            Self::History(args) => history::run(ctx, args),
             Self::Dump(args) => dump::run(ctx, args),
             Self::Stats(args) => stats::run(ctx, args),
             Self::Check(args) => check::run(ctx, args),

@@ -1,6 +1,8 @@
 //! `dedup restore`: writes the files of a snapshot, below a directory or where they came from.
 
-use super::{choose, listing, restore_modules};
+use super::records::spec;
+use super::restore_only::RowConflict;
+use super::{choose, listing, restore_modules, restore_only};
 use crate::context::{Context, this_host};
 use crate::declared::ModuleDirs;
 use crate::exit::Exit;
@@ -19,6 +21,7 @@ use dedup_engine::restore::sink::SinkError;
 use dedup_engine::restore::{self, RestorePlan, RestoreReport, RestoreRequest};
 use dedup_modules::files::{FilesSink, OwnerChoice, SinkOptions, XattrChoice};
 use dedup_modules::id::ModuleId;
+use dedup_modules::records::RecordSpec;
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -38,7 +41,8 @@ use std::path::{Path, PathBuf};
   dedup restore 1a2b3c4d:/home/ann/Documents --target ~/old-documents
   dedup restore latest --target out --include '*.odt' --exclude '/home/*/.cache'
   dedup restore latest:/etc/nginx --dry-run      shows the plan for /etc/nginx itself
-  dedup restore latest -m wordpress              the module, back to where it was")]
+  dedup restore latest -m wordpress              the module, back to where it was
+  dedup restore latest -m wiki --only source:db:pages[17]     one row")]
 pub struct RestoreArgs {
     /// The snapshot: first digits of its id, latest or latest-any; and perhaps a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
@@ -67,8 +71,14 @@ pub struct RestoreArgs {
     /// Make no device nodes; only root can
     #[arg(long)]
     no_devices: bool,
+    /// Only this table, or these rows of it, put beside what is there: source:NAME:TABLE[KEY] (repeatable)
+    #[arg(long, value_name = "SPEC", value_parser = spec)]
+    pub only: Vec<RecordSpec>,
+    /// With --only: what to do with rows that are there already
+    #[arg(long, value_name = "WHAT", default_value = "replace", requires = "only")]
+    pub on_conflict: RowConflict,
     #[command(flatten)]
-    section: SectionChoice,
+    pub section: SectionChoice,
     #[command(flatten)]
     pub filter: Filter,
     #[command(flatten)]
@@ -121,6 +131,9 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     }
     let repo = ctx.open_indexed()?;
     let chosen = choose(ctx, &repo, &selection.wanted, &args.filter)?;
+    if !args.only.is_empty() {
+        return restore_only::run(ctx, args, &repo, &chosen);
+    }
     if restore_modules::is_meant(args, &chosen) {
         return restore_modules::run(ctx, args, &repo, &chosen);
     }

@@ -70,7 +70,7 @@ pub enum Change {
 }
 
 /// Makes a reader of maps, if the key in use opens that class.
-fn maps(repo: &Repository, class: Class) -> Result<ChunkReader<'_>, BrowseError> {
+pub fn maps(repo: &Repository, class: Class) -> Result<ChunkReader<'_>, BrowseError> {
     repo.assert_opens(class)?;
     Ok(ChunkReader::of_maps(repo, class))
 }

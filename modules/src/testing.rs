@@ -6,6 +6,7 @@ use crate::manifest::job::{Job, Modules};
 use crate::manifest::problem::MAX_PROBLEMS;
 use crate::manifest::services::{Operation, start_order};
 use crate::manifest::{Manifest, Problems, looks_like_job};
+use crate::records::fuzz;
 use crate::selection::{Candidate, Ready, Request, select};
 use crate::units;
 use crate::version::{Condition, Requirement, Version};
@@ -14,8 +15,16 @@ use jiff::civil::datetime;
 /// One parser: its name, which is that of the fuzz target and of its corpus, and what must hold.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every parser of what people write.
-pub const TARGETS: [Target; 3] = [("job", job), ("manifest", manifest), ("version", version)];
+/// Every parser of what people write, and of stored records.
+pub const TARGETS: [Target; 7] = [
+    ("job", job),
+    ("manifest", manifest),
+    ("record_key", record_key),
+    ("record_row", record_row),
+    ("record_schema", record_schema),
+    ("record_spec", record_spec),
+    ("version", version),
+];
 
 /// Holds a refusal to its form: at least one problem, in order, each at a place of the text.
 fn refusal(bytes: &[u8], problems: &Problems) {
@@ -109,4 +118,20 @@ fn version(bytes: &[u8]) {
             assert_eq!(units::duration(&units::show_duration(span)), Ok(span));
         }
     }
+}
+
+fn record_key(bytes: &[u8]) {
+    let _ = fuzz::key(bytes);
+}
+
+fn record_row(bytes: &[u8]) {
+    let _ = fuzz::row(bytes);
+}
+
+fn record_schema(bytes: &[u8]) {
+    let _ = fuzz::schema(bytes);
+}
+
+fn record_spec(bytes: &[u8]) {
+    let _ = fuzz::spec(bytes);
 }

@@ -68,6 +68,10 @@ fn seeds_are_what_the_parsers_accept() {
     any("slot", &|bytes| dedup_engine::crypto::slot::Slot::parse(bytes.to_vec()).is_ok());
     any("manifest", &|bytes| dedup_modules::manifest::Manifest::parse("seed", bytes).is_ok());
     any("job", &|bytes| dedup_modules::manifest::job::Job::parse("seed", bytes).is_ok());
+    any("record_key", &dedup_modules::records::fuzz::key);
+    any("record_row", &dedup_modules::records::fuzz::row);
+    any("record_schema", &dedup_modules::records::fuzz::schema);
+    any("record_spec", &dedup_modules::records::fuzz::spec);
     any("generation", &|bytes| dedup_engine::repo::control::Generation::decode(bytes).is_ok());
 }
 

@@ -5,4 +5,5 @@ mod backup_steps;
 mod hostile;
 mod killed;
 mod mariadb;
+mod records;
 mod restore_steps;

@@ -5,6 +5,7 @@
 //!   walk thread      │ (dispatch thread)              R threads                          │ durable
 //!                    └──────unchanged──────► fold (one thread, in order) ─leaves─────────┘
 //! Read ─bytes─► chunk · name (the caller's thread) ─────────────────────────────► the same
+//! keys and values, sorted ─► map builder (the caller's thread) ───────────────────► the same
 //! end of the run: packs and segments durable → final intent → look again → snapshot → end: committed
 //! ```
 //!
@@ -19,6 +20,7 @@
 mod commit;
 mod compare;
 mod dispatch;
+mod entries;
 mod fold;
 mod inodes;
 mod links;
@@ -29,6 +31,7 @@ mod sinks;
 pub mod source;
 mod stream;
 
+pub use entries::Entries;
 pub use parts::{PartReport, PartRequest, Parts};
 pub use stream::{StreamError, StreamReport, StreamRequest};
 

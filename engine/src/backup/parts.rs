@@ -1,6 +1,7 @@
 //! What a run is made of: trees, streams and small things, stored one after another in one session.
 
 use super::compare::Parent as Compared;
+use super::entries::Entries;
 use super::run::{Meters, Run};
 use super::sinks::{Sinks, built};
 use super::source::Source;
@@ -9,7 +10,7 @@ use super::{BackupError, Parent, Problem, dispatch};
 use crate::error::Kind;
 use crate::id::ObjectId;
 use crate::listing::StoredPath;
-use crate::map::{Blob, BlobWriter};
+use crate::map::{Blob, BlobWriter, Builder};
 use crate::progress::Event;
 use crate::repo::write::{Meter, Store};
 use crate::repo::{RepoError, Repository};
@@ -132,6 +133,50 @@ impl<'p> Parts<'p> {
         );
         let stored = self.until_failure(stored);
         self.note(stored, StreamError::kind)
+    }
+
+    /// Stores the entries that `fill` gives, in the order of their keys, as a dump of records (`FORMAT.md` 11).
+    ///
+    /// If `fill` fails, or one entry is refused, this dump is void; the run can go on unless the repository failed.
+    /// The schema is to be put into the dump by the caller ([`blob`](Self::blob)).
+    pub fn records<E: From<BackupError>>(
+        &mut self,
+        request: &StreamRequest<'_>,
+        fill: impl FnOnce(&mut Entries<'_>) -> Result<(), E>,
+    ) -> Result<StreamReport, E> {
+        let made = self.sinks(request.module, request.section).map_err(BackupError::from);
+        let (sinks, meter) = self.note(made, BackupError::kind)?;
+        let before = (meter.chunks_new(), meter.bytes_new());
+        let (saver, target) = (sinks.saver(), self.run.repo.leaf_target());
+        let boundary = self.run.repo.objects.keyring.further("dedup 2026-11-21 boundary");
+        let boundary = boundary.map_err(|error| BackupError::from(RepoError::from(error)))?;
+        let mut entries = Entries::new(Builder::new(&saver, &boundary, target), self.run.events);
+        let filled = fill(&mut entries);
+        self.failed = entries.failed.or(self.failed);
+        let filled = filled.map(|()| entries.finish());
+        // Also of what broke off: what was taken must not be missing where another part has it too.
+        let flushed = self.until_failure(saver.flush()).map_err(BackupError::from);
+        self.note(flushed, BackupError::kind)?;
+        let root = filled.and_then(|root| Ok(self.note(root, BackupError::kind)?));
+        let root = root?;
+        let totals = Totals {
+            entries: root.entries,
+            bytes: root.value_bytes,
+            bytes_read: root.value_bytes,
+            chunks_new: meter.chunks_new() - before.0,
+            bytes_new: meter.bytes_new() - before.1,
+            ..Totals::default()
+        };
+        let dump = Dump {
+            name: request.name.to_owned(),
+            section: request.section,
+            kind: request.kind.to_owned(),
+            form: Form::Records,
+            root,
+            bytes: root.value_bytes,
+            schema: Blob::EMPTY,
+        };
+        Ok(StreamReport { dump, totals })
     }
 
     /// Stores a small thing that an account refers to, such as a manifest, which belongs to [`Section::Config`],

@@ -166,7 +166,8 @@ impl Repository {
         self.index.as_ref().ok_or_else(|| RepoError::Internal("the index was not opened".into()))
     }
 
-    pub(crate) fn leaf_target(&self) -> LeafTarget {
+    /// Returns the target of the leaves of its maps, which whoever reads them needs.
+    pub fn leaf_target(&self) -> LeafTarget {
         self.leaf_target
     }
 

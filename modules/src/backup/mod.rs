@@ -20,6 +20,7 @@ mod account;
 mod files;
 mod live;
 mod quiet;
+mod records;
 mod root;
 mod sources;
 

@@ -2,7 +2,7 @@
 
 use super::{Run, RunError};
 use crate::conduct::source_item;
-use crate::manifest::drivers::SourcePhase;
+use crate::manifest::drivers::{Format, SourcePhase};
 use crate::manifest::programs::Severity;
 use crate::manifest::sources::Source;
 use crate::sources::{SourceError, SourceSpec, World, open_dump};
@@ -10,8 +10,13 @@ use dedup_engine::backup::{BackupError, Parts, StreamError, StreamReport, Stream
 use dedup_engine::snapshot::Outcome;
 
 /// What became of one source.
-enum Dumped {
-    Stored(Box<StreamReport>),
+pub(super) enum Dumped {
+    Stored {
+        report: Box<StreamReport>,
+        /// What became of parts of it that were named: item, outcome, text.
+        beside: Vec<(String, Outcome, String)>,
+        notices: Vec<String>,
+    },
     Not(Outcome, String),
 }
 
@@ -43,6 +48,14 @@ impl Run<'_, '_> {
             Err(error) => return Ok(failed(&error)),
         };
         let mut line = |text: &str| self.conduct.log(Severity::Notice, Some(member.id()), text);
+        if source.format == Format::Records {
+            return match self.dump_records(parts, at, source, (&spec, world, &mut line))? {
+                Dumped::Not(..) if is_late() => {
+                    Ok(Dumped::Not(Outcome::Failed, "its time limit was reached".into()))
+                }
+                dumped => Ok(dumped),
+            };
+        }
         let mut dump = match open_dump(&spec, world, &mut line) {
             Ok(dump) => dump,
             Err(error) => return Ok(failed(&error)),
@@ -67,16 +80,23 @@ impl Run<'_, '_> {
             .map_err(|error| dedup_engine::repo::RepoError::Internal(error.to_string()))
             .map_err(BackupError::from)?;
         report.dump.schema = parts.blob(module, section, &about)?;
-        Ok(Dumped::Stored(Box::new(report)))
+        Ok(Dumped::Stored { report: Box::new(report), beside: Vec::new(), notices: Vec::new() })
     }
 
     fn tell_source(&mut self, at: usize, source: &Source, dumped: Dumped) {
         let name = source_item(&source.name);
         match dumped {
-            Dumped::Stored(report) => {
+            Dumped::Stored { report, beside, notices } => {
+                for notice in notices {
+                    let member = &self.job.members[at];
+                    self.conduct.log(Severity::Notice, Some(member.id()), &format!("{name}: {notice}"));
+                }
                 let outcome = if report.dump.bytes == 0 { Outcome::Empty } else { Outcome::Stored };
                 report.enter(&mut self.accounts[at]);
                 self.item(at, name, outcome, String::new());
+                for (name, outcome, why) in beside {
+                    self.item(at, name, outcome, why);
+                }
             }
             Dumped::Not(outcome, why) => {
                 let member = &self.job.members[at];
@@ -94,6 +114,6 @@ impl Run<'_, '_> {
     }
 }
 
-fn failed(error: &SourceError) -> Dumped {
+pub(super) fn failed(error: &SourceError) -> Dumped {
     Dumped::Not(error.outcome(), error.to_string())
 }

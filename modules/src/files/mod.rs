@@ -57,6 +57,7 @@ mod tests;
 mod walk;
 
 pub(crate) use meta::xattrs_by_path;
+pub(crate) use spill::unlinked_file;
 
 pub use aside::{AsideError, Safety, TakenBack, settle, take_back};
 pub use choices::{OnConflict, OwnerChoice, SinkOptions, XattrChoice};

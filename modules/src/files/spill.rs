@@ -174,7 +174,7 @@ impl Run {
 }
 
 /// Makes a file that has no name, so that nothing is left behind however the process ends.
-fn unlinked_file(directory: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn unlinked_file(directory: &Path) -> io::Result<OwnedFd> {
     let mode = Mode::RUSR | Mode::WUSR;
     match openat(CWD, directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
         // What the kernel answers where the file system cannot do that.

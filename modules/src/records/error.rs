@@ -1,5 +1,6 @@
 //! What can go wrong with records.
 
+use dedup_engine::backup::BackupError;
 use dedup_engine::error::{Corrupt, Kind};
 use dedup_engine::repo::RepoError;
 use std::error::Error;
@@ -111,9 +112,12 @@ pub enum RecordError {
     /// Stored records are not what they must be.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
-    /// The repository could not be read or written: this ends more than one source.
+    /// The repository could not be read.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// The repository could not be written: this ends the run.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The run is cancelled, or the source's time limit is reached.
     #[error("cancelled")]
     Cancelled,
@@ -148,6 +152,7 @@ impl RecordError {
                 _ => Kind::Io,
             },
             Self::Repo(error) => error.kind(),
+            Self::Backup(error) => error.kind(),
             Self::Cancelled => Kind::Cancelled,
         }
     }

@@ -6,20 +6,61 @@
 //! select.rs    Selection: which tables, columns, rows
 //! driver.rs    RecordSource, RecordTarget: what a driver of an SQL engine does
 //! error.rs     RecordError
+//! key.rs       keys: the order of bytes is that of the values
+//! row.rs       rows; shape.rs: a row of one table between values and bytes
+//! codec.rs     StoredTable; schemas and ends as bytes
+//! sort.rs      rows in the order of their keys, in scratch.rs: a file only this process can read
+//! write.rs     RecordWriter: tables into a map; read.rs: RecordReader: tables out of it, checked
+//! stored.rs    StoredSource: a dump of records in a repository
+//! diff.rs      what differs between two dumps; spec.rs: what a person names of one
+//! text/        as JSON, CSV and SQL, for people and programs
+//! export.rs    a source into a map; import.rs: a map into a database
 //! ```
 //!
 //! The bytes are `engine/FORMAT.md` 11. No room here knows an engine: drivers are in [`sources`](crate::sources).
 
+mod codec;
+mod diff;
 mod driver;
 mod error;
+mod export;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
+mod import;
+mod key;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+mod read;
+mod row;
 mod schema;
+mod scratch;
 mod select;
+mod shape;
+mod sort;
+mod spec;
+mod stored;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+pub(crate) mod tests;
+pub mod text;
 mod value;
+mod write;
 
+pub use codec::{StoredTable, decode_source};
+pub use diff::{RecordChange, Shown, ShownRow, diff};
 pub use driver::{Batch, EachRow, ImportOptions, RecordSource, RecordTarget, RowOrder, WriteMode, Written};
 pub use error::RecordError;
+pub use export::{Exported, export};
+pub use import::{ImportRequest, Imported, Only, import};
+pub use read::{MAX_LONG, RecordReader, StoredRow, TableReader};
 pub use schema::{Column, Filled, Object, SourceSchema, TableEnd, TableName, TableSchema, TypeClass};
 pub use select::Selection;
+pub use sort::SortRoom;
+pub use spec::{RecordSpec, meanings};
+pub use stored::StoredSource;
 pub use value::{MAX_DEPTH, TimeKind, Value};
+pub use write::{PutEntry, RecordWriter, TableWriter};
+
+/// Longest schema of a table or of a source.
+const MAX_SCHEMA: usize = 16 << 20;

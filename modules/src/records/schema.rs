@@ -190,6 +190,11 @@ impl Column {
             collation: None,
         }
     }
+
+    /// Returns whether whoever writes a row may say its value.
+    pub fn is_written(&self) -> bool {
+        !matches!(self.filled, Filled::Stored | Filled::Computed)
+    }
 }
 
 /// Something beside tables and rows, as the engine's own text that makes it.
@@ -234,7 +239,7 @@ impl TableSchema {
     /// Returns whether rows have a value of the column: all but what the engine makes of others, unless it is of the
     /// key.
     pub fn is_in_rows(&self, column: &Column) -> bool {
-        !matches!(column.filled, Filled::Stored | Filled::Computed) || self.key.contains(&column.name)
+        column.is_written() || self.key.contains(&column.name)
     }
 
     /// Returns the columns that a row has values of, in the order of the values.

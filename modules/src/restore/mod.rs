@@ -4,21 +4,26 @@
 //! verify   every byte that is needed is read and checked; nothing is touched before      verify.rs
 //! ready    set up what needs it · checks of the modules themselves                       ready.rs
 //! quiet    live hooks · lock · stop services in reverse · stopped hooks                  conduct/
-//! put      in dependency order: reset · paths moved aside · files · sources              put.rs, stream.rs
+//! put      in dependency order: reset · paths moved aside · files · sources              put.rs, stream.rs, records.rs
 //! back     stopped hooks · services in exact order · unlock · live hooks                 conduct/
 //! settle   what was kept aside is removed
+//!
+//! only     single tables and rows, beside what is there                                  only.rs
 //! ```
 //!
 //! A module that fails is put back as it was (`files::take_back`, `WayBack`) before anything starts again; modules that
 //! require it are not begun. If this process dies, its guard puts back everything that it had replaced, from the same
 //! journal, before it starts the services.
 
+mod only;
 mod put;
 mod ready;
+mod records;
 mod stream;
 mod subject;
 mod verify;
 
+pub use only::{OnlyError, OnlyJob, restore_rows};
 pub use subject::{Subject, SubjectError};
 
 use crate::conduct::{Cancelled, Conduct, Downtime, StillError};

@@ -4,11 +4,12 @@ use super::stream::with_stream;
 use super::{Put, RestoreError, Run};
 use crate::files::{FilesSink, Safety};
 use crate::hooks::{HookEnd, ResolvedHook, run_hook};
+use crate::id::ModuleId;
 use crate::manifest::items::Extent;
 use crate::manifest::lifecycle::Reset;
 use crate::manifest::programs::Severity;
 use crate::sources::{Head, LoadOptions, SourceSpec, WayBack, World, open_load};
-use crate::undo::Undo;
+use crate::undo::{Undo, Undoing};
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
 use dedup_engine::restore::{RestoreRequest, run as restore_files};
@@ -119,7 +120,10 @@ impl Run<'_, '_> {
             if let (Some(source), true) = (source, taken) {
                 let spec = SourceSpec::to_load(source, member.variables)
                     .map_err(|error| PutError::Module(format!("source {}: {error}", dump.name)))?;
-                self.load(at, dump, &spec)?;
+                match dump.form {
+                    Form::Records => self.load_records(at, dump, source, &spec)?,
+                    Form::Listing => self.load(at, dump, &spec)?,
+                }
                 self.puts[at].bytes += dump.bytes;
                 continue;
             }
@@ -136,9 +140,6 @@ impl Run<'_, '_> {
     fn load(&mut self, at: usize, dump: &Dump, spec: &SourceSpec) -> Result<(), PutError> {
         let member = &self.job.members[at];
         let failed = |why: String| PutError::Module(format!("source {}: {why}", dump.name));
-        if dump.form != Form::Listing {
-            return Err(failed("its form is not known here".into()));
-        }
         let path = StoredPath::root().join(dump.name.as_bytes());
         let path = path.ok_or_else(|| failed("its name is none of a file".into()))?;
         let repo = self.job.repo;
@@ -155,18 +156,30 @@ impl Run<'_, '_> {
         let mut load =
             open_load(spec, options, world, &mut said).map_err(|error| failed(error.to_string()))?;
         load.check().map_err(|error| failed(error.to_string()))?;
-        let (undoing, Put { tickets, one_way, .. }) = (&mut *self.conduct.undoing, &mut self.puts[at]);
+        let (undoing, put) = (&mut *self.conduct.undoing, &mut self.puts[at]);
         with_stream(repo, dump.section.class(), &node, |stream| {
             let way = load.prepare(stream).map_err(|error| failed(error.to_string()))?;
-            if way == WayBack::DumpFirst {
-                one_way.push(dump.name.clone());
-            } else {
-                let act = Undo::PutBack { module: member.id().clone(), source: dump.name.clone(), way };
-                tickets.push(undoing.note(act).map_err(|error| PutError::Run(error.into()))?);
-            }
+            note_way(undoing, put, member.id(), &dump.name, way)?;
             load.put(stream).map_err(|error| failed(error.to_string()))
         })
     }
+}
+
+/// Writes down how a source comes back, before it is touched.
+pub(super) fn note_way(
+    undoing: &mut Undoing<'_>,
+    put: &mut Put,
+    module: &ModuleId,
+    source: &str,
+    way: WayBack,
+) -> Result<(), PutError> {
+    if way == WayBack::DumpFirst {
+        put.one_way.push(source.to_owned());
+    } else {
+        let act = Undo::PutBack { module: module.clone(), source: source.to_owned(), way };
+        put.tickets.push(undoing.note(act).map_err(|error| PutError::Run(error.into()))?);
+    }
+    Ok(())
 }
 
 /// What was known of a dump when it began.
@@ -187,7 +200,7 @@ fn set_aside(sink: &FilesSink, path: &Path) -> Result<(), PutError> {
 }
 
 /// Why a module was not put in place.
-enum PutError {
+pub(super) enum PutError {
     /// It is rolled back, and the others go on.
     Module(String),
     /// Everything ends.

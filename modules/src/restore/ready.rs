@@ -4,11 +4,13 @@ use super::verify::verify;
 use super::{End, RestoreError, Run};
 use crate::hooks::{HookEnd, ResolvedHook, run_hook};
 use crate::manifest::programs::Severity;
+use crate::records::{RecordError, StoredSource};
 use crate::setup::{SetupSpec, State};
 use dedup_engine::error::Kind;
 use dedup_engine::listing::{Node, StoredPath};
 use dedup_engine::repo::RepoError;
 use dedup_engine::restore::RestoreError as EngineError;
+use dedup_engine::snapshot::{Dump, Form};
 
 impl Run<'_, '_> {
     /// Reads and checks every byte that will be needed.
@@ -23,7 +25,8 @@ impl Run<'_, '_> {
                 let what = format!("section {}", listing.section.word());
                 (what, verify(self.job.repo, &listing.root, &select, threads, events))
             });
-            let dumps = subject.account.dumps.iter().map(|dump| {
+            let is_listing = |dump: &&Dump| dump.form == Form::Listing;
+            let dumps = subject.account.dumps.iter().filter(is_listing).map(|dump| {
                 let what = format!("source {}", dump.name);
                 (what, verify(self.job.repo, &dump.root, &everything, threads, events))
             });
@@ -44,6 +47,19 @@ impl Run<'_, '_> {
                     Err(error) => {
                         self.damaged |= error.kind() == Kind::Integrity;
                         wrong.get_or_insert(format!("{what}: {error}"));
+                    }
+                }
+            }
+            for dump in subject.account.dumps.iter().filter(|dump| dump.form == Form::Records) {
+                let cancelled = || (self.conduct.machine.cancelled)();
+                let verified =
+                    StoredSource::open(self.job.repo, dump).and_then(|stored| stored.verify(&cancelled));
+                match verified {
+                    Ok(_) => {}
+                    Err(RecordError::Cancelled) => return Err(crate::conduct::Cancelled.into()),
+                    Err(error) => {
+                        self.damaged |= error.kind() == Kind::Integrity;
+                        wrong.get_or_insert(format!("source {}: {error}", dump.name));
                     }
                 }
             }

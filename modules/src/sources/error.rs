@@ -174,6 +174,9 @@ pub enum SourceError {
     /// The manifest names no program that could load the stream.
     #[error("nothing can load this source: give it `load = [\"program\", …]` in the manifest")]
     NoLoad,
+    /// The driver cannot read or write rows.
+    #[error("this driver knows no records; set another format in the manifest")]
+    NoRecords,
     /// The dump was ended before its end, or a load put in place that was not prepared.
     #[error("this was ended before its end; what there is of it is void")]
     Unfinished,
@@ -208,6 +211,7 @@ impl SourceError {
             | Self::NotADatabase { .. }
             | Self::NoLoad
             | Self::CannotBe(_)
+            | Self::NoRecords
             | Self::Variable(_)
             | Self::Unsupported { .. } => Kind::Refused,
             Self::NeedsRecovery { .. } => Kind::Permission,

@@ -14,6 +14,7 @@
 //!
 //! A restore calls [`open_load`], [`Load::check`] before anything is changed, [`Load::prepare`] with bytes that were
 //! verified, writes down the [`WayBack`] and calls [`Load::put`] with the same reader: one of the two takes the stream.
+//! Rows of tables ([`records`](crate::records)) come from [`open_records`], and go back by the same steps of a load.
 //! What was there is kept until [`WayBack::discard`]; [`WayBack::put_back`] brings it back, from another process
 //! too, and may be repeated.
 
@@ -26,7 +27,7 @@ mod sqlite;
 mod tests;
 
 pub use error::SourceError;
-pub use mariadb::{MariadbSource, MariadbSpec, MariadbTarget};
+pub use mariadb::MariadbSpec;
 pub use redis::RedisSpec;
 pub use sqlite::SqliteWayBack;
 
@@ -35,6 +36,7 @@ use crate::endpoint::Reach;
 use crate::manifest::drivers::Driver;
 use crate::manifest::paths::Variables;
 use crate::manifest::sources::Source;
+use crate::records::{RecordError, RecordSource, RecordTarget};
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::path::PathBuf;
@@ -154,6 +156,15 @@ pub struct FileOwner {
     pub mode: u32,
 }
 
+impl FileOwner {
+    /// Reads `uid:gid:mode`, the mode in octal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ':');
+        let (uid, gid) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some(Self { uid, gid, mode: u32::from_str_radix(parts.next()?, 8).ok()? })
+    }
+}
+
 /// A dump that is being read.
 ///
 /// The end of the stream is told only when the source is content with it: a program that failed, a database that
@@ -186,6 +197,28 @@ pub fn open_dump<'a>(
     })
 }
 
+/// Opens a source whose rows are read one by one: connects, and begins its consistent view over all tables, which is
+/// that of this moment.
+///
+/// # Errors
+/// The driver knows no records.
+pub fn open_records<'a>(
+    spec: &SourceSpec,
+    world: World<'a>,
+    said: &'a mut Said<'a>,
+) -> Result<Box<dyn RecordSource + 'a>, SourceError> {
+    match &spec.how {
+        How::Sqlite { path, busy_limit } => {
+            Ok(Box::new(sqlite::SqliteRecords::open(path, *busy_limit, world)?))
+        }
+        How::Mariadb(mariadb) => Ok(Box::new(mariadb::MariadbSource::open(mariadb, world, said)?)),
+        How::Redis(_) | How::Command { .. } => Err(SourceError::NoRecords),
+    }
+}
+
+/// Puts rows into a target that a driver opened.
+pub type ImportInto<'i> = dyn FnMut(Box<dyn RecordTarget + '_>) -> Result<(), RecordError> + 'i;
+
 /// What a caller chooses about a load.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoadOptions {
@@ -196,8 +229,9 @@ pub struct LoadOptions {
     pub in_use: Option<bool>,
 }
 
-/// A load, step by step: [`check`](Self::check), [`prepare`](Self::prepare), [`put`](Self::put). One that is dropped
-/// before `put` changed nothing and leaves nothing behind.
+/// A load, step by step: [`check`](Self::check), [`prepare`](Self::prepare), [`put`](Self::put), for records
+/// [`prepare_records`](Self::prepare_records) and [`put_records`](Self::put_records). One that is dropped before `put`
+/// changed nothing and leaves nothing behind.
 pub trait Load {
     /// Says whether it could be done, as far as can be told without changing anything.
     fn check(&mut self) -> Result<(), SourceError>;
@@ -206,6 +240,17 @@ pub trait Load {
     /// leaves it untouched. Nothing that was there is changed. Returns what brings back what is there now: to be
     /// written down before [`put`](Self::put), which is to follow at once.
     fn prepare(&mut self, bytes: &mut dyn Read) -> Result<WayBack, SourceError>;
+
+    /// As [`prepare`](Self::prepare), for rows: calls `import` with a target beside, if the driver can keep one; else
+    /// changes nothing.
+    fn prepare_records(&mut self, _import: &mut ImportInto<'_>) -> Result<WayBack, SourceError> {
+        Err(SourceError::NoRecords)
+    }
+
+    /// Puts the rows in place: calls `import` if `prepare_records` did not.
+    fn put_records(self: Box<Self>, _import: &mut ImportInto<'_>) -> Result<(), SourceError> {
+        Err(SourceError::NoRecords)
+    }
 
     /// Puts the stream in place: all of it or nothing, where the driver can. Takes it from `bytes` if `prepare` did
     /// not.
@@ -250,7 +295,7 @@ pub fn open_load<'a>(
         How::Sqlite { path, busy_limit } => {
             Box::new(sqlite::SqliteLoad::new(path.clone(), *busy_limit, options, world)?)
         }
-        How::Mariadb(mariadb) => Box::new(mariadb::MariadbLoad::new(mariadb, spec.limit, world, said)?),
+        How::Mariadb(mariadb) => Box::new(mariadb::MariadbLoad::new(mariadb, spec.limit, world, said)),
         How::Redis(redis) => Box::new(redis::RedisLoad::new(redis, world)),
         How::Command { load, idle_limit, .. } => {
             let limits = Limits { total: spec.limit, idle: Some(*idle_limit) };

@@ -152,6 +152,8 @@ impl SqliteWayBack {
     }
 
     fn remove_new(&self, place: &Place) -> Result<(), SourceError> {
+        // Of rows that were being put into it.
+        SIDECARS.iter().try_for_each(|suffix| place.remove(format!("{}{suffix}", self.new)))?;
         match place.inode(&self.new)? {
             Some(inode) if inode == self.new_inode => place.remove(&self.new),
             _ => Ok(()),

@@ -4,11 +4,12 @@
 //! nobody can tell, its pages are copied into the old file in one transaction of SQLite, since a program goes on
 //! with the file that it opened, whatever name that has.
 
-use super::super::{Dump, FileOwner, Load, LoadOptions, SourceError, WayBack, World};
+use super::super::{Dump, FileOwner, ImportInto, Load, LoadOptions, SourceError, WayBack, World};
 use super::aside::{Place, SqliteWayBack, copy_into};
 use super::connect::{Access, Patience, examine, is_root, open, open_immutable, open_reading};
 use super::dump::SqliteDump;
 use super::holders::{Holders, holders};
+use super::records::SqliteTarget;
 use crate::files::xattrs_by_path;
 use crate::folder::Inode;
 use dedup_engine::crypto::random;
@@ -231,6 +232,19 @@ impl<'a> SqliteLoad<'a> {
     }
 }
 
+impl SqliteLoad<'_> {
+    /// Writes a copy of what is there beside it, for rows to be put into; of nothing, an empty database.
+    fn copy_there(&mut self) -> Result<(), SourceError> {
+        match examine(&self.way.target) {
+            Err(SourceError::Absent { .. }) => return self.write(&mut io::empty()),
+            result => result?,
+        };
+        let mut there = SqliteDump::open(&self.way.target, self.way.busy_limit, self.world)?;
+        let written = self.write(&mut there);
+        Box::new(there).finish().and(written)
+    }
+}
+
 impl Load for SqliteLoad<'_> {
     fn check(&mut self) -> Result<(), SourceError> {
         accessat(&self.place.folder, ".", Right::WRITE_OK | Right::EXEC_OK, AtFlags::EACCESS).map_err(
@@ -256,6 +270,23 @@ impl Load for SqliteLoad<'_> {
         self.verify()?;
         self.choose()?;
         Ok(WayBack::Sqlite(self.way.clone()))
+    }
+
+    fn prepare_records(&mut self, import: &mut ImportInto<'_>) -> Result<WayBack, SourceError> {
+        self.copy_there()?;
+        let name = self.way.new.clone();
+        let target = SqliteTarget::open(&self.place.folder.path(&name))?;
+        import(Box::new(target))?;
+        let path = self.place.folder.path(&name);
+        let synced = File::open(&path).and_then(|file| file.sync_all());
+        synced.map_err(|error| self.place.failed("write to disk", &name, error))?;
+        self.verify()?;
+        self.choose()?;
+        Ok(WayBack::Sqlite(self.way.clone()))
+    }
+
+    fn put_records(self: Box<Self>, _: &mut ImportInto<'_>) -> Result<(), SourceError> {
+        self.put(&mut io::empty())
     }
 
     fn put(mut self: Box<Self>, _: &mut dyn Read) -> Result<(), SourceError> {

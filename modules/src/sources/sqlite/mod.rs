@@ -5,6 +5,7 @@
 //! dump.rs      the pages of one moment, in order
 //! load.rs      written beside, looked at, put in place
 //! aside.rs     what was there before, and its way back
+//! records/     the same as rows of tables, each way
 //! holders.rs   which processes have it open
 //! ```
 //!
@@ -17,12 +18,14 @@ mod connect;
 mod dump;
 mod holders;
 mod load;
+mod records;
 #[cfg(test)]
 mod tests;
 
 pub use aside::SqliteWayBack;
 pub(super) use dump::SqliteDump;
 pub(super) use load::SqliteLoad;
+pub(super) use records::SqliteRecords;
 
 use std::path::{Path, PathBuf};
 

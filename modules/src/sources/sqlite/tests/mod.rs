@@ -15,24 +15,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Longest wait for a lock in these tests.
-const SOON: Duration = Duration::from_millis(400);
+pub(super) const SOON: Duration = Duration::from_millis(400);
 
 /// A directory by its real path.
-struct Scratch(#[expect(dead_code, reason = "removes the directory")] tempfile::TempDir, PathBuf);
+pub(super) struct Scratch(#[expect(dead_code, reason = "removes the directory")] tempfile::TempDir, PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
         let path = fs::canonicalize(dir.path()).unwrap();
         Self(dir, path)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.1.join(name)
     }
 
     /// Returns the names in the directory.
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(&self.1)
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -43,7 +43,7 @@ impl Scratch {
 }
 
 /// Calls `work` with a world in which nothing is ever cancelled.
-fn with_world<T>(work: impl FnOnce(World<'_>) -> T) -> T {
+pub(super) fn with_world<T>(work: impl FnOnce(World<'_>) -> T) -> T {
     let around = Surroundings::default();
     work(World { around: &around, cancelled: &|| false })
 }
@@ -75,7 +75,7 @@ fn load(target: &Path, mut bytes: &[u8], options: LoadOptions) -> Result<WayBack
     })
 }
 
-fn put_back(way: &WayBack) -> Result<(), SourceError> {
+pub(super) fn put_back(way: &WayBack) -> Result<(), SourceError> {
     with_world(|world| way.put_back(world))
 }
 

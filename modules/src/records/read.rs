@@ -1,0 +1,255 @@
+//! Tables out of a map, everything of them checked: order, counts, digest, one encoding.
+
+use super::codec::{decode_end, decode_table};
+use super::key::{EntryKind, put_table, read_table};
+use super::row::{Long, content_key, of_long};
+use super::shape::Shape;
+use super::write::digest_row;
+use super::{MAX_SCHEMA, StoredTable, TableEnd, TableName, Value};
+use dedup_engine::error::Corrupt;
+use dedup_engine::map::{Cursor, LeafTarget, LoadChunk, Root};
+use dedup_engine::wire::Reader;
+
+/// Longest value that is read whole where nothing else is said: what the clients of SQL engines take.
+pub const MAX_LONG: u64 = 1 << 30;
+/// Longest row.
+const MAX_ROW: u64 = super::row::MAX_ROW as u64;
+
+/// A row as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRow {
+    /// Its key, encoded; of a table without one, with the counter.
+    pub key: Vec<u8>,
+    /// Its values, as [`TableSchema::row_columns`](super::TableSchema::row_columns) has them.
+    pub values: Vec<Value>,
+}
+
+/// Reads the tables of a source.
+pub struct RecordReader<'a, L: LoadChunk> {
+    loader: &'a L,
+    root: Root,
+    target: LeafTarget,
+}
+
+impl<'a, L: LoadChunk> RecordReader<'a, L> {
+    /// Reads the map of a dump; loads nothing.
+    pub fn new(loader: &'a L, root: Root, target: LeafTarget) -> Self {
+        Self { loader, root, target }
+    }
+
+    fn cursor(&self) -> Cursor<'a, L> {
+        Cursor::new(self.loader, self.root, self.target)
+    }
+
+    /// Hands out every table and its end, in the order of names, without reading rows; an error ends it.
+    pub fn tables<E: From<L::Error>>(
+        &self,
+        mut each: impl FnMut(StoredTable, TableEnd) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (mut cursor, mut start) = (self.cursor(), Vec::new());
+        loop {
+            cursor.seek(&start)?;
+            let Some(table) = header(&mut cursor)? else { return Ok(()) };
+            start = of_kind(&table.schema.name, EntryKind::End);
+            cursor.seek(&start)?;
+            let (end, _) = end(&mut cursor, &start)?;
+            // The next entry after the end.
+            start.push(0);
+            each(table, end)?;
+        }
+    }
+
+    /// Returns what is known of a table, and how many rows it has; `None` if there is none of that name.
+    pub fn about(&self, name: &TableName) -> Result<Option<(StoredTable, u64)>, L::Error> {
+        let mut cursor = self.cursor();
+        cursor.seek(&of_kind(name, EntryKind::Header))?;
+        let Some(table) = header(&mut cursor)?.filter(|table| table.schema.name == *name) else {
+            return Ok(None);
+        };
+        let key = of_kind(name, EntryKind::End);
+        cursor.seek(&key)?;
+        Ok(Some((table, end(&mut cursor, &key)?.0.rows)))
+    }
+
+    /// Opens a table; `None` if there is none of that name.
+    pub fn table(&self, name: &TableName) -> Result<Option<TableReader<'a, L>>, L::Error> {
+        let mut cursor = self.cursor();
+        let start = of_kind(name, EntryKind::Header);
+        cursor.seek(&start)?;
+        let table = header(&mut cursor)?.filter(|table| table.schema.name == *name);
+        Ok(table.map(|table| TableReader::new(cursor, table)).transpose()?)
+    }
+}
+
+fn of_kind(name: &TableName, kind: EntryKind) -> Vec<u8> {
+    let mut key = Vec::new();
+    put_table(name, &mut key);
+    key.push(kind as u8);
+    key
+}
+
+/// Takes the next entry, which must be a header.
+fn header<L: LoadChunk>(cursor: &mut Cursor<'_, L>) -> Result<Option<StoredTable>, L::Error> {
+    let Some(key) = cursor.next()?.map(|entry| entry.key.to_vec()) else { return Ok(None) };
+    let mut reader = Reader::new("key of a table", &key);
+    let (name, kind) = read_table(&mut reader)?;
+    if kind != EntryKind::Header {
+        return Err(reader.corrupt(format!("table {name} has no header")).into());
+    }
+    reader.finish()?;
+    let value = cursor.load(MAX_SCHEMA as u64)?.unwrap_or_default();
+    Ok(Some(decode_table(name, &value)?))
+}
+
+/// Takes the next entry, which must be the end of that key.
+fn end<L: LoadChunk>(cursor: &mut Cursor<'_, L>, key: &[u8]) -> Result<(TableEnd, [u8; 32]), L::Error> {
+    if cursor.next()?.is_none_or(|entry| entry.key != key) {
+        return Err(Corrupt::new("table", "it has no end: it was never whole").into());
+    }
+    let value = cursor.load(4096)?.unwrap_or_default();
+    Ok(decode_end(&value)?)
+}
+
+/// Reads the rows of one table.
+pub struct TableReader<'a, L: LoadChunk> {
+    cursor: Cursor<'a, L>,
+    table: StoredTable,
+    shape: Shape,
+    /// Key and encoding of the last row.
+    key: Vec<u8>,
+    row: Vec<u8>,
+    rows: u64,
+    digest: blake3::Hasher,
+    end: Option<TableEnd>,
+}
+
+impl<'a, L: LoadChunk> TableReader<'a, L> {
+    fn new(cursor: Cursor<'a, L>, table: StoredTable) -> Result<Self, Corrupt> {
+        let shape = shape(&table)?;
+        let (key, row, rows, digest) = (Vec::new(), Vec::new(), 0, blake3::Hasher::new());
+        Ok(Self { cursor, table, shape, key, row, rows, digest, end: None })
+    }
+
+    /// Returns what is known of the table.
+    pub fn table(&self) -> &StoredTable {
+        &self.table
+    }
+
+    /// Returns the end, once all rows were read.
+    pub fn end(&self) -> Option<TableEnd> {
+        self.end.clone()
+    }
+
+    /// Returns the next row; `None` at the end, when all of them were checked.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it can fail, and must be read to its end to be believed"
+    )]
+    pub fn next(&mut self) -> Result<Option<StoredRow>, L::Error> {
+        if self.end.is_some() {
+            return Ok(None);
+        }
+        let before = self.shape.prefix.len();
+        let prefix = &self.shape.prefix;
+        let key =
+            self.cursor.next()?.and_then(|entry| entry.key.strip_prefix(&prefix[..])).map(<[u8]>::to_vec);
+        let Some(key) = key else {
+            let mut end_key = self.shape.prefix[..before - 1].to_vec();
+            end_key.push(EntryKind::End as u8);
+            self.finish(&end_key)?;
+            return Ok(None);
+        };
+        let row = self.cursor.load(MAX_ROW)?.unwrap_or_default().into_owned();
+        let (mut values, longs) = self.shape.decode(&key, &row)?;
+        digest_row(&mut self.digest, &key, &row);
+        for long in &longs {
+            let bytes = self.next_long(&key, long)?;
+            self.digest.update(&bytes);
+            put_long(&self.shape, &mut values, long, bytes)?;
+        }
+        self.check_key(&key, &row, &values)?;
+        (self.key, self.row) = (key.clone(), row);
+        self.rows += 1;
+        Ok(Some(StoredRow { key, values }))
+    }
+
+    fn next_long(&mut self, key: &[u8], long: &Long) -> Result<Vec<u8>, L::Error> {
+        let wanted = long_key(&self.shape, key, long);
+        match self.cursor.next()? {
+            Some(entry) if entry.key == wanted && entry.value.size_bytes() == long.len => {}
+            _ => return Err(Corrupt::new("row", "a long value is not where it should be").into()),
+        }
+        Ok(self.cursor.load(MAX_LONG)?.unwrap_or_default().into_owned())
+    }
+
+    /// Checks what only rows without a key have in theirs.
+    fn check_key(&self, key: &[u8], row: &[u8], values: &[Value]) -> Result<(), Corrupt> {
+        if self.shape.has_key() {
+            return Ok(());
+        }
+        let content = content_key(values, row);
+        let counter = match self.key.strip_prefix(&content[..]).map(<[u8; 4]>::try_from) {
+            Some(Ok(before)) if self.rows > 0 && self.row[..] <= row[..] => {
+                u32::from_be_bytes(before).checked_add(1)
+            }
+            Some(Ok(_)) if self.rows > 0 => None,
+            _ => Some(0),
+        };
+        match counter.is_some_and(|counter| key == [&content[..], &counter.to_be_bytes()].concat()) {
+            true => Ok(()),
+            false => Err(Corrupt::new("row", "its key is not that of its content")),
+        }
+    }
+
+    fn finish(&mut self, key: &[u8]) -> Result<(), L::Error> {
+        if self.cursor.entry().is_none_or(|entry| entry.key != key) {
+            return Err(Corrupt::new("table", "it has no end: it was never whole").into());
+        }
+        let value = self.cursor.load(4096)?.unwrap_or_default();
+        let (end, digest) = decode_end(&value)?;
+        if end.rows != self.rows || digest != *self.digest.finalize().as_bytes() {
+            return Err(Corrupt::new("table", "its rows are not those that were counted").into());
+        }
+        self.end = Some(end);
+        Ok(())
+    }
+
+    /// Looks up one row by the values of its key, in the order of [`TableSchema::key`](super::TableSchema::key).
+    /// Rows that were to be read next are passed over or come again.
+    pub fn get(&mut self, key: &[Value]) -> Result<Option<StoredRow>, L::Error> {
+        let mut wanted = Vec::new();
+        let is_key = self.shape.has_key() && key.len() == self.table.schema.key.len();
+        if !is_key || self.shape.put_key(key.iter(), &mut wanted).is_err() {
+            return Ok(None);
+        }
+        self.cursor.seek(&[&self.shape.prefix[..], &wanted].concat())?;
+        let whole = [&self.shape.prefix[..], &wanted].concat();
+        if self.cursor.next()?.is_none_or(|entry| entry.key != whole) {
+            return Ok(None);
+        }
+        let row = self.cursor.load(MAX_ROW)?.unwrap_or_default().into_owned();
+        let (mut values, longs) = self.shape.decode(&wanted, &row)?;
+        for long in &longs {
+            let bytes = self.next_long(&wanted, long)?;
+            put_long(&self.shape, &mut values, long, bytes)?;
+        }
+        Ok(Some(StoredRow { key: wanted, values }))
+    }
+}
+
+pub(super) fn shape(table: &StoredTable) -> Result<Shape, Corrupt> {
+    Shape::of(&table.schema).map_err(|error| Corrupt::new("table schema", error.to_string()))
+}
+
+fn long_key(shape: &Shape, key: &[u8], long: &Long) -> Vec<u8> {
+    [&shape.prefix[..], key, &[0xff], &long.at.to_be_bytes()].concat()
+}
+
+fn put_long(shape: &Shape, values: &mut [Value], long: &Long, bytes: Vec<u8>) -> Result<(), Corrupt> {
+    let value = of_long(long.kind, bytes)?;
+    match shape.place(long.at).and_then(|place| values.get_mut(place)) {
+        Some(place) => *place = value,
+        None => return Err(Corrupt::new("row", "a long value has no place")),
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! A row of one table between values and bytes.
+
+use super::key::{EntryKind, put_table, put_value, read_value};
+use super::row::{Long, content_key, put_row, read_row};
+use super::{RecordError, TableSchema, Value};
+use dedup_engine::error::Corrupt;
+use dedup_engine::format::MAX_KEY;
+use dedup_engine::wire::Reader;
+
+/// Which values of a row stand in its key.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    /// For each key column the place of its value.
+    keys: Vec<usize>,
+    /// Places of the other values.
+    others: Vec<usize>,
+    /// What the keys of rows begin with.
+    pub prefix: Vec<u8>,
+}
+
+impl Shape {
+    pub(super) fn of(table: &TableSchema) -> Result<Self, RecordError> {
+        let (keys, count) = (table.key_places()?, table.row_columns().count());
+        let others = (0..count).filter(|place| !keys.contains(place)).collect();
+        let mut prefix = Vec::new();
+        put_table(&table.name, &mut prefix);
+        prefix.push(EntryKind::Row as u8);
+        Ok(Self { keys, others, prefix })
+    }
+
+    pub(super) fn has_key(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    /// Returns how many values a row has.
+    pub(super) fn width(&self) -> usize {
+        self.keys.len() + self.others.len()
+    }
+
+    /// Encodes a row: the key, of one without a key its first 40 bytes or fewer, and the row.
+    pub(super) fn encode(
+        &self,
+        values: &[Value],
+        key: &mut Vec<u8>,
+        row: &mut Vec<u8>,
+    ) -> Result<(), RecordError> {
+        key.clear();
+        row.clear();
+        put_row(self.others(values), row)?;
+        match self.has_key() {
+            true => self.put_key(self.keys.iter().map(|place| &values[*place]), key)?,
+            false => *key = content_key(values, row),
+        }
+        // Room for what follows: a counter, or the number of a long value.
+        if self.prefix.len() + key.len() + 8 > MAX_KEY {
+            let what = format!("a row whose key has {} bytes", key.len());
+            return Err(RecordError::Unsupported { what });
+        }
+        Ok(())
+    }
+
+    /// Appends the key of values.
+    pub(super) fn put_key<'v>(
+        &self,
+        values: impl Iterator<Item = &'v Value>,
+        key: &mut Vec<u8>,
+    ) -> Result<(), RecordError> {
+        let mut values = values;
+        values.try_for_each(|value| put_value(value, key))
+    }
+
+    /// Returns the values that do not stand in the key.
+    pub(super) fn others<'v>(&self, values: &'v [Value]) -> impl Iterator<Item = &'v Value> {
+        self.others.iter().map(|place| &values[*place])
+    }
+
+    /// Returns the place in the row of a value outside the key.
+    pub(super) fn place(&self, other: u16) -> Option<usize> {
+        self.others.get(usize::from(other)).copied()
+    }
+
+    /// Decodes a row. Long values are NULL at first, and named beside.
+    pub(super) fn decode(&self, key: &[u8], row: &[u8]) -> Result<(Vec<Value>, Vec<Long>), Corrupt> {
+        let (others, longs) = read_row(row, self.others.len())?;
+        if !self.has_key() {
+            return Ok((others, longs));
+        }
+        let mut values = vec![Value::Null; self.width()];
+        for (place, value) in self.others.iter().zip(others) {
+            values[*place] = value;
+        }
+        let mut reader = Reader::new("key of a row", key);
+        for place in &self.keys {
+            values[*place] = read_value(&mut reader)?;
+        }
+        reader.finish()?;
+        Ok((values, longs))
+    }
+}

@@ -1,0 +1,206 @@
+//! Tables into a map, in one pass and bounded memory.
+
+use super::codec::{encode_end, encode_source, encode_table};
+use super::key::{EntryKind, put_table};
+use super::row::long_bytes;
+use super::shape::Shape;
+use super::sort::{Sorted, Sorter};
+use super::{RecordError, RowOrder, SortRoom, SourceSchema, StoredTable, TableEnd, TableName, Value};
+use dedup_engine::backup::Entries;
+
+/// Takes the entries of a map, keys rising strictly.
+pub trait PutEntry {
+    /// Takes one.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), RecordError>;
+}
+
+impl PutEntry for Entries<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), RecordError> {
+        Ok(self.push(key, value)?)
+    }
+}
+
+/// Writes the tables of a source, in the order of their names.
+pub struct RecordWriter<'w> {
+    out: &'w mut dyn PutEntry,
+    room: &'w SortRoom,
+    last: Option<TableName>,
+    tables: u64,
+}
+
+impl<'w> RecordWriter<'w> {
+    /// Begins a source.
+    pub fn new(out: &'w mut dyn PutEntry, room: &'w SortRoom) -> Self {
+        Self { out, room, last: None, tables: 0 }
+    }
+
+    /// Begins a table, whose rows come in that order if it has a key.
+    pub fn begin(&mut self, table: &StoredTable, order: RowOrder) -> Result<TableWriter<'_>, RecordError> {
+        let name = &table.schema.name;
+        if self.last.as_ref().is_some_and(|last| last >= name) {
+            return Err(RecordError::Unsupported { what: format!("table {name}, out of its order,") });
+        }
+        let schema = encode_table(table)?;
+        let mut prefix = Vec::new();
+        put_table(name, &mut prefix);
+        prefix.push(EntryKind::Header as u8);
+        self.out.put(&prefix, &schema)?;
+        prefix.pop();
+        self.last = Some(name.clone());
+        self.tables += 1;
+        let shape = Shape::of(&table.schema)?;
+        let sorter = (order == RowOrder::Any || !shape.has_key()).then(|| Sorter::new(self.room));
+        let rows = Rows {
+            out: self.out,
+            table: name.to_string(),
+            key: shape.prefix.clone(),
+            before: shape.prefix.len(),
+            last: None,
+            rows: 0,
+            digest: blake3::Hasher::new(),
+        };
+        Ok(TableWriter { shape, prefix, sorter, rows, taken: 0, key: Vec::new(), row: Vec::new() })
+    }
+
+    /// Ends the source; returns its schema blob.
+    pub fn finish(self, source: &SourceSchema) -> Result<Vec<u8>, RecordError> {
+        encode_source(source, self.tables)
+    }
+}
+
+/// Writes the rows of one table.
+pub struct TableWriter<'t> {
+    shape: Shape,
+    prefix: Vec<u8>,
+    sorter: Option<Sorter>,
+    rows: Rows<'t>,
+    taken: u64,
+    key: Vec<u8>,
+    row: Vec<u8>,
+}
+
+impl TableWriter<'_> {
+    /// Takes a row: the values of its columns that are in rows.
+    pub fn row(&mut self, values: &[Value]) -> Result<(), RecordError> {
+        self.taken += 1;
+        let number = self.taken;
+        let of_row = |error| match error {
+            RecordError::Unsupported { what } => {
+                let why = format!("{what} cannot be stored");
+                RecordError::Row { table: self.rows.table.clone(), row: number, why }
+            }
+            error => error,
+        };
+        if values.len() != self.shape.width() {
+            let what = format!("{} values instead of {}", values.len(), self.shape.width());
+            return Err(of_row(RecordError::Unsupported { what }));
+        }
+        self.shape.encode(values, &mut self.key, &mut self.row).map_err(of_row)?;
+        let longs = || {
+            let others = self.shape.others(values).enumerate();
+            others.filter_map(|(at, value)| long_bytes(value).map(|(_, bytes)| (at as u16, bytes)))
+        };
+        match &mut self.sorter {
+            None => {
+                self.rows.put(&self.key, &self.row)?;
+                longs().try_for_each(|(at, bytes)| self.rows.put_long(at, bytes))
+            }
+            Some(sorter) => sorter
+                .push(&self.key, &self.row, longs().map(|(_, bytes)| bytes))
+                .map_err(|source| RecordError::Scratch { table: self.rows.table.clone(), source }),
+        }
+    }
+
+    /// Ends the table.
+    pub fn finish(mut self, counter: Option<u64>) -> Result<TableEnd, RecordError> {
+        if let Some(sorter) = self.sorter.take() {
+            let failed = |source| RecordError::Scratch { table: self.rows.table.clone(), source };
+            let mut sorted = sorter.finish().map_err(failed)?;
+            self.put_sorted(&mut sorted)?;
+        }
+        let end = TableEnd { rows: self.rows.rows, counter };
+        let digest = self.rows.digest.finalize();
+        self.prefix.push(EntryKind::End as u8);
+        self.rows.out.put(&self.prefix, &encode_end(&end, digest.as_bytes()))?;
+        Ok(end)
+    }
+
+    fn put_sorted(&mut self, sorted: &mut Sorted) -> Result<(), RecordError> {
+        let table = self.rows.table.clone();
+        let failed = |source| RecordError::Scratch { table: table.clone(), source };
+        let (mut same, mut counter) = (Vec::new(), 0u32);
+        while let Some(entry) = sorted.next().map_err(failed)? {
+            match self.shape.has_key() {
+                true => self.rows.put(&entry.key, &entry.row)?,
+                false => {
+                    let is_same = same[..] == entry.key[..] && self.rows.rows > 0;
+                    counter = if is_same { counter.checked_add(1) } else { Some(0) }.ok_or_else(|| {
+                        RecordError::Unsupported {
+                            what: format!("table {table}, more than 2^32 equal rows,"),
+                        }
+                    })?;
+                    same.clear();
+                    same.extend_from_slice(&entry.key);
+                    self.rows.put(&[&entry.key[..], &counter.to_be_bytes()].concat(), &entry.row)?;
+                }
+            }
+            if Sorted::longs(&entry) > 0 {
+                let (_, longs) = self.shape.decode(&entry.key, &entry.row)?;
+                for (at, long) in longs.iter().enumerate() {
+                    self.rows.put_long(long.at, &sorted.long(&entry, at).map_err(failed)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is common to rows that come in order and those that were sorted.
+struct Rows<'t> {
+    out: &'t mut dyn PutEntry,
+    table: String,
+    /// What keys of rows begin with, then the key of the row.
+    key: Vec<u8>,
+    before: usize,
+    last: Option<Vec<u8>>,
+    rows: u64,
+    digest: blake3::Hasher,
+}
+
+impl Rows<'_> {
+    fn put(&mut self, key: &[u8], row: &[u8]) -> Result<(), RecordError> {
+        self.rows += 1;
+        if self.last.as_deref().is_some_and(|last| last >= key) {
+            return Err(RecordError::Order { table: self.table.clone(), row: self.rows });
+        }
+        let last = self.last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(key);
+        self.key.truncate(self.before);
+        self.key.extend_from_slice(key);
+        digest_row(&mut self.digest, key, row);
+        self.out.put(&self.key, row)
+    }
+
+    /// Takes a long value of the last row.
+    fn put_long(&mut self, at: u16, bytes: &[u8]) -> Result<(), RecordError> {
+        let len = self.key.len();
+        self.key.push(0xff);
+        self.key.extend_from_slice(&at.to_be_bytes());
+        self.digest.update(bytes);
+        let put = self.out.put(&self.key, bytes);
+        self.key.truncate(len);
+        put
+    }
+}
+
+/// Adds a row to the digest of its table.
+pub(super) fn digest_row(digest: &mut blake3::Hasher, key: &[u8], row: &[u8]) {
+    let mut head = Vec::with_capacity(10);
+    for bytes in [key, row] {
+        head.clear();
+        dedup_engine::wire::Put::put_varint(&mut head, bytes.len() as u64);
+        digest.update(&head);
+        digest.update(bytes);
+    }
+}
