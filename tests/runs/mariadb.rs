@@ -101,6 +101,21 @@ fn a_database_is_part_of_a_module() {
 }
 
 #[test]
+fn rows_of_a_database_are_part_of_a_module() {
+    let case = Case::new(MariaDb::shared(), "run_rows", HARD);
+    case.declare("format = \"records\"\nrefresh_statistics = true\n");
+    let before = case.state();
+    case.machine.dedup(&["backup"]).ok();
+    assert_eq!(case.machine.account("shop")["state"], "complete");
+    case.server.sql(
+        "USE run_rows; DROP TABLE numbers; UPDATE texts SET v = 'x'; DELETE FROM child; DROP VIEW b_view",
+    );
+    told(&case.machine.dedup(&["restore", "latest", "--yes", "-m", "shop"]).ok());
+    assert_eq!(case.state(), before);
+    case.machine.dedup(&["check", "--read-data"]).ok();
+}
+
+#[test]
 fn faults_of_a_server_make_a_module_partial() {
     let mut server = MariaDb::start(&["--innodb-flush-log-at-trx-commit=1"]);
     server.sql("CREATE USER limited@localhost IDENTIFIED BY 'p'");

@@ -35,7 +35,7 @@ mod tests;
 
 pub use error::SourceError;
 pub use kept::KeptDump;
-pub use mariadb::{MariadbSource, MariadbSpec, MariadbTarget};
+pub use mariadb::MariadbSpec;
 pub use postgresql::{PostgresError, PostgresSpec};
 pub use redis::RedisSpec;
 pub use sqlite::SqliteWayBack;
@@ -281,8 +281,8 @@ pub fn open_records<'a>(
             Ok(Box::new(sqlite::SqliteRecords::open(path, *busy_limit, world)?))
         }
         How::Postgresql(postgres) => Ok(Box::new(postgresql::PostgresRecords::open(postgres, world)?)),
-        How::Mariadb(mariadb) => Ok(Box::new(MariadbSource::open(mariadb, world, said)?)),
-        How::Command { .. } | How::Redis(_) => Err(SourceError::NoRecords),
+        How::Mariadb(mariadb) => Ok(Box::new(mariadb::MariadbSource::open(mariadb, world, said)?)),
+        How::Redis(_) | How::Command { .. } => Err(SourceError::NoRecords),
     }
 }
 
@@ -397,7 +397,7 @@ pub fn open_load<'a>(
         How::Sqlite { path, busy_limit } => {
             Box::new(sqlite::SqliteLoad::new(path.clone(), *busy_limit, options, world)?)
         }
-        How::Mariadb(mariadb) => Box::new(mariadb::MariadbLoad::new(mariadb, spec.limit, world, said)?),
+        How::Mariadb(mariadb) => Box::new(mariadb::MariadbLoad::new(mariadb, spec.limit, world, said)),
         How::Redis(redis) => Box::new(redis::RedisLoad::new(redis, world)),
         How::Command { load, idle_limit, .. } => {
             let limits = Limits { total: spec.limit, idle: Some(*idle_limit) };

@@ -55,7 +55,8 @@ impl<'a> MariadbDump<'a> {
         world: World<'a>,
         said: &'a mut Said<'a>,
     ) -> Result<Self, SourceError> {
-        if spec.format != Format::Sql {
+        // What a load brings back if it must not stand is SQL, whatever the load itself is.
+        if spec.format != Format::Sql && !spec.loads {
             return Err(SourceError::CannotBe(format!("format = \"{}\" is no stream of bytes", spec.format)));
         }
         let tools = Tools::new(spec, limit, world)?;

@@ -1,12 +1,12 @@
-//! What is given back: SQL to the client, rows to a connection of our own.
+//! What the client is given back, or rows.
 //!
-//! Tables are replaced one after another, and nothing of that can be one transaction: the server ends one with every
+//! In format `sql` tables are replaced one after another, and nothing of that can be one transaction: the server ends one with every
 //! statement that makes a table. So what was there must be dumped first.
 
 use super::super::{ImportInto, Load, Said, SourceError, WayBack, World};
 use super::dump::WHOLE;
 use super::tools::{Tool, Tools};
-use super::{MariadbSpec, MariadbTarget, literal, quoted};
+use super::{MariadbSpec, literal, quoted, records};
 use crate::child::{Channel, ChildError};
 use crate::manifest::drivers::{Format, Import, Scope};
 use std::io::Read;
@@ -18,7 +18,9 @@ const MODE: &[u8] = b"SQL_MODE='NO_AUTO_VALUE_ON_ZERO'";
 
 /// A load.
 pub(in super::super) struct MariadbLoad<'a> {
-    tools: Tools<'a>,
+    spec: MariadbSpec,
+    limit: Option<Duration>,
+    world: World<'a>,
     said: &'a mut Said<'a>,
 }
 
@@ -28,17 +30,19 @@ impl<'a> MariadbLoad<'a> {
         limit: Option<Duration>,
         world: World<'a>,
         said: &'a mut Said<'a>,
-    ) -> Result<Self, SourceError> {
-        Ok(Self { tools: Tools::new(spec, limit, world)?, said })
+    ) -> Self {
+        Self { spec: spec.clone(), limit, world, said }
     }
+}
 
+impl Tools<'_> {
     /// Returns whether a database is there, and its character set and collation.
     fn database(&self, name: &str) -> Result<Option<(String, String)>, SourceError> {
         let sql = format!(
             "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}",
             literal(name)
         );
-        let row = self.tools.ask(&sql)?.into_iter().next();
+        let row = self.ask(&sql)?.into_iter().next();
         Ok(row.and_then(|row| match <[String; 2]>::try_from(row) {
             Ok([charset, collation]) => Some((charset, collation)),
             Err(_) => None,
@@ -46,7 +50,7 @@ impl<'a> MariadbLoad<'a> {
     }
 
     /// Sees to it that the database is there, and empty if the manifest says so.
-    fn make_database(&mut self, name: &str, empties: bool) -> Result<(), SourceError> {
+    fn make_database(&self, name: &str, empties: bool, said: &mut Said<'_>) -> Result<(), SourceError> {
         let there = self.database(name)?;
         let sql = match there {
             Some(_) if !empties => return Ok(()),
@@ -55,27 +59,26 @@ impl<'a> MariadbLoad<'a> {
                 quoted(name)
             ),
             None => {
-                (self.said)(&format!("database {name} is not there and is made"));
+                said(&format!("database {name} is not there and is made"));
                 format!("CREATE DATABASE {} CHARACTER SET utf8mb4", quoted(name))
             }
         };
-        self.tools.ask(&sql).map(drop)
+        self.ask(&sql).map(drop)
     }
 }
 
 impl Load for MariadbLoad<'_> {
     fn check(&mut self) -> Result<(), SourceError> {
-        if self.tools.spec.format != Format::Records && self.tools.spec.import != Import::Replace {
+        if self.spec.format == Format::Records {
+            return records::look(&self.spec, self.world);
+        }
+        if self.spec.import != Import::Replace {
             return Err(SourceError::CannotBe(format!(
                 "a dump in SQL replaces tables; import = \"{}\" is for format = \"records\"",
-                self.tools.spec.import
+                self.spec.import
             )));
         }
-        self.tools.ask("SELECT 1").map(drop)
-    }
-
-    fn prepare(&mut self, _: &mut dyn Read) -> Result<WayBack, SourceError> {
-        Ok(WayBack::DumpFirst)
+        Tools::new(&self.spec, self.limit, self.world)?.ask("SELECT 1").map(drop)
     }
 
     fn prepare_records(&mut self, _: &mut ImportInto<'_>) -> Result<WayBack, SourceError> {
@@ -83,16 +86,21 @@ impl Load for MariadbLoad<'_> {
     }
 
     fn put_records(self: Box<Self>, import: &mut ImportInto<'_>) -> Result<(), SourceError> {
-        let target = MariadbTarget::open(&self.tools.spec, self.tools.world)?;
-        Ok(import(Box::new(target))?)
+        Ok(import(Box::new(records::MariadbTarget::open(&self.spec, self.world)?))?)
     }
 
-    fn put(mut self: Box<Self>, bytes: &mut dyn Read) -> Result<(), SourceError> {
-        let target = self.tools.spec.target();
+    fn prepare(&mut self, _: &mut dyn Read) -> Result<WayBack, SourceError> {
+        Ok(WayBack::DumpFirst)
+    }
+
+    fn put(self: Box<Self>, bytes: &mut dyn Read) -> Result<(), SourceError> {
+        let Self { spec, limit, world, said } = *self;
+        let tools = Tools::new(&spec, limit, world)?;
+        let target = spec.target();
         let mut first = Vec::new();
         bytes.take(HEAD_BYTES).read_to_end(&mut first).map_err(SourceError::Stream)?;
         if let Some(name) = &target {
-            self.make_database(name, first.starts_with(WHOLE) || self.tools.spec.scope == Scope::Database)?;
+            tools.make_database(name, first.starts_with(WHOLE) || spec.scope == Scope::Database, said)?;
         }
         let first = with_all_dates(first);
         let mut bytes = first.as_slice().chain(bytes);
@@ -109,14 +117,14 @@ impl Load for MariadbLoad<'_> {
         .to_vec();
         arguments.push("--".into());
         arguments.extend(target);
-        let client = self.tools.call(Tool::Client, &arguments)?;
-        let (program, world, said) = (client.program().clone(), self.tools.world, self.said);
+        let client = tools.call(Tool::Client, &arguments)?;
+        let program = client.program().clone();
         let mut line = |channel, text: &str| {
             if channel == Channel::Err {
                 said(text);
             }
         };
-        let fed = client.feed(world.around, self.tools.limits, world.cancelled, &mut bytes, &mut line);
+        let fed = client.feed(world.around, tools.limits, world.cancelled, &mut bytes, &mut line);
         let (finished, was_fed) = match fed {
             Err(ChildError::Input { source, .. }) => return Err(SourceError::Stream(source)),
             result => result?,

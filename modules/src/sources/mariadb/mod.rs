@@ -5,7 +5,7 @@
 //! tools.rs    the client programs: where they are, how they get in, what they are asked
 //! choice.rs   which databases and tables a dump has
 //! dump.rs     format `sql`: what mariadb-dump prints, whole or void
-//! load.rs     format `sql`: what the client is given back
+//! load.rs     what the client is given back, or rows
 //! records/    format `records`: rows by the client library
 //! ```
 //!
@@ -23,7 +23,7 @@ mod tools;
 
 pub(super) use dump::MariadbDump;
 pub(super) use load::MariadbLoad;
-pub use records::{MariadbSource, MariadbTarget};
+pub(super) use records::MariadbSource;
 
 use super::IDLE_LIMIT;
 use crate::endpoint::Reach;

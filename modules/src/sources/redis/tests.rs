@@ -31,6 +31,8 @@ impl Server {
             "--regid=65534",
             "--clear-groups",
             "redis-server",
+            "--rdbcompression",
+            "no",
             "--save",
             "",
             "--bind",

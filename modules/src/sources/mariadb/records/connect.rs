@@ -175,9 +175,16 @@ impl Session {
 
 /// Sorts an error. What the server says of a row's content is left out.
 pub(super) fn failed(doing: &str, error: Error, idle_limit: Duration) -> RecordError {
+    // Packets are read by a layer of its own, which wraps what the wire said.
+    let wrapped = match &error {
+        Error::CodecError(codec) => std::error::Error::source(codec).and_then(|cause| cause.downcast_ref()),
+        Error::IoError(io) => Some(io),
+        _ => None,
+    };
+    let timed_out = |io: &std::io::Error| matches!(io.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
     let (message, kind) = match &error {
         Error::MySqlError(said) => (words(said), kind(said.code)),
-        Error::IoError(io) if matches!(io.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+        _ if wrapped.is_some_and(timed_out) => {
             (format!("the server said nothing for {}", show_duration(idle_limit)), Kind::Io)
         }
         Error::IoError(io) => (format!("the connection is lost: {io}"), Kind::Io),

@@ -21,5 +21,5 @@ mod target;
 mod values;
 mod write;
 
-pub use source::MariadbSource;
+pub use source::{MariadbSource, look};
 pub use target::MariadbTarget;

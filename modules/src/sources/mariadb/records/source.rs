@@ -15,6 +15,12 @@ use dedup_engine::error::Kind;
 /// How many rows are read before it is asked whether the run is cancelled.
 const ASK_ROWS: u64 = 256;
 
+/// Looks whether the server lets us in.
+pub fn look(spec: &MariadbSpec, world: World<'_>) -> Result<(), SourceError> {
+    Way::new(spec, world)?.open()?;
+    Ok(())
+}
+
 /// A view of a source.
 pub struct MariadbSource<'a> {
     session: Session,

@@ -115,6 +115,14 @@ pub(super) fn literal(sql: &mut String, value: &Value) -> bool {
     written.is_ok()
 }
 
+/// What becomes a zero below zero in a `FLOAT`: the server has no other way to write one, and none at all in a `DOUBLE`.
+pub(super) const NEGATIVE_ZERO: &str = "-1e-60";
+
+/// Returns whether a value is a zero below zero.
+pub(super) fn is_negative_zero(value: &Value) -> bool {
+    matches!(value, Value::Float(number) if *number == 0.0 && number.is_sign_negative())
+}
+
 fn quote(sql: &mut String, text: &str) {
     sql.reserve(text.len() + 2);
     sql.push('\'');

@@ -3,7 +3,7 @@
 use super::super::quoted;
 use super::connect::words;
 use super::target::MariadbTarget;
-use super::values::literal;
+use super::values::{NEGATIVE_ZERO, is_negative_zero, literal};
 use crate::manifest::drivers::OnError;
 use crate::records::{Batch, RecordError, TableSchema, Value, WriteMode, Written};
 use mysql::Error;
@@ -45,12 +45,13 @@ impl MariadbTarget<'_> {
         };
         // Other engines keep the rows of a statement that came before the one it failed at.
         let most = if batch.table.create.contains("ENGINE=InnoDB") { usize::MAX } else { 1 };
+        let floats = floats(batch);
         let (mut sql, mut of) = (into.clone(), Vec::new());
         for (turn, at) in todo.iter().enumerate() {
             if !of.is_empty() {
                 sql.push(',');
             }
-            tuple(&mut sql, &batch.rows[*at]).map_err(|why| self.unwritable(batch, *at, why))?;
+            tuple(&mut sql, &batch.rows[*at], &floats).map_err(|why| self.unwritable(batch, *at, why))?;
             of.push(*at);
             if sql.len() >= STATEMENT_BYTES || of.len() >= most || turn + 1 == todo.len() {
                 self.insert(&into, &sql, &of, batch, &mut written)?;
@@ -93,7 +94,8 @@ impl MariadbTarget<'_> {
         }
         for at in rows {
             let mut one = into.to_owned();
-            tuple(&mut one, &batch.rows[*at]).map_err(|why| self.unwritable(batch, *at, why))?;
+            tuple(&mut one, &batch.rows[*at], &floats(batch))
+                .map_err(|why| self.unwritable(batch, *at, why))?;
             match self.try_insert(&one, has_word_zero(at)) {
                 Ok(_) => written.rows += 1,
                 Err(Error::MySqlError(said)) if is_of_row(said.code) => {
@@ -133,7 +135,7 @@ impl MariadbTarget<'_> {
             if sql.len() > begin.len() {
                 sql.push(',');
             }
-            tuple(&mut sql, key).map_err(|why| RecordError::Row {
+            tuple(&mut sql, key, &[]).map_err(|why| RecordError::Row {
                 table: table.name.to_string(),
                 row: at as u64 + 1,
                 why: why.into(),
@@ -151,7 +153,7 @@ impl MariadbTarget<'_> {
         let columns: Vec<String> = table.key.iter().map(|column| quoted(column)).collect();
         let mut sql =
             format!("SELECT '1' FROM {} WHERE ({}) = ", self.names().sql(&table.name)?, columns.join(", "));
-        tuple(&mut sql, key).map_err(|why| RecordError::Row {
+        tuple(&mut sql, key, &[]).map_err(|why| RecordError::Row {
             table: table.name.to_string(),
             row: 1,
             why: why.into(),
@@ -164,13 +166,16 @@ impl MariadbTarget<'_> {
     }
 }
 
-fn tuple(sql: &mut String, values: &[Value]) -> Result<(), &'static str> {
+/// Writes a row; `floats` says which of its columns are of type `FLOAT`.
+fn tuple(sql: &mut String, values: &[Value], floats: &[bool]) -> Result<(), &'static str> {
     sql.push('(');
     for (at, value) in values.iter().enumerate() {
         if at > 0 {
             sql.push(',');
         }
-        if !literal(sql, value) {
+        if is_negative_zero(value) && floats.get(at) == Some(&true) {
+            sql.push_str(NEGATIVE_ZERO);
+        } else if !literal(sql, value) {
             return Err("it has a value of a kind that this server does not have");
         }
     }
@@ -182,6 +187,18 @@ fn tuple(sql: &mut String, values: &[Value]) -> Result<(), &'static str> {
 fn key_places(batch: &Batch<'_>) -> Vec<usize> {
     let place = |name: &String| batch.columns.iter().position(|column| column == name);
     batch.table.key.iter().map(place).collect::<Option<Vec<_>>>().unwrap_or_default()
+}
+
+/// Says which columns of a batch are of type `FLOAT`.
+fn floats(batch: &Batch<'_>) -> Vec<bool> {
+    let is_float = |name: &&str| {
+        batch
+            .table
+            .columns
+            .iter()
+            .any(|column| column.name == **name && column.type_text.starts_with("float"))
+    };
+    batch.columns.iter().map(is_float).collect()
 }
 
 fn is_word(table: &TableSchema, column: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Format `records`: rows by the client library, both ways.
 
-use super::super::{MariadbSource, MariadbTarget};
+use super::super::MariadbSource;
+use super::super::records::MariadbTarget;
 use super::*;
 use crate::manifest::drivers::OnError;
 use crate::records::{

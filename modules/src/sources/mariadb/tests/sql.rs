@@ -25,7 +25,7 @@ fn everything_comes_back_as_it_was_and_the_same_is_the_same_bytes() {
     load_bytes(into(mariadb(server, &from), &to), &first).unwrap();
     server.sql(&format!("USE {to}; DROP TABLE mine"));
     let (before, after) = (server.state(&from), server.state(&to));
-    assert!(before.contains("CREATE ALGORITHM") && before.lines().count() > 60, "{before}");
+    assert!(before.contains("CREATE ALGORITHM") && before.lines().count() > 40, "{before}");
     assert_eq!(before, after);
     // The server gives numbers out in lots of a thousand; none comes twice.
     assert_eq!(
@@ -65,6 +65,7 @@ fn the_way_back_leaves_nothing_of_the_load() {
 fn by_network_and_with_several_databases() {
     let server = MariaDb::shared();
     let (first, second, left_out) = (hard(server), big(server), fresh(server));
+    lose_what_sql_cannot_carry(server, &first);
     let mut all = mariadb(server, "x");
     all.reach = Reach {
         host: Some("127.0.0.1".into()),
