@@ -12,6 +12,7 @@ mod log;
 mod ls;
 mod man;
 mod module;
+mod module_helper;
 mod recover;
 mod restore;
 mod restore_modules;
@@ -49,6 +50,7 @@ pub enum Command {
     Check(check::CheckArgs),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
+    ModuleHelper(module_helper::HelperArgs),
     Log(log::LogArgs),
     Space(space::SpaceArgs),
     Completions(completions::CompletionsArgs),
@@ -86,6 +88,7 @@ impl Command {
             Self::Check(args) => check::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
+            Self::ModuleHelper(args) => module_helper::run(ctx, args),
             Self::Log(args) => log::run(ctx, args),
             Self::Space(args) => space::run(ctx, args),
             Self::Completions(args) => completions::run(ctx, args),

@@ -11,7 +11,7 @@
 //! | what a run is about | [`selection`] |
 //! | what is declared on this machine, and who may declare it | [`trust`] [`catalog`] [`discover`] |
 //! | programs and services | [`log`] [`runlog`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] [`spaces`] |
-//! | what must be asked for its data, and the moment it is of | [`sources`] [`fsnap`] |
+//! | what must be asked for its data, and the moment it is of | [`sources`] [`fsnap`] [`protocol`] [`external`] [`conformance`] |
 //! | what a run must undo | [`undo`] |
 //! | runs | [`member`] [`conduct`] [`backup`] [`restore`] |
 //!
@@ -21,7 +21,9 @@ pub mod backup;
 pub mod catalog;
 pub mod child;
 pub mod conduct;
+pub mod conformance;
 pub mod discover;
+pub mod external;
 pub mod files;
 pub mod folder;
 pub mod fsnap;
@@ -32,6 +34,7 @@ pub mod log;
 pub mod machine;
 pub mod manifest;
 pub mod member;
+pub mod protocol;
 pub mod restore;
 pub mod runlog;
 pub mod selection;

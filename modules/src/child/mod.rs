@@ -9,6 +9,7 @@
 //! | `drive.rs` | one loop that reads, writes, waits, counts time and ends the process group |
 //! | `lines.rs` | lines of bounded length from whatever bytes come |
 //! | `stream.rs` | a program whose output is read as a stream |
+//! | `talk.rs` | a program one talks with |
 //! | `error.rs` | what went wrong, and what to do |
 //!
 //! Rules for every program:
@@ -28,12 +29,14 @@ mod find;
 mod lines;
 mod spawn;
 mod stream;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod timer;
 
 pub use error::ChildError;
 pub use stream::Stream;
+pub use talk::{Talk, Wrote};
 
 use drive::{Running, Start};
 use lines::Lines;

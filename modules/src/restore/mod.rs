@@ -4,7 +4,7 @@
 //! verify   every byte that is needed is read and checked; nothing is touched before      verify.rs
 //! ready    set up what needs it · checks of the modules themselves                       ready.rs
 //! quiet    live hooks · lock · stop services in reverse · stopped hooks                  conduct/
-//! put      in dependency order: reset · paths moved aside · files · sources              put.rs, stream.rs
+//! put      in dependency order: reset · paths moved aside · files · sources · importers  put.rs, stream.rs, importers.rs
 //! back     stopped hooks · services in exact order · unlock · live hooks                 conduct/
 //! settle   what was kept aside is removed
 //! ```
@@ -13,6 +13,7 @@
 //! require it are not begun. If this process dies, its guard puts back everything that it had replaced, from the same
 //! journal, before it starts the services.
 
+mod importers;
 mod put;
 mod ready;
 mod stream;
@@ -27,7 +28,7 @@ use crate::manifest::hooks::HookPhase;
 use crate::manifest::programs::Severity;
 use crate::manifest::services::Operation;
 use crate::member::{Halt, Member};
-use crate::undo::{JournalError, Ticket, Undo, Undoing};
+use crate::undo::{JournalError, Ticket, Undoing};
 use dedup_engine::error::Kind;
 use dedup_engine::progress::Events;
 use dedup_engine::repo::Repository;
@@ -154,6 +155,8 @@ struct Put {
     tickets: Vec<Ticket>,
     /// Sources that were loaded and have no way back: their programs keep nothing.
     one_way: Vec<String>,
+    /// How what its importer does is undone stands in the journal.
+    importer_noted: bool,
     entries: u64,
     bytes: u64,
     end: Option<End>,
@@ -269,7 +272,9 @@ impl Run<'_, '_> {
                 let act = self.conduct.undoing.act(ticket).cloned();
                 // First the journal: what is not kept any more must not be put back.
                 let settled = self.conduct.undoing.settle(ticket).map_err(|error| error.to_string());
-                let removed = settled.and_then(|()| act.as_ref().map_or(Ok(()), Undo::discard));
+                let state_dir = self.conduct.machine.state_dir;
+                let removed =
+                    settled.and_then(|()| act.as_ref().map_or(Ok(()), |act| act.discard(state_dir)));
                 if let Err(why) = removed {
                     let module = self.job.members[at].id();
                     let why = format!("what was kept for the way back is still there: {why}");

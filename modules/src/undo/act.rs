@@ -1,5 +1,6 @@
 //! What can be undone, and how.
 
+use crate::external::{self, Spec};
 use crate::files::{AsideError, settle, take_back};
 use crate::fsnap::{Btrfs, FsSnapshotRef, SnapshotProvider};
 use crate::hooks::{HookContext, HookEnd, ResolvedHook, run_hook};
@@ -64,6 +65,15 @@ pub enum Undo {
         /// How it comes back.
         way: WayBack,
     },
+    /// An importer was at work.
+    Importer {
+        /// The module.
+        module: ModuleId,
+        /// Its program.
+        spec: Box<Spec>,
+        /// The spaces there were before.
+        before: Vec<String>,
+    },
     /// A directory of the run's own.
     RemoveDir {
         /// Which.
@@ -78,7 +88,8 @@ impl Undo {
             Self::StartService { module, .. }
             | Self::Unlock { module, .. }
             | Self::TakeBack { module, .. }
-            | Self::PutBack { module, .. } => Some(module),
+            | Self::PutBack { module, .. }
+            | Self::Importer { module, .. } => Some(module),
             Self::Hook { context, .. } => context.module.as_ref(),
             Self::DeleteSnapshot { .. } | Self::RemoveDir { .. } => None,
         }
@@ -124,6 +135,7 @@ impl Undo {
                 let world = World { around: machine.around, cancelled: &|| false };
                 way.put_back(world).map_err(|error| error.to_string())
             }
+            Self::Importer { spec, before, .. } => external::revert(spec, before, machine),
             Self::RemoveDir { path } => match std::fs::remove_dir_all(path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(error.to_string()),
                 _ => Ok(()),
@@ -133,14 +145,15 @@ impl Undo {
 }
 
 impl Undo {
-    /// Removes what was kept for undoing it, which is not wanted any more.
+    /// Removes what was kept for undoing it, which is not wanted any more. `state_dir` is that of this machine.
     ///
     /// # Errors
     /// Why it failed, for people.
-    pub fn discard(&self) -> Result<(), String> {
+    pub fn discard(&self, state_dir: &Path) -> Result<(), String> {
         match self {
             Self::TakeBack { log, .. } => settle(Path::new(PLACE), log).map_err(|error| error.to_string()),
             Self::PutBack { way, .. } => way.discard().map_err(|error| error.to_string()),
+            Self::Importer { spec, before, .. } => external::close_spaces(spec, before, state_dir),
             _ => Ok(()),
         }
     }
@@ -162,6 +175,7 @@ impl fmt::Display for Undo {
             Self::PutBack { module, source, .. } => {
                 write!(f, "put the source {source} of {module} back as it was")
             }
+            Self::Importer { module, .. } => write!(f, "undo what the importer of {module} did"),
             Self::RemoveDir { path } => write!(f, "remove {}", path.display()),
         }
     }
