@@ -182,7 +182,7 @@ impl Suite<'_> {
     fn refuses_op(&self, op: Op) -> Result<(), String> {
         let mut sink = Sink::new(self, Cell::new(false), Until::End)?;
         let data = ImportData { begin: json!({}), ..ImportData::default() };
-        match self.with_job(Offer::default(), &Cell::new(false), |job| import(job, op, &data, &mut sink).0) {
+        match self.with_job(Offer::default(), &Cell::new(false), |job| import(job, op, &data, &mut sink)) {
             Err(ExternalError::Failed { failure, .. }) if failure.code == "unsupported" => Ok(()),
             Err(error) => Err(format!("{op}: {error}")),
             Ok(_) => Err(format!("{op}: it did what it does not name among its operations")),
@@ -232,7 +232,7 @@ impl Suite<'_> {
         if let Some(exported) = exported {
             sink.streams = exported.streams.clone();
         }
-        let imported = self.with_job(offer, &Cell::new(false), |job| import(job, op, &data, &mut sink).0);
+        let imported = self.with_job(offer, &Cell::new(false), |job| import(job, op, &data, &mut sink));
         let imported = imported.map_err(|error| error.to_string())?;
         if let Some(said) = imported.grave.first() {
             return Err(format!("it says: {}", said.text));

@@ -24,15 +24,15 @@ pub struct Desk {
     pub scratch: Option<PathBuf>,
     /// What it said of level error or above: the first of it.
     pub grave: Vec<Said>,
-    /// The spaces that it used.
-    pub used: BTreeSet<String>,
+    /// The spaces that it made.
+    made: BTreeSet<String>,
 }
 
 impl Desk {
     /// Makes one; spaces lie in `spaces_dir`.
     pub fn new(spaces_dir: &Path, module: &str, foreign: bool) -> Self {
-        let (scratch, grave, used) = Default::default();
-        Self { spaces_dir: spaces_dir.to_owned(), module: module.to_owned(), foreign, scratch, grave, used }
+        let (scratch, grave, made) = Default::default();
+        Self { spaces_dir: spaces_dir.to_owned(), module: module.to_owned(), foreign, scratch, grave, made }
     }
 
     /// Takes what is said of the work; gives back what is none of that.
@@ -110,6 +110,16 @@ impl Desk {
         talker.session.answer(id, json!({ "path": path }));
     }
 
+    /// Ends work with the spaces that it made: persistent ones stay.
+    pub fn close_spaces(&mut self, log: Log<'_>) {
+        let Ok(spaces) = Spaces::open(&self.spaces_dir) else { return };
+        for id in std::mem::take(&mut self.made) {
+            if let Err(error) = spaces.close(&id) {
+                log(Severity::Warning, &format!("space {id}: {error}"));
+            }
+        }
+    }
+
     fn space(&mut self, call: SpaceCall) -> Result<Answer, (&'static str, String)> {
         let id = call.space.unwrap_or_else(|| self.module.clone());
         let own =
@@ -129,8 +139,11 @@ impl Desk {
         }
         let spaces = Spaces::open(&self.spaces_dir).map_err(told)?;
         let persistent = matches!(call.act, SpaceAct::Open { persistent: true });
+        let is_new = spaces.existing(&id).is_err();
         let space = spaces.get(&id, persistent).map_err(told)?;
-        self.used.insert(id);
+        if is_new {
+            self.made.insert(id);
+        }
         act(&space, call.act).map_err(|error| match error {
             Told::Space(error) => told(error),
             Told::Code(code, why) => (code, why),

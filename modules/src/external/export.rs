@@ -73,20 +73,16 @@ pub fn export(
     reserved.iter().for_each(|name| talker.session.reserve(name));
     let (queue, collected, desk) = (VecDeque::new(), Collected::default(), job.desk());
     let mut work = Work { job, talker, desk, collected, queue, ended: false };
-    while !work.ended || !work.queue.is_empty() {
-        let Some(due) = work.queue.pop_front() else {
-            work.step()?;
-            continue;
-        };
-        if let Err(error) = work.due(due, host) {
-            // What the program itself did wrong says more than what followed from it.
-            return Err(match (work.ended, error) {
-                (true, error @ ExternalError::Data(_)) => work.talker.finish().err().unwrap_or(error),
-                (_, error) => error,
-            });
-        }
+    let ran = work.run(host);
+    let Work { talker, collected, mut desk, ended, .. } = work;
+    desk.close_spaces(job.log);
+    if let Err(error) = ran {
+        // What the program itself did wrong says more than what followed from it.
+        return Err(match (ended, error) {
+            (true, error @ ExternalError::Data(_)) => talker.finish().err().unwrap_or(error),
+            (_, error) => error,
+        });
     }
-    let Work { talker, collected, mut desk, .. } = work;
     desk.left_out(&talker, job.log);
     let collected = (talker.finish()? == Finish::Done).then_some(collected);
     Ok(Exported { collected, grave: desk.grave })
@@ -111,6 +107,16 @@ enum Due {
 }
 
 impl Work<'_> {
+    fn run(&mut self, host: &mut dyn ExportHost) -> Result<(), ExternalError> {
+        while !self.ended || !self.queue.is_empty() {
+            match self.queue.pop_front() {
+                Some(due) => self.due(due, host)?,
+                None => self.step()?,
+            }
+        }
+        Ok(())
+    }
+
     /// Waits for the next thing to happen, and does what can be done with it.
     fn step(&mut self) -> Result<(), ExternalError> {
         let event = match self.talker.step()? {

@@ -43,20 +43,18 @@ pub struct Imported {
     pub grave: Vec<Said>,
 }
 
-/// How an operation of an importer ended, and which spaces it used: also where it failed.
-pub type Ended = (Result<Imported, ExternalError>, BTreeSet<String>);
-
-/// Runs an operation of an importer.
-pub fn import(job: &Job<'_>, op: Op, data: &ImportData, host: &mut dyn ImportHost) -> Ended {
-    let talker = match job.start(op) {
-        Ok(talker) => talker,
-        Err(error) => return (Err(error), BTreeSet::new()),
-    };
+/// Runs an operation of an importer. What becomes of the spaces that it makes is the caller's business.
+pub fn import(
+    job: &Job<'_>,
+    op: Op,
+    data: &ImportData,
+    host: &mut dyn ImportHost,
+) -> Result<Imported, ExternalError> {
+    let talker = job.start(op)?;
     let (queue, taken) = Default::default();
     let mut work = Work { job, op, data, talker, desk: job.desk(), queue, taken, ended: false };
     let ran = work.run(host);
-    let used = std::mem::take(&mut work.desk.used);
-    (work.finish(ran), used)
+    work.finish(ran)
 }
 
 /// What only the caller can do.

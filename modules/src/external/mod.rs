@@ -35,7 +35,7 @@ pub use collected::{Collected, EXPORTER, EXPORTER_SECRETS, KIND};
 pub use data::{ImportData, StoredStream};
 pub use error::ExternalError;
 pub use export::{ExportHost, Exported, StoreError, describe, export};
-pub use import::{Ended, ImportHost, Imported, Reading, import};
+pub use import::{ImportHost, Imported, Reading, import};
 pub use program::{Job, Log, Spec};
 pub use revert::{close_spaces, revert};
 pub use scratch::{make_scratch, scratch_path};

@@ -38,7 +38,7 @@ pub fn revert(spec: &Spec, before: &[String], machine: &Machine<'_>) -> Result<(
         world: Around { around: &around, cancelled: &|| false, elapsed: &elapsed },
     };
     let data = ImportData { begin: json!({ "space": spec.module }), ..ImportData::default() };
-    match import(&job, Op::Revert, &data, &mut Nothing).0 {
+    match import(&job, Op::Revert, &data, &mut Nothing) {
         // What is in spaces is all there is to undo.
         Err(ExternalError::Failed { failure, .. }) if failure.code == "unsupported" => {}
         Err(error) => return Err(error.to_string()),

@@ -50,14 +50,17 @@ impl State {
         if self.phase == Phase::Opening {
             return Err(Violation::protocol("it must begin with hello"));
         }
-        let kept = self.notice(Severity::Error)?;
+        // That it does not know a type of ours is nothing that went wrong.
+        let is_answer = code == "unsupported" && error.s.is_none();
+        let level = if is_answer { Severity::Debug } else { Severity::Error };
+        let kept = self.notice(level)?;
         if let Some(s) = error.s {
             if self.phase != Phase::Working || !self.streams.void(s, &format!("{code}: {message}")) {
                 return Err(Violation::protocol(format!("stream {s} is not open")));
             }
             self.has_void = true;
         }
-        let said = Said { level: Severity::Error, text: format!("{code}: {message}") };
+        let said = Said { level, text: format!("{code}: {message}") };
         Ok(if kept { Line::Event(Event::Said(said)) } else { Line::Nothing })
     }
 }

@@ -214,7 +214,7 @@ impl Run<'_, '_> {
             user: spec.user.as_deref(),
             scratch: None,
         };
-        let (ended, _) = import(&job, op, data, &mut host);
+        let ended = import(&job, op, data, &mut host);
         if let Some(ticket) = host.scratch.take()
             && let Err(error) = self.conduct.undoing.undo(ticket)
         {

@@ -110,7 +110,7 @@ fn operate_with(
             let (name, bytes) = &memory.0[0];
             assert_eq!((&name[..], &bytes[..]), ("state", &b"all of it\n".repeat(1000)[..]));
         }),
-        op => import(&job, op, &ImportData::default(), &mut memory).0.map(drop),
+        op => import(&job, op, &ImportData::default(), &mut memory).map(drop),
     };
     let ended = ended.map_err(|error| error.to_string());
     (ended, logged.take())

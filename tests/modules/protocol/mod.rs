@@ -1,5 +1,6 @@
 //! Programs of modules' own: right ones, and ones that do what they must not.
 
+mod declared;
 mod faults;
 mod suite;
 mod whole;

@@ -7,7 +7,7 @@ use std::fs;
 /// A machine with the module, its files in place.
 fn queue() -> Machine {
     let machine = Machine::new();
-    let path = program(&machine, "queue.py", include_str!("queue.py"));
+    let path = program(&machine, "ringqueue.py", include_str!("ringqueue.py"));
     let (home, sdk) = (machine.place.path("data"), sdk());
     let command = format!(
         "command = [\"python3\", {path:?}, {home:?}]\nenv = {{ PYTHONPATH = {sdk:?}, PYTHONDONTWRITEBYTECODE = \"1\" }}\n"

@@ -167,7 +167,8 @@ class Import(_Common):
         self.blobs, self.tables, self.trees = {}, {}, {}
 
     def _listen(self):
-        self.begin = self._wire.next("begin")
+        begin = self._wire.next("begin")
+        self.begin = {key: value for key, value in begin.items() if key not in ("t", "cost")}
         if self.hello["op"] not in ("import", "check", "legacy"):
             return
         more = True

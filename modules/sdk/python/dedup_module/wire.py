@@ -9,7 +9,6 @@ import decimal
 import hashlib
 import json
 import os
-import queue
 import threading
 
 MAX_LINE = 1 << 20
@@ -144,7 +143,7 @@ class Wire:
         self.answers = {}
         self.incoming = {}
         self.waiting = []
-        self.inbox = queue.Queue()
+        self.inbox, self.came = [], threading.Condition()
         self.stopped = None
 
     def send(self, message, body=None):
@@ -204,16 +203,24 @@ class Wire:
                     raise Cancelled(message.get("why", "cancelled"))
                 if message["t"] == "error" and message.get("fatal"):
                     raise Stop("%s (%s)" % (message.get("msg"), message.get("code")))
-                self.inbox.put(message)
+                self._deliver(message)
         except Stop as why:
             self.stopped = why
         except Exception as why:
             self.stopped = Stop("what the engine says makes no sense: %s" % why)
-        self.inbox.put(None)
+        self._deliver(None)
+
+    def _deliver(self, message):
+        with self.came:
+            self.inbox.append(message)
+            self.came.notify()
 
     def pump(self):
         """Takes one message and keeps it for whoever waits for it."""
-        message = self.inbox.get()
+        with self.came:
+            while not self.inbox:
+                self.came.wait()
+            message = self.inbox.pop(0)
         if message is None:
             raise self.stopped
         kind = message["t"]
