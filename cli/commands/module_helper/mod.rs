@@ -21,7 +21,7 @@ const NO_VERSION: u8 = 78;
 /// Called by the functions of dedup-module.sh, which `dedup module new NAME --lang sh` writes; never by people. Standard input
 /// and output are the protocol's; content comes by descriptor 5 and goes to descriptor 6.
 #[derive(clap::Args, Debug)]
-#[command(hide = true)]
+#[command(hide = true, after_help = "Examples:\n  dedup module-helper log notice 'half of it is done'")]
 pub struct HelperArgs {
     /// What to say
     verb: String,
@@ -42,9 +42,9 @@ pub struct HelperArgs {
     /// It need not be there
     #[arg(long)]
     optional: bool,
-    /// The value is JSON
+    /// The value is JSON, not text
     #[arg(long)]
-    json: bool,
+    typed: bool,
     /// It belongs to the secrets
     #[arg(long)]
     secret: bool,
@@ -98,7 +98,7 @@ fn speak(link: &mut Link, args: &HelperArgs) -> Result<Exit, End> {
         }
         "config" => {
             let value = word(1, "VALUE")?;
-            let value = if args.json { parsed(value)? } else { value.into() };
+            let value = if args.typed { parsed(value)? } else { value.into() };
             link.send(&args.message("config", &[("key", some(word(0, "KEY")?)), ("value", Some(value))]))?;
         }
         "absent" => {
@@ -227,7 +227,7 @@ fn space(link: &mut Link, args: &HelperArgs) -> Result<(), End> {
     let act = args.word(0, "what to do")?;
     let (first, second) = (args.words.get(1).cloned(), args.words.get(2).cloned());
     let value = |text: Option<String>| -> Result<Option<Value>, End> {
-        text.map(|text| if args.json { parsed(&text) } else { Ok(text.into()) }).transpose()
+        text.map(|text| if args.typed { parsed(&text) } else { Ok(text.into()) }).transpose()
     };
     let some = |text: Option<String>| text.map(Value::from);
     let (kind, keys) = match act {

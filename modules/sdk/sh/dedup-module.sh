@@ -20,7 +20,7 @@ _dedup() {
     return "$_status"
 }
 
-dedup_config() { _dedup config "$@" </dev/null; }             # KEY VALUE [--json] [--secret]
+dedup_config() { _dedup config "$@" </dev/null; }             # KEY VALUE [--secret] [--typed: VALUE is JSON]
 dedup_absent() { _dedup absent "$@"; }                        # KEY [--secret]
 dedup_depend() { _dedup depend "$@"; }                        # MODULE [CONDITION]
 dedup_file() { _dedup file "$@"; }                            # PATH [--kind K] [--base VARIABLE] [--section S] [--optional]
