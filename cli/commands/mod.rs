@@ -16,6 +16,7 @@ mod log;
 mod ls;
 mod man;
 mod module;
+mod module_helper;
 mod records;
 mod recover;
 mod restore;
@@ -65,6 +66,7 @@ pub enum Command {
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
     Job(job::JobArgs),
+    ModuleHelper(module_helper::HelperArgs),
     Log(log::LogArgs),
     Space(space::SpaceArgs),
     Completions(completions::CompletionsArgs),
@@ -116,6 +118,7 @@ impl Command {
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
             Self::Job(args) => job::run(ctx, args),
+            Self::ModuleHelper(args) => module_helper::run(ctx, args),
             Self::Log(args) => log::run(ctx, args),
             Self::Space(args) => space::run(ctx, args),
             Self::Completions(args) => completions::run(ctx, args),

@@ -12,7 +12,7 @@
 //! | what is declared on this machine, and who may declare it | [`trust`] [`catalog`] [`discover`] |
 //! | programs and services | [`log`] [`runlog`] [`machine`] [`services`] [`hooks`] [`lockdown`] [`setup`] [`spaces`] [`endpoint`] |
 //! | rows of tables | [`records`] |
-//! | what must be asked for its data, and the moment it is of | [`sources`] [`fsnap`] |
+//! | what must be asked for its data, and the moment it is of | [`sources`] [`fsnap`] [`protocol`] [`external`] [`conformance`] |
 //! | what a run must undo | [`undo`] |
 //! | runs | [`member`] [`conduct`] [`backup`] [`restore`] |
 //! | what runs of a job do beside their modules | [`job`] |
@@ -23,8 +23,10 @@ pub mod backup;
 pub mod catalog;
 pub mod child;
 pub mod conduct;
+pub mod conformance;
 pub mod discover;
 pub mod endpoint;
+pub mod external;
 pub mod files;
 pub mod folder;
 pub mod fsnap;
@@ -36,6 +38,7 @@ pub mod log;
 pub mod machine;
 pub mod manifest;
 pub mod member;
+pub mod protocol;
 pub mod records;
 pub mod restore;
 pub mod runlog;

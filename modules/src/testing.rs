@@ -22,11 +22,12 @@ use jiff::civil::datetime;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every parser of what people write, and of stored records.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("job", job),
     ("manifest", manifest),
     ("platform", platform),
     ("postgresql", crate::sources::postgresql::testing::parse),
+    ("protocol", protocol),
     ("record_key", record_key),
     ("record_row", record_row),
     ("record_schema", record_schema),
@@ -173,4 +174,86 @@ fn record_schema(bytes: &[u8]) {
 
 fn record_spec(bytes: &[u8]) {
     let _ = fuzz::spec(bytes);
+}
+
+/// Bytes of a module: the first says for which operation, the second how they are cut.
+fn protocol(bytes: &[u8]) {
+    use crate::manifest::words::Words;
+    use crate::protocol::Op;
+    let [op, cut, wire @ ..] = bytes else { return };
+    let (_, op) = Op::WORDS[usize::from(*op) % Op::WORDS.len()];
+    // Wherever they are cut, they mean the same.
+    let whole = converse(op, wire, wire.len().max(1));
+    assert_eq!(whole, converse(op, wire, usize::from(*cut).max(1)));
+}
+
+/// Returns how much is heard of bytes of a module, and whether they end in a violation.
+pub fn protocol_accepts(bytes: &[u8]) -> Option<(usize, bool)> {
+    use crate::manifest::words::Words;
+    use crate::protocol::Op;
+    let (op, wire) = (*bytes.first()?, bytes.get(2..)?);
+    let (_, op) = Op::WORDS[usize::from(op) % Op::WORDS.len()];
+    let (heard, _, _, ended) = converse(op, wire, wire.len().max(1));
+    Some((heard.len(), ended.is_some()))
+}
+
+/// What came of a conversation: what was heard, what streams had, what was sent, how it ended.
+type Heard = (Vec<String>, Vec<u8>, Vec<u8>, Option<String>);
+
+fn converse(op: crate::protocol::Op, wire: &[u8], block: usize) -> Heard {
+    use crate::protocol::{Event, GRACE, MAX_LINE_BYTES, Opening, Session, Taken};
+    let opening = Opening {
+        op,
+        engine: "dedup".into(),
+        module: "m".into(),
+        version: "1".into(),
+        run: "r".into(),
+        root: "/".into(),
+        values: Vec::new(),
+        level: crate::manifest::programs::Severity::Debug,
+        idle: None,
+        total: None,
+        grace: GRACE,
+        memory_bytes: None,
+        offer: crate::protocol::Offer::default(),
+    };
+    let mut session = Session::new(&opening);
+    let (mut heard, mut content, mut open, mut ended) = (Vec::new(), Vec::new(), Vec::new(), None);
+    'all: for part in wire.chunks(block) {
+        session.push(part);
+        loop {
+            match session.next() {
+                Ok(None) => break,
+                Ok(Some(event)) => {
+                    if let Event::Opened(opened) = &event {
+                        open.push(opened.s);
+                    }
+                    if let Event::Message(id, _) = &event {
+                        session.deny(*id, "unsupported", "not here");
+                    }
+                    heard.push(format!("{event:?}"));
+                }
+                Err(violation) => {
+                    assert!(session.is_over());
+                    ended = Some(violation.to_string());
+                    break 'all;
+                }
+            }
+        }
+    }
+    for s in open {
+        let mut buffer = [0; 4096];
+        loop {
+            match session.take(s, &mut buffer) {
+                Taken::Bytes(count) => content.extend_from_slice(&buffer[..count]),
+                end => break heard.push(format!("{s}: {end:?}")),
+            }
+        }
+    }
+    let sent = std::mem::take(session.out());
+    for line in sent.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        assert!(line.len() < MAX_LINE_BYTES && serde_json::from_slice::<serde_json::Value>(line).is_ok());
+    }
+    assert!(content.len() <= 64 + 8 * wire.len(), "more than came");
+    (heard, content, sent, ended)
 }

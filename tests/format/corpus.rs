@@ -67,6 +67,9 @@ fn seeds_are_what_the_parsers_accept() {
     any("segment", &|bytes| dedup_engine::index::Segment::decode(bytes).is_ok());
     any("slot", &|bytes| dedup_engine::crypto::slot::Slot::parse(bytes.to_vec()).is_ok());
     any("manifest", &|bytes| dedup_modules::manifest::Manifest::parse("seed", bytes).is_ok());
+    any("protocol", &|bytes| {
+        dedup_modules::testing::protocol_accepts(bytes).is_some_and(|(heard, ended)| heard > 10 && !ended)
+    });
     any("job", &|bytes| dedup_modules::manifest::job::Job::parse("seed", bytes).is_ok());
     any("platform", &|bytes| dedup_modules::manifest::platform::Platform::parse("seed", bytes).is_ok());
     any("record_key", &dedup_modules::records::fuzz::key);

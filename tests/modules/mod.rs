@@ -3,6 +3,7 @@
 mod examples;
 mod freedombox;
 mod order;
+mod protocol;
 mod services;
 mod way_back;
 

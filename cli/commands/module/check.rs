@@ -42,7 +42,9 @@ pub fn run(ctx: &Context, files: &[PathBuf]) -> Result<Exit, Failure> {
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let refused = |what: &str| Failure::refused(format!("{} {what}", path.display()));
     match fs::metadata(path) {
-        Ok(stat) if stat.is_dir() => return Err(refused("is a directory").hint("name the manifests in it")),
+        Ok(stat) if stat.is_dir() => {
+            return Err(refused("is a directory").hint("name the manifests in it, or the directory alone"));
+        }
         // A pipe would be waited for.
         Ok(stat) if !stat.is_file() => return Err(refused("is no regular file")),
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(refused("is not there")),

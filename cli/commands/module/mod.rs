@@ -1,8 +1,10 @@
 //! `dedup module`: what applications say of themselves.
 
 mod check;
+mod conform;
 mod discover;
 mod list;
+mod new;
 mod show;
 
 use crate::context::Context;
@@ -37,16 +39,22 @@ enum ModuleCommand {
     Discover(discover::DiscoverArgs),
     /// Say everything that is wrong with manifests and job files, with line and column
     ///
-    /// A file with a table `job` is a job file, any other one a manifest. Nothing is run and nothing is changed. The exit
-    /// status is 2 if anything is wrong.
+    /// A file with a table `job` is a job file, any other one a manifest. Nothing is run and nothing is changed. Of a directory
+    /// the programs are tried that its manifests name as exporter and importer: whether they keep to the line protocol
+    /// (modules/PROTOCOL.md), by the operations that change nothing. The exit status is 2 if anything is wrong.
     #[command(after_help = "Examples:
   dedup module check wordpress.toml
+  dedup module check ./ringqueue
   dedup module check --json /etc/dedup/modules.d/*.toml")]
     Check {
-        /// The files
-        #[arg(required = true, value_name = "FILE")]
+        /// The files, or one directory
+        #[arg(required = true, value_name = "FILE|DIR")]
         files: Vec<PathBuf>,
+        /// Of a directory: also try import, reset and revert, which change this machine
+        #[arg(long)]
+        all_operations: bool,
     },
+    New(new::NewArgs),
     /// Print the JSON schema of manifests, for editors that complete and check TOML
     #[command(after_help = "Examples:
   dedup module schema > manifest.schema.json
@@ -66,7 +74,12 @@ pub fn run(ctx: &Context, args: &ModuleArgs) -> Result<Exit, Failure> {
         ModuleCommand::List(args) => list::run(ctx, args),
         ModuleCommand::Show(args) => show::run(ctx, args),
         ModuleCommand::Discover(args) => discover::run(ctx, args),
-        ModuleCommand::Check { files } => check::run(ctx, files),
+        ModuleCommand::Check { files, all_operations } => match &files[..] {
+            [dir] if dir.is_dir() => conform::run(ctx, dir, *all_operations),
+            _ if *all_operations => Err(Failure::refused("--all-operations is for one directory")),
+            files => check::run(ctx, files),
+        },
+        ModuleCommand::New(args) => new::run(ctx, args),
         ModuleCommand::Schema { job, platform } => schema(ctx, *job, *platform),
     }
 }

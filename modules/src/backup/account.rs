@@ -17,8 +17,9 @@ impl Run<'_, '_> {
         let members = self.job.members;
         let mut accounts: Vec<Account> = self.paths_account.take().into_iter().collect();
         let mut reasons = Vec::new();
-        for ((member, standing), mut account) in
-            members.iter().zip(&self.conduct.standings).zip(std::mem::take(&mut self.accounts))
+        let accounts_of = std::mem::take(&mut self.accounts);
+        for (at, ((member, standing), mut account)) in
+            members.iter().zip(&self.conduct.standings).zip(accounts_of).enumerate()
         {
             (account.state, account.reason) = standing.state();
             let level = if account.state == State::Complete { Severity::Info } else { Severity::Notice };
@@ -38,6 +39,8 @@ impl Run<'_, '_> {
             account.items.clone_from(&standing.items);
             let requires = &member.manifest.depends.requires;
             account.dependencies = requires.iter().map(ToString::to_string).collect();
+            let exported = std::mem::take(&mut self.exports[at].requires);
+            account.dependencies.extend(exported);
             account.manifest = parts.blob(&account.module, Section::Config, member.text)?;
             accounts.push(account);
         }

@@ -4,6 +4,7 @@ use super::root::Root;
 use super::{Run, RunError};
 use crate::conduct::path_item;
 use crate::files::{FilesOptions, FilesSource, ItemReport, Layout};
+use crate::manifest::items::Item;
 use crate::manifest::sections::SectionKind;
 use crate::manifest::words::Words;
 use dedup_engine::backup::{PartRequest, Parts};
@@ -21,9 +22,15 @@ impl Run<'_, '_> {
         for at in self.conduct.members_in() {
             self.conduct.unless_cancelled()?;
             // Only now: links and patterns are looked up in what is read.
-            match members[at].manifest.layout(members[at].variables, root.base()) {
-                Ok(layout) => self.sections(parts, root, at, &layout)?,
-                Err(error) => self.conduct.standings[at].fail(error.to_string()),
+            let exported = self.exports[at].declared.take();
+            let (manifest, variables) = match &exported {
+                Some((manifest, variables)) => (manifest, variables),
+                None => (members[at].manifest, members[at].variables),
+            };
+            match (manifest.layout(variables, root.base()), manifest.items(variables)) {
+                (Ok(layout), Ok(items)) => self.sections(parts, root, at, &layout, &items)?,
+                (Err(error), _) => self.conduct.standings[at].fail(error.to_string()),
+                (_, Err(error)) => self.conduct.standings[at].fail(error.to_string()),
             }
         }
         self.paths(parts)
@@ -35,15 +42,16 @@ impl Run<'_, '_> {
         root: &Root,
         at: usize,
         layout: &Layout,
+        items: &[Item<'_>],
     ) -> Result<(), RunError> {
         let member = &self.job.members[at];
         // As they were found: a restore must know which of the listed places were meant, and which are only the way.
-        let places = (0..member.items.len()).flat_map(|item| layout.places(item));
+        let places = (0..items.len()).flat_map(|item| layout.places(item));
         let places = places.map(|place| [b"/", &place.to_slashes()[..]].concat());
         let sources: BTreeSet<Vec<u8>> = places.take(MAX_SOURCES).collect();
         self.accounts[at].sources = sources.into_iter().collect();
         for section in SectionKind::WORDS.iter().map(|(_, section)| *section) {
-            if !member.items.iter().any(|item| item.section == section) {
+            if !items.iter().any(|item| item.section == section) {
                 continue;
             }
             self.conduct.unless_cancelled()?;
@@ -63,7 +71,7 @@ impl Run<'_, '_> {
             report.enter(&mut self.accounts[at]);
             let mut left = report.totals.problems;
             for item in source.reports() {
-                left = left.saturating_sub(u64::from(self.tell_item(at, &item)));
+                left = left.saturating_sub(u64::from(self.tell_item(at, &items[item.declared], &item)));
             }
             if left > 0 {
                 self.conduct.standings[at].warn(gaps_text(left));
@@ -73,8 +81,7 @@ impl Run<'_, '_> {
     }
 
     /// Takes what became of one declared path into the account; returns whether it is a gap itself.
-    fn tell_item(&mut self, at: usize, report: &ItemReport) -> bool {
-        let item = &self.job.members[at].items[report.declared];
+    fn tell_item(&mut self, at: usize, item: &Item<'_>, report: &ItemReport) -> bool {
         let name = path_item(item.section, &item.path);
         let (outcome, message) = match report.outcome {
             Outcome::Absent if item.optional => {

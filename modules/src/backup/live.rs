@@ -1,4 +1,4 @@
-//! The live phase: everything runs; what needs that is dumped now.
+//! The live phase: everything runs; what needs that is dumped and exported now.
 
 use super::{Run, RunError};
 use crate::manifest::drivers::SourcePhase;
@@ -12,6 +12,7 @@ impl Run<'_, '_> {
         self.conduct.make_due()?;
         self.tell_unsupported();
         self.conduct.run_pre(HookPhase::Live)?;
+        self.export_live(parts)?;
         self.dump(parts, SourcePhase::Live)
     }
 
@@ -22,10 +23,6 @@ impl Run<'_, '_> {
             if !manifest.settings.is_empty() {
                 let why = "no description of the platform says how its settings are read";
                 self.item(at, "settings".into(), Outcome::Failed, why.into());
-            }
-            if manifest.exporter.is_some() {
-                let why = "exporters that are programs of their own are not run";
-                self.item(at, "exporter".into(), Outcome::Failed, why.into());
             }
         }
     }

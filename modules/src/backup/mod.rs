@@ -1,7 +1,7 @@
 //! Backup runs of modules: what must stand still does so as briefly as possible, and comes back whatever happens.
 //!
 //! ```text
-//! live     hooks before · sources of phase live                                          live.rs
+//! live     hooks before · exporters · sources of phase live                              live.rs, exporters.rs
 //! quiet    lock · stop services in reverse · hooks before · sources · stop the rest      quiet.rs, conduct/
 //!          [filesystem snapshot]                                                         root.rs
 //! read     files of every section, below the snapshot or `/`                             files.rs
@@ -18,6 +18,7 @@
 //! requires.
 
 mod account;
+mod exporters;
 mod files;
 mod live;
 mod quiet;
@@ -168,6 +169,7 @@ struct Run<'r, 'a> {
     accounts: Vec<Account>,
     paths_account: Option<Account>,
     from_snapshot: bool,
+    exports: Vec<exporters::Export>,
 }
 
 /// Runs the backup. The journal is closed by the caller, who sees what is left in it.
@@ -185,6 +187,7 @@ pub fn run<'a>(
         accounts: job.members.iter().map(|member| Account::new(member.id().as_str())).collect(),
         paths_account: None,
         from_snapshot: false,
+        exports: job.members.iter().map(|_| exporters::Export::default()).collect(),
     };
     run.job_hooks()?;
     let stored = run_parts(job.repo, job.request, job.events, |parts| run.go(parts));

@@ -19,6 +19,7 @@ impl Run<'_, '_> {
         self.conduct.run_pre(HookPhase::Stopped)?;
         self.dump(parts, SourcePhase::Auto)?;
         self.conduct.stop(needed.iter())?;
+        self.export_stopped(parts)?;
         self.dump(parts, SourcePhase::Stopped)
     }
 
@@ -27,7 +28,7 @@ impl Run<'_, '_> {
     fn concerned(&self, with_snapshot: bool) -> Vec<usize> {
         let dumps = |at: &usize| {
             let sources = &self.job.members[*at].manifest.sources;
-            sources.iter().any(|source| source.phase != SourcePhase::Live)
+            sources.iter().any(|source| source.phase != SourcePhase::Live) || self.exports[*at].is_due_stopped
         };
         let is_concerned = |halt: &usize| {
             let halt = &self.job.halts[*halt];

@@ -38,12 +38,30 @@ impl Run<'_, '_> {
         let members = self.job.members;
         for at in self.conduct.members_in() {
             for source in members[at].manifest.sources.iter().filter(|source| source.phase == phase) {
-                self.conduct.unless_cancelled()?;
-                let dumped = self.dump_one(parts, at, source)?;
-                self.tell_source(at, source, dumped);
+                if self.dumps_itself(at, source.driver, &source.name) {
+                    self.conduct.unless_cancelled()?;
+                    self.dump_source(parts, at, source)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Dumps one source; returns what became of it, which the account tells.
+    pub(super) fn dump_source(
+        &mut self,
+        parts: &mut Parts<'_>,
+        at: usize,
+        source: &Source,
+    ) -> Result<Outcome, RunError> {
+        let dumped = self.dump_one(parts, at, source)?;
+        let outcome = match &dumped {
+            Dumped::Stored { report, .. } if report.dump.bytes == 0 => Outcome::Empty,
+            Dumped::Stored { .. } => Outcome::Stored,
+            Dumped::Not(outcome, _) => *outcome,
+        };
+        self.tell_source(at, source, dumped);
+        Ok(outcome)
     }
 
     fn dump_one(&self, parts: &mut Parts<'_>, at: usize, source: &Source) -> Result<Dumped, RunError> {

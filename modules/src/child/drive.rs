@@ -29,6 +29,9 @@ const ASK: Duration = Duration::from_millis(100);
 /// Bytes read or written at a time: the usual size of a pipe.
 const BLOCK: usize = 64 << 10;
 
+/// Bytes that are taken at a time to be written.
+const SAY: usize = 4 * BLOCK;
+
 /// What a program begins with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
@@ -209,6 +212,37 @@ impl Running {
             self.input = None;
         }
         Ok(())
+    }
+
+    /// Takes what is to be written next, if everything before was.
+    pub(super) fn say(&mut self, say: &mut Vec<u8>) {
+        if self.input.is_none() {
+            say.clear();
+        } else if self.pending.is_empty() && !say.is_empty() {
+            // A part of much: what was written is taken from its beginning.
+            let rest = say.split_off(say.len().min(SAY));
+            self.pending = std::mem::replace(say, rest);
+        }
+    }
+
+    /// Returns how many bytes were not written yet.
+    pub(super) fn unsaid(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Closes its standard input.
+    pub(super) fn hang_up(&mut self) {
+        self.input = None;
+    }
+
+    /// Returns whether it has closed its standard output.
+    pub(super) fn is_mute(&self) -> bool {
+        self.out.is_none()
+    }
+
+    /// Returns the number of its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns whether everything was written to its standard input.

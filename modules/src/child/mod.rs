@@ -9,6 +9,7 @@
 //! | `drive.rs` | one loop that reads, writes, waits, counts time and ends the process group |
 //! | `lines.rs` | lines of bounded length from whatever bytes come |
 //! | `stream.rs` | a program whose output is read as a stream |
+//! | `talk.rs` | a program one talks with |
 //! | `withheld.rs` | what programs do not get |
 //! | `error.rs` | what went wrong, and what to do |
 //!
@@ -29,6 +30,7 @@ mod find;
 mod lines;
 mod spawn;
 mod stream;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -36,6 +38,7 @@ mod withheld;
 
 pub use error::ChildError;
 pub use stream::Stream;
+pub use talk::{Talk, Wrote};
 pub use withheld::Withheld;
 
 use drive::{Running, Start};

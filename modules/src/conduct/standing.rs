@@ -6,6 +6,9 @@ use dedup_engine::snapshot::{Item, Outcome, State};
 
 /// Longest reason that goes into an account.
 const MAX_REASON_BYTES: usize = 2000;
+/// Longest name of an item, and most items of an account (`FORMAT.md` 1).
+const MAX_NAME_BYTES: usize = 4096;
+const MAX_ITEMS: usize = 4096;
 
 /// How one module stands.
 #[derive(Clone, Debug, Default)]
@@ -65,8 +68,19 @@ impl Standing {
     }
 
     /// Notes what became of a declared item.
+    ///
+    /// What an account cannot hold makes the module partial, not the snapshot unreadable.
     pub fn item(&mut self, name: String, outcome: Outcome, message: impl Into<String>) {
-        self.items.push(Item { name, outcome, message: message.into() });
+        if self.items.len() == MAX_ITEMS {
+            let more =
+                format!("more than {MAX_ITEMS} items were declared; what became of the rest is not told");
+            if !self.flaws.iter().any(|(_, why)| *why == more) {
+                self.partial(more);
+            }
+            return;
+        }
+        let (name, message) = (shortened(name, MAX_NAME_BYTES), shortened(message.into(), MAX_REASON_BYTES));
+        self.items.push(Item { name, outcome, message });
     }
 
     /// Returns the state and the reason for it.
@@ -81,14 +95,18 @@ impl Standing {
         // What weighs most is told first.
         flaws.sort_by_key(|(state, _)| std::cmp::Reverse(*state));
         let reasons: Vec<_> = first.into_iter().chain(flaws.iter().map(|(_, why)| why.as_str())).collect();
-        let mut reason = reasons.join("; ");
-        let mut end = reason.len().min(MAX_REASON_BYTES);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        reason.truncate(end);
-        (state, reason)
+        (state, shortened(reasons.join("; "), MAX_REASON_BYTES))
     }
+}
+
+/// Cuts text to so many bytes, between two characters.
+fn shortened(mut text: String, max_bytes: usize) -> String {
+    let mut end = text.len().min(max_bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
 }
 
 /// Returns the name under which a declared path stands in the account: `data:/etc/app`.
@@ -134,5 +152,19 @@ mod tests {
         let mut standing = Standing::default();
         standing.fail("ä".repeat(5000));
         assert!(standing.state().1.len() <= MAX_REASON_BYTES);
+    }
+
+    /// A program that failed with 4 KiB of standard error made an account that no reader takes.
+    #[test]
+    fn items_fit_into_an_account() {
+        let mut standing = Standing::default();
+        standing.item("source:db".into(), Outcome::Failed, "ä".repeat(5000));
+        assert!(standing.items[0].message.len() <= MAX_REASON_BYTES);
+        for n in 0..2 * MAX_ITEMS {
+            standing.item(n.to_string(), Outcome::Stored, "");
+        }
+        assert_eq!(standing.items.len(), MAX_ITEMS);
+        let (state, reason) = standing.state();
+        assert!(state == State::Partial && reason.matches("more than 4096").count() == 1, "{reason}");
     }
 }

@@ -173,10 +173,13 @@ fn references(manifest: &Manifest, reader: &Reader<'_>) {
             "add `platform` to [module], or a `store`",
         );
     }
-    if manifest.restore.reset == Reset::Command && manifest.hooks.reset.is_empty() {
+    if manifest.restore.reset == Reset::Command
+        && manifest.hooks.reset.is_empty()
+        && manifest.importer.is_none()
+    {
         reader.wrong_at(
             "restore.reset",
-            "reset = \"command\" needs the hook `reset`",
+            "reset = \"command\" needs the hook `reset`, or an importer",
             "add [hooks] reset = { run = [\"program\"] }",
         );
     }

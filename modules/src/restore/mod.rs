@@ -5,7 +5,7 @@
 //!          room on every file system                                                     room.rs
 //! ready    set up what needs it · checks of the modules themselves                       ready.rs
 //! quiet    live hooks · lock · stop services in reverse · stopped hooks                  conduct/
-//! put      in dependency order: reset · paths moved aside · files · sources              put.rs, stream.rs, records.rs
+//! put      in dependency order: reset · paths moved aside · files · sources · importers  put.rs, stream.rs, records.rs, importers.rs
 //! back     stopped hooks · services in exact order · unlock · live hooks                 conduct/
 //! [whole   a whole system into an empty subvolume, then a switch                        whole.rs]
 //! settle   what was kept aside is removed, or stays to be reverted                      settle.rs, revert.rs
@@ -17,6 +17,7 @@
 //! require it are not begun. If this process dies, its guard puts back everything that it had replaced, from the same
 //! journal, before it starts the services.
 
+mod importers;
 mod only;
 mod put;
 mod ready;
@@ -190,6 +191,8 @@ struct Put {
     /// Services that were started before their turn, since a source needs them to be loaded.
     early: Vec<usize>,
     kept: Option<String>,
+    /// How what its importer does is undone stands in the journal.
+    importer_noted: bool,
     entries: u64,
     bytes: u64,
     end: Option<End>,

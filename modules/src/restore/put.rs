@@ -1,11 +1,14 @@
 //! Putting one module in place: what it replaces is kept aside, noted before it is touched.
 
+use super::importers::{import_data, is_exported};
 use super::stream::with_stream;
 use super::{RestoreError, Run};
+use crate::external::ImportData;
 use crate::files::{FilesSink, Safety};
 use crate::hooks::{HookEnd, ResolvedHook, run_hook};
 use crate::manifest::items::Extent;
 use crate::manifest::lifecycle::Reset;
+use crate::manifest::paths::Variables;
 use crate::manifest::programs::Severity;
 use crate::sources::{Head, Keeps, KeptDump, LoadOptions, SourceSpec, WayBack, World, open_load};
 use crate::undo::{JournalError, Ticket, Undo};
@@ -47,7 +50,8 @@ impl Run<'_, '_> {
         let act = Undo::TakeBack { module: id.clone(), log: log.clone() };
         let ticket = self.conduct.undoing.note(act)?;
         self.puts[at].tickets.push(ticket);
-        let put = self.put_files(at, &Safety { run, log }, ticket).and_then(|()| self.put_sources(at));
+        let put = self.put_files(at, &Safety { run, log }, ticket);
+        let put = put.and_then(|()| self.put_sources(at)).and_then(|()| self.put_exported(at));
         match put {
             Ok(()) => self.conduct.log(Severity::Info, Some(id), "restored"),
             Err(PutError::Module(why)) => self.roll_back(at, &why),
@@ -59,10 +63,13 @@ impl Run<'_, '_> {
     fn put_files(&mut self, at: usize, safety: &Safety, ticket: Ticket) -> Result<(), PutError> {
         let (subject, member) = (&self.job.subjects[at], &self.job.members[at]);
         let restore = &member.manifest.restore;
-        let options = subject.sink_options(member);
+        let exported = import_data(self.job.repo, subject.account).map_err(PutError::Module)?;
+        let mut options = subject.sink_options(member);
+        options.moved.extend(exported.iter().flat_map(|data| moved(data, member.variables)));
         let mut sink = FilesSink::with_safety(Path::new("/"), options.clone(), safety)?;
+        let skip_reset = restore.skip_reset || exported.is_some_and(|data| data.collected.skip_reset);
         match restore.reset {
-            _ if restore.skip_reset => {}
+            _ if skip_reset => {}
             Reset::None => {}
             Reset::ClearDeclared => {
                 let cleared = member.items.iter().filter(|item| item.extent != Extent::Pattern);
@@ -70,6 +77,7 @@ impl Run<'_, '_> {
                     set_aside(&sink, &item.path)?;
                 }
             }
+            Reset::Command if member.manifest.hooks.reset.is_empty() => self.reset_by_importer(at)?,
             Reset::Command => self.reset(at)?,
         }
         for path in &restore.delete_before {
@@ -139,11 +147,7 @@ impl Run<'_, '_> {
 
     fn put_sources(&mut self, at: usize) -> Result<(), PutError> {
         let (subject, member) = (&self.job.subjects[at], &self.job.members[at]);
-        if member.manifest.importer.is_some() {
-            let why = "its importer, a program of its own, is not run";
-            self.conduct.log(Severity::Warning, Some(member.id()), why);
-            self.conduct.standings[at].warn(why);
-        }
+        let has_importer = member.manifest.importer.is_some();
         let has_dump = |name: &str| subject.account.dumps.iter().any(|dump| dump.name == name);
         let needs: Vec<&str> = member
             .manifest
@@ -153,7 +157,7 @@ impl Run<'_, '_> {
             .flat_map(|source| source.needs.iter().map(String::as_str))
             .collect();
         self.conduct.start_early(at, &needs, &mut self.puts[at].early).map_err(PutError::Module)?;
-        for dump in &subject.account.dumps {
+        for dump in subject.account.dumps.iter().filter(|dump| !(has_importer && is_exported(dump))) {
             let source = member.manifest.sources.iter().find(|source| source.name == dump.name);
             let taken = source.is_some_and(|source| source.driver.to_string() == dump.kind);
             if let (Some(source), true) = (source, taken) {
@@ -317,13 +321,30 @@ fn streams(repo: &dedup_engine::repo::Repository, root: &Root) -> Result<Vec<(St
 }
 
 /// What was known of a dump when it began.
-fn head(repo: &dedup_engine::repo::Repository, dump: &Dump) -> Result<Head, String> {
+pub(super) fn head(repo: &dedup_engine::repo::Repository, dump: &Dump) -> Result<Head, String> {
     let bytes = browse::blob(repo, dump.section.class(), &dump.schema, MAX_HEAD_BYTES)
         .map_err(|error| error.to_string())?;
     if bytes.is_empty() {
         return Ok(Head::default());
     }
     serde_json::from_slice(&bytes).map_err(|error| format!("what is known of it makes no sense: {error}"))
+}
+
+/// Returns where what an exporter named has gone: from the values of its path variables there to those here.
+fn moved(data: &ImportData, here: &Variables) -> Vec<(StoredPath, StoredPath)> {
+    let mut moved = Vec::new();
+    for (item, value) in &data.collected.items {
+        let here = item.base.as_deref().and_then(|base| here.get(base));
+        let place = |path: &Path| StoredPath::from_slashes(path.as_os_str().as_bytes());
+        if let (Some(value), Some(here)) = (value.as_deref(), here)
+            && let (Some(from), Some(to)) = (place(value), place(here))
+            && from != to
+            && !moved.contains(&(from.clone(), to.clone()))
+        {
+            moved.push((from, to));
+        }
+    }
+    moved
 }
 
 fn set_aside(sink: &FilesSink, path: &Path) -> Result<(), PutError> {

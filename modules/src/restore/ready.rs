@@ -116,6 +116,10 @@ impl Run<'_, '_> {
         for at in self.conduct.members_in() {
             self.conduct.unless_cancelled()?;
             let member = &self.job.members[at];
+            if let Err(why) = self.check_importer(at) {
+                self.refuse(at, &format!("its importer says no: {why}"));
+                continue;
+            }
             for hook in &member.manifest.hooks.check {
                 let resolved = ResolvedHook::of(hook, member.manifest, member.variables);
                 let ended = resolved

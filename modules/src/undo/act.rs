@@ -1,5 +1,6 @@
 //! What can be undone, and how.
 
+use crate::external::{self, Spec};
 use crate::files::{AsideError, aside_places, settle, take_back};
 use crate::fsnap::{self, FsSnapshotRef};
 use crate::hooks::{HookContext, HookEnd, ResolvedHook, run_hook};
@@ -74,6 +75,15 @@ pub enum Undo {
         /// What its files are.
         way: WayBack,
     },
+    /// An importer was at work.
+    Importer {
+        /// The module.
+        module: ModuleId,
+        /// Its program.
+        spec: Box<Spec>,
+        /// The spaces there were before.
+        before: Vec<String>,
+    },
     /// A directory of the run's own.
     RemoveDir {
         /// Which.
@@ -89,7 +99,8 @@ impl Undo {
             | Self::Unlock { module, .. }
             | Self::TakeBack { module, .. }
             | Self::PutBack { module, .. }
-            | Self::RemoveBeside { module, .. } => Some(module),
+            | Self::RemoveBeside { module, .. }
+            | Self::Importer { module, .. } => Some(module),
             Self::Hook { context, .. } => context.module.as_ref(),
             Self::DeleteSnapshot { .. } | Self::RemoveDir { .. } => None,
         }
@@ -136,6 +147,7 @@ impl Undo {
                 way.put_back(world).map_err(|error| error.to_string())
             }
             Self::RemoveBeside { way, .. } => way.remove_beside().map_err(|error| error.to_string()),
+            Self::Importer { spec, before, .. } => external::revert(spec, before, machine),
             Self::RemoveDir { path } => match std::fs::remove_dir_all(path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => Err(error.to_string()),
                 _ => Ok(()),
@@ -158,15 +170,16 @@ impl Undo {
         }
     }
 
-    /// Removes what was kept for undoing it, which is not wanted any more.
+    /// Removes what was kept for undoing it, which is not wanted any more. `state_dir` is that of this machine.
     ///
     /// # Errors
     /// Why it failed, for people.
-    pub fn discard(&self) -> Result<(), String> {
+    pub fn discard(&self, state_dir: &Path) -> Result<(), String> {
         match self {
             Self::TakeBack { .. } if planted(Bug::KeepAside) => Ok(()),
             Self::TakeBack { log, .. } => settle(Path::new(PLACE), log).map_err(|error| error.to_string()),
             Self::PutBack { way, .. } => way.discard().map_err(|error| error.to_string()),
+            Self::Importer { spec, before, .. } => external::close_spaces(spec, before, state_dir),
             _ => Ok(()),
         }
     }
@@ -191,6 +204,7 @@ impl fmt::Display for Undo {
             Self::RemoveBeside { module, source, .. } => {
                 write!(f, "remove what was written beside the source {source} of {module}")
             }
+            Self::Importer { module, .. } => write!(f, "undo what the importer of {module} did"),
             Self::RemoveDir { path } => write!(f, "remove {}", path.display()),
         }
     }

@@ -103,7 +103,7 @@ impl<'a> Undoing<'a> {
         let Some(act) = self.act(ticket) else { return Ok(()) };
         let what = format!("let go of what was kept to {act}");
         let failed = |why: String| UndoError { what: what.clone(), why };
-        act.discard().map_err(failed)?;
+        act.discard(self.machine.state_dir).map_err(failed)?;
         self.journal.done(ticket).map_err(|error| failed(error.to_string()))
     }
 
@@ -176,7 +176,7 @@ pub(super) fn carry_out(
     for (ticket, act) in acts {
         if journal.stands(ticket) {
             // The run had come to its end. What cannot be removed now is told, and keeps nobody from going on.
-            let failed = act.discard().err();
+            let failed = act.discard(machine.state_dir).err();
             journal.done(ticket)?;
             let what = format!("let go of what was kept to {act}");
             carried.push(Carried { what, failed, matters: false });

@@ -111,7 +111,9 @@ impl KeptRestore {
             }
             _ => {}
         }
-        let failed: Vec<String> = self.acts.iter().filter_map(|act| act.discard().err()).collect();
+        // The journal is STATE/kept/ID/NAME.
+        let state_dir = self.path.ancestors().nth(3).unwrap_or(Path::new("/"));
+        let failed: Vec<String> = self.acts.iter().filter_map(|act| act.discard(state_dir).err()).collect();
         if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
     }
 }

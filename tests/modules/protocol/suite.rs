@@ -1,0 +1,96 @@
+//! The conformance suite: skeletons pass it, and it finds what is broken in them.
+
+use crate::cli::support::{Place, Run, finish};
+use std::fs;
+use std::path::Path;
+
+/// Runs `dedup` where modules in shell find it.
+fn dedup(place: &Place, arguments: &[&str]) -> Run {
+    let mut command = place.command(arguments);
+    let program = Path::new(command.get_program()).parent().unwrap().to_owned();
+    command
+        .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
+        .env("DEDUP_STATE_DIR", place.path("state"));
+    finish(command, b"")
+}
+
+#[test]
+fn skeletons_run_and_pass() {
+    let place = Place::private();
+    for lang in ["python", "sh"] {
+        dedup(&place, &["module", "new", lang, "--lang", lang]).ok();
+        let run = dedup(&place, &["module", "check", "--all-operations", lang]);
+        assert_eq!(run.code, 0, "{lang}: {}{}", run.out, run.err);
+        assert!(run.out.contains("nothing wrong"), "{}", run.out);
+        for check in ["import: takes what was exported", "export without raw frames gives the same"] {
+            assert!(run.out.contains(&format!("right    {check}")), "{lang}: {}", run.out);
+        }
+        dedup(&place, &["module", "new", lang]).ends(2).says(&["is there already"]);
+    }
+    assert!(fs::read_dir(place.path("state/conformance")).unwrap().next().is_none(), "nothing is left");
+}
+
+#[test]
+fn what_is_broken_is_found_and_named() {
+    let place = Place::private();
+    let cases = [
+        // What is changed in the skeleton, and the check that says so.
+        ("link.send({\"t\": \"done\"})", "pass", "describe: says hello"),
+        ("return VERSION", "return 1", "an unknown version"),
+        ("\"sha256\": self._digest.hexdigest()", "\"sha256\": \"0\" * 64", "export: every stream ends"),
+        (
+            "out.config(\"greeting\", \"hello\")",
+            "out.config(\"pid\", __import__(\"os\").getpid())",
+            "gives the same",
+        ),
+        (
+            "features = hello[\"op\"], [feature",
+            "features = hello[\"op\"], [\"raw\"] or [feature",
+            "without raw frames",
+        ),
+        (
+            "\"code\": \"unsupported\", \"msg\": \"there is",
+            "\"code\": \"internal\", \"msg\": \"there is",
+            "refused as unsupported",
+        ),
+        ("source.take(\"records\")", "pass", "import: takes what"),
+    ];
+    for (n, (from, to, check)) in cases.iter().enumerate() {
+        let name = format!("broken{n}");
+        dedup(&place, &["module", "new", &name]).ok();
+        let files = ["module.py", "dedup_module/module.py", "dedup_module/wire.py"];
+        let found = files.iter().find(|file| {
+            let path = place.path(format!("{name}/{file}"));
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.replace(from, to)).unwrap();
+            text.contains(from)
+        });
+        assert!(found.is_some(), "{from} is nowhere in the skeleton");
+        if *check == "import: takes what" {
+            let path = place.path(format!("{name}/module.py"));
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.replace("queues = list(source.records(\"queues\"))", "queues = []"))
+                .unwrap();
+        }
+        let run = dedup(&place, &["module", "check", "--all-operations", &name]).ends(2);
+        let wrong: Vec<&str> =
+            run.out.lines().filter(|line| line.trim_start().starts_with("wrong")).collect();
+        assert!(wrong.iter().any(|line| line.contains(check)), "{from}: {}", run.out);
+    }
+}
+
+#[test]
+fn the_verdict_is_there_for_programs_too() {
+    let place = Place::private();
+    dedup(&place, &["module", "new", "app"]).ok();
+    let json = dedup(&place, &["module", "check", "--json", "app"]).ok().json();
+    assert_eq!((&json["type"], &json["checks_wrong"]), (&"module_conformance".into(), &0.into()));
+    let checks = json["programs"][0]["checks"].as_array().unwrap();
+    assert!(
+        checks
+            .iter()
+            .any(|check| check["outcome"] == "skipped" && check["why"] == "it would change this machine")
+    );
+    fs::create_dir(place.path("none")).unwrap();
+    dedup(&place, &["module", "check", "none"]).ends(2).says(&["no manifest"]);
+}

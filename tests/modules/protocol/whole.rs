@@ -1,0 +1,75 @@
+//! A module by the SDK for Python, from its export to its import, and back when that fails.
+
+use super::{program, sdk};
+use crate::runs::app::Machine;
+use std::fs;
+
+/// A machine with the module, its files in place.
+fn queue() -> Machine {
+    let machine = Machine::new();
+    let path = program(&machine, "ringqueue.py", include_str!("ringqueue.py"));
+    let (home, sdk) = (machine.place.path("data"), sdk());
+    let command = format!(
+        "command = [\"python3\", {path:?}, {home:?}]\nenv = {{ PYTHONPATH = {sdk:?}, PYTHONDONTWRITEBYTECODE = \"1\" }}\n"
+    );
+    machine.module("queue", &format!("[exporter]\n{command}[importer]\n{command}"));
+    fs::create_dir_all(home.join("elsewhere/sounds/deep")).unwrap();
+    fs::write(home.join("elsewhere/greeting.wav"), "hello\n").unwrap();
+    fs::write(home.join("elsewhere/sounds/deep/a"), "a\n").unwrap();
+    fs::write(home.join("setting"), "as it was\n").unwrap();
+    machine
+}
+
+#[test]
+fn what_is_exported_is_imported() {
+    let machine = queue();
+    machine.dedup(&["backup"]).ok();
+    let account = machine.account("queue");
+    assert_eq!(account["state"], "complete", "{account}");
+    let dumps = account["dumps"].as_array().unwrap();
+    let names: Vec<_> = dumps.iter().map(|dump| dump["name"].as_str().unwrap()).collect();
+    assert_eq!(names, [".exporter", ".exporter-secrets", "astdb", "nothing", "queues", "state"]);
+    assert!(!machine.place.path("state/scratch").join("left").exists());
+    let home = machine.place.path("data");
+    fs::remove_dir_all(home.join("elsewhere")).unwrap();
+    machine.dedup(&["restore", "latest", "--yes"]).ok();
+    let got: serde_json::Value = serde_json::from_slice(&fs::read(home.join("got.json")).unwrap()).unwrap();
+    let configs = &got["configs"];
+    assert_eq!(configs["big"], "1180591620717411303424");
+    assert_eq!((&configs["raw"], &configs["empty"]), (&"b'\\x00\\xff'".into(), &"''".into()));
+    assert_eq!(configs["list"], "[1.5, None, {'$k': True}]");
+    assert_eq!(configs["token"], "'s3cr3t-token'");
+    assert_eq!((&got["absent"][0], &got["rows"]), (&"music".into(), &60_000.into()));
+    assert_eq!(got["tree"], serde_json::json!([[["CW", "601"], "ENABLED"]]));
+    assert_eq!((&got["file"], &got["copy"]), (&"hello\n".into(), &"hello\n".into()));
+    assert_eq!(got["begin"]["module_version"], "1");
+    // SHA-256 of the 160,000 blocks, by Python itself.
+    let state = "import hashlib\nb=hashlib.sha512(b'seed').digest()\nd=hashlib.sha256()\n\
+        for _ in range(160000):\n d.update(b)\n b=hashlib.sha512(b).digest()\nprint(d.hexdigest())";
+    let output = std::process::Command::new("/usr/bin/python3").args(["-c", state]).output().unwrap();
+    assert_eq!(got["state"], String::from_utf8(output.stdout).unwrap().trim());
+    assert_eq!(fs::read_to_string(home.join("elsewhere/sounds/deep/a")).unwrap(), "a\n");
+    assert_eq!(fs::read_to_string(home.join("setting")).unwrap(), "imported\n");
+    let spaces = machine.dedup(&["space", "list", "--json"]).ok();
+    assert!(!spaces.out.contains("queue"), "its space stays: {}", spaces.out);
+}
+
+#[test]
+fn an_import_that_fails_is_put_back_and_reverted() {
+    let machine = queue();
+    machine.dedup(&["backup"]).ok();
+    let home = machine.place.path("data");
+    fs::write(home.join("break"), "").unwrap();
+    fs::write(home.join("elsewhere/greeting.wav"), "changed since\n").unwrap();
+    machine.dedup(&["restore", "latest", "--yes"]).ends(7).says(&["broken on purpose"]);
+    assert!(home.join("got.json").exists(), "the import got that far");
+    assert_eq!(fs::read_to_string(home.join("setting")).unwrap(), "as it was\n");
+    assert_eq!(fs::read_to_string(home.join("elsewhere/greeting.wav")).unwrap(), "changed since\n");
+    assert_eq!(fs::read_to_string(home.join("reverted")).unwrap(), "yes\n");
+    fs::remove_file(home.join("break")).unwrap();
+    fs::write(home.join("no"), "").unwrap();
+    fs::remove_file(home.join("got.json")).unwrap();
+    let run = machine.dedup(&["restore", "latest", "--yes"]).says(&["not the time"]);
+    assert_ne!(run.code, 0);
+    assert!(!home.join("got.json").exists());
+}
