@@ -5,7 +5,8 @@
 //! [`rows`](RecordSource::rows), [`counter`](RecordSource::counter) · [`finish`](RecordSource::finish).
 //!
 //! Import: `open` · [`RecordTarget::describe`], [`tables`](RecordTarget::tables), [`table`](RecordTarget::table): what
-//! is there · [`begin`](RecordTarget::begin) · [`make_before`](RecordTarget::make_before) · for each table:
+//! is there · [`begin`](RecordTarget::begin) · [`drop_table`](RecordTarget::drop_table) where the whole database is
+//! replaced · [`make_before`](RecordTarget::make_before) · for each table:
 //! [`create`](RecordTarget::create) or [`clear`](RecordTarget::clear), [`write`](RecordTarget::write) …,
 //! [`count`](RecordTarget::count), [`finish_table`](RecordTarget::finish_table) ·
 //! [`make_after`](RecordTarget::make_after) · [`commit`](RecordTarget::commit).

@@ -2,7 +2,7 @@
 
 use super::read::{RecordReader, StoredRow, TableReader};
 use super::{
-    Batch, ImportOptions, RecordError, RecordTarget, Selection, SourceSchema, StoredTable, TableName,
+    Batch, Filled, ImportOptions, RecordError, RecordTarget, Selection, SourceSchema, StoredTable, TableName,
     TableSchema, Value, WriteMode,
 };
 use crate::manifest::drivers::{ExtraRows, Import, MissingColumns, OnError, Scope};
@@ -102,12 +102,12 @@ impl Run<'_> {
     {
         let options = &self.request.options;
         if self.is_akin {
-            target.make_before(&source.before)?;
             if options.import == Import::Replace && options.scope == Scope::Database {
                 for name in target.tables()? {
                     target.drop_table(&name)?;
                 }
             }
+            target.make_before(&source.before)?;
         }
         let mut names = Vec::new();
         reader.tables(|table, _| {
@@ -278,7 +278,7 @@ impl<'t> Into<'t> {
                 }
                 // The engine makes its values itself.
                 Some(_) => {}
-                None if !column.is_written() => {}
+                None if !column.is_written() || column.filled == Filled::Hidden => {}
                 None => missing.push(&column.name[..]),
             }
         }

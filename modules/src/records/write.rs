@@ -86,7 +86,7 @@ impl TableWriter<'_> {
         let number = self.taken;
         let of_row = |error| match error {
             RecordError::Unsupported { what } => {
-                let why = format!("{what} cannot be stored");
+                let why = format!("{what} cannot be stored as records; format = \"custom\" or \"sql\" can");
                 RecordError::Row { table: self.rows.table.clone(), row: number, why }
             }
             error => error,

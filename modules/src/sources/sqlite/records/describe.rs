@@ -30,8 +30,21 @@ pub(super) fn tables(connection: &Connection) -> Result<Vec<(String, bool)>> {
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
+/// Who wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// Whoever reads rows: numbers that SQLite gave them are among their values only where nothing else is their key.
+    Source,
+    /// Whoever writes rows: any number can be written. What has no NULL now may get one.
+    Target,
+}
+
 /// Returns what is known of a table; `None` if it is not there.
-pub(super) fn describe(connection: &Connection, name: &TableName) -> Result<Option<Described>> {
+pub(super) fn describe(
+    connection: &Connection,
+    name: &TableName,
+    for_whom: For,
+) -> Result<Option<Described>> {
     let table = name.table();
     let found = connection
         .query_row(
@@ -56,14 +69,15 @@ pub(super) fn describe(connection: &Connection, name: &TableName) -> Result<Opti
         if !is_without_rowid && has_null(connection, table, &columns, &key)? {
             key.clear();
         }
-        if key.is_empty() && !is_without_rowid {
-            let is_free = |name: &&str| !columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
-            if let Some(number) = ROW_NUMBERS.into_iter().find(is_free) {
-                let column = Column::new(number, TypeClass::Integer, "INTEGER");
-                columns.push(Column { filled: Filled::Hidden, nullable: false, ..column });
-                key.push(number.to_owned());
-            }
-        } else if !is_by_bytes(connection, &columns, &key, pk_index.as_deref(), is_strict)? {
+        let number = if is_without_rowid { None } else { row_number(&columns) };
+        let is_by_number = key.is_empty() && number.is_some();
+        if let Some(number) = number
+            && (is_by_number || for_whom == For::Target)
+        {
+            key.extend(is_by_number.then(|| number.name.clone()));
+            columns.push(number);
+        }
+        if !is_by_number && !is_by_bytes(connection, &columns, &key, pk_index.as_deref(), is_strict)? {
             order = RowOrder::Any;
         }
     }
@@ -77,6 +91,13 @@ pub(super) fn describe(connection: &Connection, name: &TableName) -> Result<Opti
         after: after(connection, table)?,
     };
     Ok(Some(Described { schema, order }))
+}
+
+/// Returns the column of the numbers that SQLite gives to rows, if its name is free.
+fn row_number(columns: &[Column]) -> Option<Column> {
+    let is_free = |name: &&str| !columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    let column = Column::new(ROW_NUMBERS.into_iter().find(is_free)?, TypeClass::Integer, "INTEGER");
+    Some(Column { filled: Filled::Hidden, nullable: false, ..column })
 }
 
 /// Returns the columns, and the names of those of the declared key in its order.

@@ -28,6 +28,9 @@ use dedup_engine::error::Kind;
 use rusqlite::ErrorCode;
 use std::path::Path;
 
+/// Numbers that programs keep in the file's head, such as the version of their schema.
+const NUMBERS: [&str; 2] = ["user_version", "application_id"];
+
 /// Turns an error of SQLite into one of records.
 fn failed(path: &Path, doing: impl Into<String>, error: rusqlite::Error) -> RecordError {
     let message = match &error {

@@ -2,11 +2,11 @@
 
 use super::super::super::{SourceError, World};
 use super::super::connect::{Patience, examine, open_reading};
-use super::describe::{Described, counter, describe, query, tables, views};
-use super::failed;
+use super::describe::{Described, For, counter, describe, query, tables, views};
+use super::{NUMBERS, failed};
 use crate::folder::Inode;
 use crate::records::{
-    EachRow, RecordError, RecordSource, RowOrder, SourceSchema, TableName, TableSchema, Value,
+    EachRow, Object, RecordError, RecordSource, RowOrder, SourceSchema, TableName, TableSchema, Value,
 };
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
@@ -66,13 +66,20 @@ impl RecordSource for SqliteRecords<'_> {
         {
             facts.push((pragma.to_owned(), ask(pragma).map_err(failed)?));
         }
+        let numbers = facts.iter().filter(|(name, value)| NUMBERS.contains(&&name[..]) && value != "0");
+        let before = numbers.map(|(name, value)| Object {
+            kind: "pragma".into(),
+            name: name.clone(),
+            ddl: format!("PRAGMA {name} = {value}"),
+        });
+        let before: Vec<Object> = before.collect();
         let owner = (self.file.stx_uid, self.file.stx_gid, u32::from(self.file.stx_mode) & 0o7777);
         facts.push(("owner".to_owned(), format!("{}:{}:{:o}", owner.0, owner.1, owner.2)));
         Ok(SourceSchema {
             engine: "sqlite".into(),
             version: rusqlite::version().to_owned(),
             facts,
-            before: Vec::new(),
+            before,
             after: views(&self.connection).map_err(failed)?,
             absent: Vec::new(),
         })
@@ -89,7 +96,7 @@ impl RecordSource for SqliteRecords<'_> {
         if all.iter().any(|(table, is_virtual)| table == name.table() && *is_virtual) {
             return Err(RecordError::Unsupported { what: format!("the virtual table {name}") });
         }
-        let described = describe(&self.connection, name).map_err(failed)?;
+        let described = describe(&self.connection, name, For::Source).map_err(failed)?;
         let absent = || RecordError::Absent { what: format!("table {name}") };
         let Described { schema, order } = described.ok_or_else(absent)?;
         self.orders.insert(name.clone(), order);

@@ -36,7 +36,10 @@ impl<'c> RowWriter<'c> {
         let name = quoted(table.name.table());
         let place = |name: &String| columns.iter().position(|column| column == name);
         let key: Option<Vec<usize>> = table.key.iter().map(place).collect();
-        let is_hidden = table.columns.iter().any(|column| column.filled == Filled::Hidden);
+        let is_hidden = table
+            .columns
+            .iter()
+            .any(|column| column.filled == Filled::Hidden && table.key.contains(&column.name));
         let marks = vec!["?"; columns.len()].join(", ");
         let mut insert = format!("INSERT INTO {name} ({}) VALUES ({marks})", list(columns.iter().copied()));
         let mut beside = None;

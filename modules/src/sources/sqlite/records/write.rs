@@ -2,9 +2,9 @@
 
 use super::super::super::SourceError;
 use super::super::connect::{Access, open};
-use super::describe::{describe, tables};
+use super::describe::{For, describe, tables};
 use super::rows::{Bound, RowWriter, is_of_row, key_is};
-use super::{failed, quoted};
+use super::{NUMBERS, failed, quoted};
 use crate::manifest::drivers::OnError;
 use crate::records::{
     Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Value,
@@ -88,7 +88,7 @@ impl RecordTarget for SqliteTarget {
     }
 
     fn table(&mut self, name: &TableName) -> Result<Option<TableSchema>, RecordError> {
-        let found = describe(&self.connection, name).map_err(self.failed("read the schema"))?;
+        let found = describe(&self.connection, name, For::Target).map_err(self.failed("read the schema"))?;
         Ok(found.map(|found| found.schema))
     }
 
@@ -97,8 +97,20 @@ impl RecordTarget for SqliteTarget {
         self.execute("begin a transaction", "BEGIN IMMEDIATE")
     }
 
-    fn make_before(&mut self, _: &[Object]) -> Result<(), RecordError> {
-        // SQLite has nothing of that kind.
+    fn make_before(&mut self, objects: &[Object]) -> Result<(), RecordError> {
+        // What programs note of the tables that they made: it stays where there are some.
+        if !self.tables()?.is_empty() {
+            return Ok(());
+        }
+        for object in objects {
+            let number = object.ddl.rsplit("= ").next().and_then(|number| number.parse::<i32>().ok());
+            let is_known = object.kind == "pragma" && NUMBERS.contains(&&object.name[..]);
+            let Some(number) = number.filter(|_| is_known) else {
+                return Err(RecordError::Unsupported { what: format!("{} {}", object.kind, object.name) });
+            };
+            let set = self.connection.pragma_update(None, &object.name, number);
+            set.map_err(self.failed("set a number of the database"))?;
+        }
         Ok(())
     }
 
