@@ -13,6 +13,7 @@ mod log;
 mod ls;
 mod man;
 mod module;
+mod prune;
 mod recover;
 mod restore;
 mod restore_modules;
@@ -49,6 +50,7 @@ pub enum Command {
     Stats(stats::StatsArgs),
     Check(check::CheckArgs),
     Forget(Box<forget::ForgetArgs>),
+    Prune(prune::PruneArgs),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
     Log(log::LogArgs),
@@ -87,6 +89,7 @@ impl Command {
             Self::Stats(args) => stats::run(ctx, args),
             Self::Check(args) => check::run(ctx, args),
             Self::Forget(args) => forget::run(ctx, args),
+            Self::Prune(args) => prune::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
             Self::Log(args) => log::run(ctx, args),

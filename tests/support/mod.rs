@@ -8,6 +8,7 @@ pub mod memory_sink;
 pub mod oracle;
 pub mod parts;
 pub mod planted;
+pub mod pruned;
 pub mod random;
 pub mod systemd;
 pub mod trees;
