@@ -7,6 +7,7 @@ use dedup_engine::check::CheckError;
 use dedup_engine::crypto::CryptoError;
 use dedup_engine::error::Kind;
 use dedup_engine::forget::ForgetError;
+use dedup_engine::prune::PruneError;
 use dedup_engine::repo::RepoError;
 use dedup_engine::restore::RestoreError;
 use dedup_engine::storage::StorageError;
@@ -120,7 +121,7 @@ macro_rules! from_library {
     )*};
 }
 
-from_library!(BackupError, BrowseError, CheckError, ForgetError, RepoError, RestoreError);
+from_library!(BackupError, BrowseError, CheckError, ForgetError, PruneError, RepoError, RestoreError);
 
 impl From<CryptoError> for Failure {
     fn from(error: CryptoError) -> Self {

@@ -17,6 +17,7 @@ mod ls;
 mod man;
 mod module;
 mod module_helper;
+mod prune;
 mod records;
 mod recover;
 mod restore;
@@ -63,6 +64,7 @@ pub enum Command {
     Stats(stats::StatsArgs),
     Check(check::CheckArgs),
     Forget(Box<forget::ForgetArgs>),
+    Prune(prune::PruneArgs),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
     Job(job::JobArgs),
@@ -115,6 +117,7 @@ impl Command {
             Self::Stats(args) => stats::run(ctx, args),
             Self::Check(args) => check::run(ctx, args),
             Self::Forget(args) => forget::run(ctx, args),
+            Self::Prune(args) => prune::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
             Self::Job(args) => job::run(ctx, args),

@@ -12,7 +12,7 @@
 //! | structures | [`pack`] [`map`] [`listing`] [`snapshot`] |
 //! | index | [`index`] |
 //! | repository | [`repo`] |
-//! | operations | [`backup`] [`restore`] [`browse`] [`check`] [`stats`] [`forget`] |
+//! | operations | [`backup`] [`restore`] [`browse`] [`check`] [`stats`] [`forget`] [`prune`] |
 //!
 //! The stored format is `FORMAT.md`, the reasons are in `DESIGN.md`, both beside this crate.
 
@@ -32,6 +32,7 @@ pub mod map;
 pub mod pack;
 pub mod planted;
 pub mod progress;
+pub mod prune;
 pub mod repo;
 pub mod restore;
 pub mod snapshot;

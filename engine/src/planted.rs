@@ -97,6 +97,8 @@ bugs! {
     PruneTakesUnlisted = "prune-takes-packs-of-runs",
     /// A prune that wrote packs anew removes the old ones before a segment names the new ones.
     RepackForgets = "repack-loses-a-chunk",
+    /// A copy of a chunk is removed without a look at the one that stays.
+    TrustOtherCopy = "prune-trusts-other-copy",
     /// A prune believes a listing of no snapshots.
     PruneTrustsNothing = "prune-trusts-empty-listing",
     /// A snapshot is taken back without a look at the prune that is about to remove it.

@@ -51,7 +51,7 @@ fn every_command_works_and_says_no_more_than_asked() {
     let text = place.path("src/text");
     let file = format!("{second}:{}", text.display());
 
-    let lines: [(&[&str], &str); 21] = [
+    let lines: [(&[&str], &str); 23] = [
         (&["recover"], "no run has left anything behind\n"),
         (&["snapshots"], &second[..8]),
         (&["ls", "latest"], "/src/sub/deeper/file\n"),
@@ -62,6 +62,8 @@ fn every_command_works_and_says_no_more_than_asked() {
         (&["stats"], "Snapshots:   2\n"),
         (&["check"], "no damage was found\n"),
         (&["check", "--read-data"], "no damage was found\n"),
+        (&["forget", "--keep-last", "1", "--dry-run"], "1 snapshot would be forgotten, 1 kept"),
+        (&["prune", "--dry-run"], "Nothing was changed"),
         (&["key", "list"], "key file"),
         (&["module", "schema"], "draft-07/schema"),
         (&["job", "list", "--json"], "\"type\":\"jobs\""),

@@ -199,6 +199,14 @@ fn documents_are_as_documented() {
         ["snapshots", "source_bytes", "unique_bytes", "stored_bytes", "repository_bytes", "packs", "chunks"];
     let stats = document(&place.run(["stats", "--json"]).ok().quiet(), "stats", &fields);
     assert!(stats["repository_bytes"].as_u64() > stats["stored_bytes"].as_u64());
+    let fields = ["dry_run", "snapshots", "kept", "forgotten", "oddities"];
+    let run = place.run(["forget", "--keep-last", "1", "--dry-run", "--json"]).ok().quiet();
+    let forget = document(&run, "forget", &fields);
+    let fields = ["id", "time", "host", "action", "reasons", "good"];
+    forget["snapshots"].as_array().unwrap().iter().for_each(|one| hold(one, "forget", &fields));
+    let fields =
+        ["dry_run", "snapshots_removed", "stored_bytes", "needed_bytes", "repack_packs", "removed_bytes"];
+    document(&place.run(["prune", "--dry-run", "--json"]).ok().quiet(), "prune", &fields);
     let keys = document(&place.run(["key", "list", "--json"]).ok().quiet(), "keys", &["keys"]);
     let fields = ["id", "kind", "label", "created", "opens_secrets", "in_use"];
     keys["keys"].as_array().unwrap().iter().for_each(|key| hold(key, "keys", &fields));

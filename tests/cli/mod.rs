@@ -9,6 +9,7 @@ mod forget;
 mod json;
 mod log;
 mod module;
+mod prune;
 mod sections;
 mod signals;
 mod space;

@@ -2,11 +2,14 @@
 //! restores to what was there at its time.
 
 use crate::support::compare::Tree;
+use crate::support::pruned::{LATER, forget, prune_with};
 use crate::support::random::Random;
 use crate::support::world::{Run, World, backup, open, restore_to, snapshots};
 use crate::support::{copy_dir, trees};
+use dedup_engine::forget;
 use dedup_engine::id::ObjectId;
 use dedup_engine::progress::Silent;
+use dedup_engine::prune::PruneOptions;
 use dedup_engine::storage::fault::FaultStorage;
 use proptest::prelude::*;
 use std::fs;
@@ -35,6 +38,10 @@ enum Step {
     KeepIndex,
     OldIndex,
     Interrupt(u8),
+    Forget(u8),
+    Undo,
+    Prune(bool),
+    InterruptPrune(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -58,12 +65,18 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(KeepIndex),
         1 => Just(OldIndex),
         2 => any::<u8>().prop_map(Interrupt),
+        2 => any::<u8>().prop_map(Forget),
+        1 => Just(Undo),
+        2 => any::<bool>().prop_map(Prune),
+        1 => any::<u8>().prop_map(InterruptPrune),
     ]
 }
 
 struct Model {
     world: World,
     made: Vec<(ObjectId, Tree)>,
+    /// What is forgotten and can be taken back.
+    forgotten: Vec<(ObjectId, Tree)>,
     moment: i64,
     random: Random,
 }
@@ -74,7 +87,7 @@ impl Model {
         for dir in 0..3 {
             world.scratch.dir(format!("tree/{dir}"));
         }
-        Self { world, made: Vec::new(), moment: 0, random: Random::new(70) }
+        Self { world, made: Vec::new(), forgotten: Vec::new(), moment: 0, random: Random::new(70) }
     }
 
     fn root(&self) -> PathBuf {
@@ -197,6 +210,36 @@ impl Model {
             }
             Step::KeepIndex | Step::OldIndex => {}
             Step::Interrupt(calls) => self.interrupt(u64::from(calls) % 40, moment),
+            Step::Forget(which) => {
+                if let Some((id, tree)) = self.chosen(which) {
+                    forget(&self.world.open().unwrap(), &[id]);
+                    self.made.retain(|(made, _)| *made != id);
+                    self.forgotten.push((id, tree));
+                }
+            }
+            Step::Undo => {
+                let back = forget::take_back(&self.world.open().unwrap(), None, LATER).unwrap();
+                self.made.extend(self.forgotten.drain(..).filter(|(id, _)| back.contains(id)));
+                let order = snapshots(&self.world.open().unwrap());
+                self.made.sort_by_key(|(id, _)| order.iter().position(|known| known == id));
+            }
+            Step::Prune(fence_all) => {
+                let change = |options: &mut PruneOptions<'_>| {
+                    (options.fence_all, options.allow_empty) = (fence_all, true);
+                };
+                let repo = self.world.open().unwrap();
+                prune_with(&repo, change).unwrap();
+                // One on which a run that may still live was made stays.
+                let left = repo.catalog_with_forgotten().unwrap().0;
+                self.forgotten.retain(|(id, _)| left.iter().any(|(known, _)| known == id));
+            }
+            Step::InterruptPrune(calls) => {
+                let storage = Arc::new(FaultStorage::new(self.world.storage.clone()));
+                storage.freeze_after(u64::from(calls));
+                if let Ok(repo) = open(storage, &self.world.unlock, &self.world.index(), &Silent) {
+                    let _ = prune_with(&repo, |options| options.allow_empty = true);
+                }
+            }
         }
     }
 

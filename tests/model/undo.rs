@@ -62,7 +62,9 @@ pub(super) fn take(bug: Option<Bug>, world: &mut World, step: Step) {
             Undo::Overtake(session)
         }
         (Step::Generations, Undo::Generations { session, .. }) => {
-            world.sessions[usize::from(session)].forgotten = false;
+            let session = &mut world.sessions[usize::from(session)];
+            // Somebody may have forgotten it once more.
+            session.forgotten = session.marked;
             Undo::Off
         }
         (Step::Overtake, Undo::Overtake(session)) => {

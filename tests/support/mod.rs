@@ -12,6 +12,7 @@ pub mod parts;
 pub mod planted;
 #[allow(dead_code, reason = "some of it is for the tests of the crate of modules")]
 pub mod postgres;
+pub mod pruned;
 pub mod random;
 pub mod systemd;
 pub mod trees;

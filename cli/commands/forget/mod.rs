@@ -2,6 +2,7 @@
 
 mod show;
 
+use super::prune::LimitArgs;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -46,8 +47,13 @@ pub struct ForgetArgs {
     /// Show what would be forgotten, and why the rest is kept
     #[arg(long, short = 'n')]
     dry_run: bool,
+    /// Prune right afterwards; if something is odd, only with --yes or after a question
+    #[arg(long)]
+    prune: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Take back what was forgotten: the snapshots named, or all
-    #[arg(long, conflicts_with_all = ["dry_run", "allow_empty", "pin", "unpin"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "prune", "allow_empty", "pin", "unpin"])]
     undo: bool,
     /// Pin the snapshots named: nobody forgets them until the pin is off
     #[arg(long, requires = "snapshots", conflicts_with_all = ["dry_run", "allow_empty", "unpin"])]
@@ -171,7 +177,14 @@ pub fn run(ctx: &Context, args: &ForgetArgs) -> Result<Exit, Failure> {
         forget::forget(&repo, &forgotten, ctx.now())?;
     }
     show::show(ctx, args, &plan, &all)?;
-    Ok(Exit::Complete)
+    if !args.prune || args.dry_run {
+        return Ok(Exit::Complete);
+    }
+    if !plan.oddities.is_empty() && !ctx.confirm("Something is odd. Remove what is forgotten for good?")? {
+        return Ok(Exit::Complete);
+    }
+    drop(repo);
+    super::prune::run_after_forget(ctx, &args.limits, args.allow_empty)
 }
 
 /// What becomes of each snapshot, and the snapshots.

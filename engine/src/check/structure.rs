@@ -78,7 +78,20 @@ pub(super) fn segments(
             }
         }
     }
-    let unnamed = named.iter().filter(|named| !**named).count();
+    let (mut unnamed, mut removed) = (0, 0);
+    for (_, (id, _)) in named.iter().zip(packs).filter(|(named, _)| !**named) {
+        let is_removed = repo.index()?.is_removed(id).map_err(RepoError::from)?;
+        *if is_removed { &mut removed } else { &mut unnamed } += 1;
+    }
+    if removed > 0 {
+        report.find(Finding {
+            severity: Severity::Notice,
+            object: "generations".into(),
+            offset: None,
+            message: format!("{removed} packs are removed and not deleted yet: a prune was broken off, the next one goes on"),
+            hits: Vec::new(),
+        });
+    }
     if unnamed > 0 {
         report.find(Finding {
             severity: Severity::Notice,

@@ -205,6 +205,11 @@ impl Index {
         })
     }
 
+    /// Tells whether a segment was applied, or was removed by a generation.
+    pub(crate) fn knows_segment(&self, segment: &ObjectId) -> Result<bool, IndexError> {
+        Ok(self.mark(segment)?.is_some())
+    }
+
     pub(super) fn mark(&self, segment: &ObjectId) -> Result<Option<Mark>, IndexError> {
         for (at, store) in self.stores().enumerate() {
             if let Some(mark) = store.mark(segment)? {

@@ -66,6 +66,8 @@ pub struct Repository {
     index: Option<Index>,
     /// Packs in no segment that the index knows from their own directories.
     unlisted: Mutex<Vec<ObjectId>>,
+    /// Generation up to which segments were taken up since the index was opened.
+    learnt: Mutex<u64>,
 }
 
 impl Repository {
@@ -126,8 +128,8 @@ impl Repository {
         let leaf_target =
             LeafTarget::new(config.settings.leaf_target).map_err(|corrupt| corrupt.within("config"))?;
         let objects = Objects { storage, keyring, tamper: Tamper::default() };
-        let unlisted = Mutex::default();
-        Ok(Self { objects, namer, config, slot, leaf_target, budget, index: None, unlisted })
+        let (unlisted, learnt) = Default::default();
+        Ok(Self { objects, namer, config, slot, leaf_target, budget, index: None, unlisted, learnt })
     }
 
     /// Returns the repository's identity.

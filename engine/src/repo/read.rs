@@ -68,7 +68,15 @@ impl<'r> ChunkReader<'r> {
     /// Returns the plaintext of a chunk; its name was compared.
     ///
     /// Where several packs hold it, a damaged copy does not hide a good one.
+    /// One whose packs are gone may be in others by now: a prune has written it anew.
     pub fn read(&self, id: &ChunkId, max_len: u32) -> Result<Vec<u8>, RepoError> {
+        match self.read_any(id, max_len) {
+            Err(error) if is_gone(&error) && self.repo.learn_segments()? => self.read_any(id, max_len),
+            read => read,
+        }
+    }
+
+    fn read_any(&self, id: &ChunkId, max_len: u32) -> Result<Vec<u8>, RepoError> {
         let mut failed = None;
         for location in self.repo.index()?.copies(id)? {
             match self.read_at(id, &location, max_len) {
@@ -118,6 +126,15 @@ impl<'r> ChunkReader<'r> {
         let start = location.place.offset as usize;
         let plain = block.get(start..start + location.place.len as usize)?;
         (planted(Bug::SkipChunkName) || self.repo.namer.name(self.kind, plain) == *id).then_some(plain)
+    }
+}
+
+/// Returns whether an error says that a pack is not there, or not any more.
+fn is_gone(error: &RepoError) -> bool {
+    match error {
+        RepoError::MissingChunk { .. } | RepoError::Refused(_) => true,
+        RepoError::Storage(error) => error.is_missing(),
+        _ => false,
     }
 }
 

@@ -221,6 +221,47 @@ fn read_directory(objects: &Objects, id: ObjectId, len: u64) -> Result<SegmentPa
 }
 
 impl Repository {
+    /// Applies the generations that came since the index was opened.
+    pub(crate) fn apply_generations(&self) -> Result<Option<GenerationMark>, RepoError> {
+        apply_generations(&self.objects, self.index()?)
+    }
+
+    /// Takes up the generations and segments that came since the index was opened.
+    pub(crate) fn catch_up(&self, events: &dyn Events) -> Result<(), RepoError> {
+        fill(&self.objects, self.index()?, events).map(drop)
+    }
+
+    /// Takes up the segments that came since the index was opened, if a prune has published a generation since then
+    /// or since the last call. Returns whether one has.
+    ///
+    /// Only segments: packs that generations removed go on counting as relied on where a run does so, until it looks
+    /// at the generations itself.
+    pub(crate) fn learn_segments(&self) -> Result<bool, RepoError> {
+        let index = self.index()?;
+        let mut learnt = lock(&self.learnt);
+        let mut newest = (*learnt).max(index.generation()?.map_or(0, |mark| mark.number));
+        let before = newest;
+        while read_generation(&self.objects, newest + 1)?.is_some() {
+            newest += 1;
+        }
+        // Another thread may just have learnt what this one lacks.
+        let is_newer = newest > before || newest > index.generation()?.map_or(0, |mark| mark.number);
+        if newest > before {
+            for id in self.objects.ids(Family::Segments)? {
+                if index.knows_segment(&id)? {
+                    continue;
+                }
+                match read_segment(&self.objects, id) {
+                    Ok(segment) => index.apply_segment(id, &segment.packs)?,
+                    Err(RepoError::Storage(error)) if error.is_missing() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            *learnt = newest;
+        }
+        Ok(is_newer)
+    }
+
     /// Hands out every stored segment; one that cannot be read ends it with its error.
     pub(crate) fn each_segment(
         &self,

@@ -31,9 +31,11 @@ enum Work {
     KeyAdd,
     KeyChange,
     KeyRemove,
+    Forget,
+    Prune,
 }
 
-const WORKS: [Work; 8] = [
+const WORKS: [Work; 10] = [
     Work::Init,
     Work::FirstBackup,
     Work::SecondBackup,
@@ -42,6 +44,8 @@ const WORKS: [Work; 8] = [
     Work::KeyAdd,
     Work::KeyChange,
     Work::KeyRemove,
+    Work::Forget,
+    Work::Prune,
 ];
 
 /// Repositories at rest, from which every case starts, and what is known of them.
@@ -56,6 +60,8 @@ struct Course {
     one: Station,
     /// With another one of it.
     two: Station,
+    /// With the first of them forgotten.
+    aged: Station,
     committed: Vec<(ObjectId, Arc<Tree>)>,
     first: Arc<Tree>,
 }
@@ -92,8 +98,10 @@ impl Course {
         change_tree(&tree, seed);
         let two = next(&one, "two");
         commit(&two);
+        let aged = next(&two, "aged");
+        aged.run("key", &words(&["forget", &committed[0].0.to_hex()])).ok("forget");
         let first = Arc::new(Tree::read(&scratch.path("first")));
-        Self { empty, made, keyed, slot, one, two, committed, first, scratch }
+        Self { empty, made, keyed, slot, one, two, aged, committed, first, scratch }
     }
 
     fn start(&self, work: Work) -> &Station {
@@ -102,7 +110,8 @@ impl Course {
             Work::FirstBackup | Work::KeyAdd | Work::KeyChange => &self.made,
             Work::KeyRemove => &self.keyed,
             Work::SecondBackup => &self.one,
-            Work::Restore | Work::Check => &self.two,
+            Work::Restore | Work::Check | Work::Forget => &self.two,
+            Work::Prune => &self.aged,
         }
     }
 
@@ -117,6 +126,8 @@ impl Course {
             Work::KeyAdd => key_add(at),
             Work::KeyChange => words(&["key", "change", "--new-key-file", &new_key]),
             Work::KeyRemove => words(&["key", "remove", &self.slot]),
+            Work::Forget => words(&["forget", &self.committed[0].0.to_hex()]),
+            Work::Prune => words(&["prune", "--max-unused", "0"]),
         }
     }
 
@@ -128,12 +139,13 @@ impl Course {
         self.scratch.path("first")
     }
 
-    /// Returns how many snapshots are committed before the work.
-    fn before(work: Work) -> usize {
+    /// Returns the snapshots that must be there, whatever became of the work.
+    fn kept(&self, work: Work) -> &[(ObjectId, Arc<Tree>)] {
         match work {
-            Work::SecondBackup => 1,
-            Work::Restore | Work::Check => 2,
-            _ => 0,
+            Work::SecondBackup => &self.committed[..1],
+            Work::Restore | Work::Check => &self.committed[..2],
+            Work::Forget | Work::Prune => &self.committed[1..2],
+            _ => &[],
         }
     }
 
@@ -152,7 +164,14 @@ impl Course {
                 assert_resumed(&self.committed[1].1, &at.path("out"), &format!("{case}: restore again"));
             }
             Work::KeyAdd | Work::KeyChange | Work::KeyRemove => self.judge_keys(work, at, is_done, case),
-            Work::FirstBackup | Work::SecondBackup | Work::Check => {}
+            // Done or not, it can be done again.
+            Work::Forget if is_done => {}
+            Work::Forget => drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: forget again"))),
+            Work::Prune if random.below(2) == 0 => {
+                let again = words(&["prune", "--max-unused", "0", "--fence"]);
+                drop(at.run("key", &again).ok(&format!("{case}: prune again")));
+            }
+            Work::FirstBackup | Work::SecondBackup | Work::Check | Work::Prune => {}
         }
         let (tree, now) = match work {
             Work::FirstBackup => (self.first_tree(), Some(self.first.clone())),
@@ -162,7 +181,7 @@ impl Course {
         };
         let key = if at.open_by("key").is_ok() { "key" } else { "key2" };
         let mut oracle = Oracle::new(at.key(key).unwrap());
-        let committed = &self.committed[..Self::before(work)];
+        let committed = self.kept(work);
         committed.iter().for_each(|(id, expected)| oracle.commit(*id, &self.tree(), expected.clone()));
         let told = now.as_ref().and_then(|_| said.snapshot());
         if random.below(10) == 0 {

@@ -81,6 +81,16 @@ pub const FOUND_BY: &[Row] = {
         // A prune beside a backup.
         (SkipSecondLook, Whole, &["engine::sessions"]),
         (IgnoreFence, Whole, &["engine::sessions"]),
+        // A prune beside anybody, and cut off after every storage call.
+        (UndoWithoutLook, Whole, &["engine::forgetting", "engine::pruning"]),
+        (PruneSkipsDumps, Whole, &["engine::prune_parts"]),
+        (PruneDeletesFirst, Whole, &["engine::pruning", "harness::crash::prune"]),
+        (PruneLooksOnce, Whole, &["engine::pruning"]),
+        (PruneIgnoresRace, Whole, &["engine::pruning"]),
+        (PruneTakesUnlisted, Whole, &["engine::pruning"]),
+        (RepackForgets, Whole, &["engine::pruning"]),
+        (TrustOtherCopy, Whole, &["engine::prune_copies"]),
+        (PruneTrustsNothing, Whole, &["engine::pruning"]),
         // Keys.
         (SkipSlotReadBack, Whole, &["engine::keys"]),
         (RemoveSlotFirst, Whole, &["engine::keys"]),

@@ -1,0 +1,133 @@
+//! What is stored: packs as the storage lists them, and which chunks each holds as segments tell, read from the
+//! storage. The local index is asked nothing here. Memory: about 80 bytes for each pack, one segment at a time.
+
+use super::marks::{Live, Need};
+use super::plan::PackUse;
+use crate::id::{ObjectId, SessionId};
+use crate::index::{Segment, SegmentPack};
+use crate::progress::{Event, Events};
+use crate::repo::{RepoError, Repository};
+use crate::storage::{Family, Name};
+use std::collections::BTreeSet;
+
+/// A segment and which of the stored packs it names.
+pub(super) struct SegmentUse {
+    pub id: ObjectId,
+    pub session: SessionId,
+    pub packs: Vec<u32>,
+    /// It names a pack that is not stored although nobody has removed it.
+    pub lacks_some: bool,
+}
+
+/// Packs and segments.
+pub(super) struct Census {
+    /// Stored packs, sorted by name.
+    pub packs: Vec<PackUse>,
+    pub segments: Vec<SegmentUse>,
+}
+
+impl Census {
+    /// Lists the packs that are stored, but for those that a generation has removed.
+    pub fn list(repo: &Repository, removed: &BTreeSet<ObjectId>) -> Result<Self, RepoError> {
+        let mut packs = Vec::new();
+        let mut each = |name: Name, len: u64| {
+            packs.extend(name.object_id().filter(|id| !removed.contains(id)).map(|id| PackUse {
+                id,
+                stored_bytes: len,
+                plain_bytes: 0,
+                live_bytes: 0,
+                is_named: false,
+                is_spared: false,
+            }));
+            Ok(())
+        };
+        repo.storage().list(Family::Packs, &mut each, &mut |_| {})?;
+        packs.sort_by_key(|pack| pack.id);
+        // Some storages list an object twice when it comes while they list.
+        packs.dedup_by_key(|pack| pack.id);
+        Ok(Self { packs, segments: Vec::new() })
+    }
+
+    /// Returns the place of a stored pack.
+    pub fn place(&self, id: &ObjectId) -> Option<usize> {
+        self.packs.binary_search_by_key(id, |pack| pack.id).ok()
+    }
+
+    /// Reads every segment, and gives each needed chunk to the first pack that has it.
+    pub fn count(
+        &mut self,
+        repo: &Repository,
+        live: &Live<'_>,
+        events: &dyn Events,
+    ) -> Result<(), RepoError> {
+        repo.each_segment(&mut |id, segment| {
+            if events.cancelled() {
+                return Err(RepoError::Cancelled);
+            }
+            self.enter(repo, id, &segment, live)?;
+            events.event(Event::Done { entries: 1, bytes: 0, path: None });
+            Ok(())
+        })
+    }
+
+    /// Takes a segment up.
+    pub fn enter(
+        &mut self,
+        repo: &Repository,
+        id: ObjectId,
+        segment: &Segment,
+        live: &Live<'_>,
+    ) -> Result<(), RepoError> {
+        let (mut packs, mut lacks_some) = (Vec::new(), false);
+        for pack in &segment.packs {
+            match self.take(pack, live)? {
+                Some(place) => packs.push(place),
+                None => lacks_some |= !repo.index()?.is_removed(&pack.id)?,
+            }
+        }
+        self.segments.push(SegmentUse { id, session: segment.session, packs, lacks_some });
+        Ok(())
+    }
+
+    /// Counts what of a pack is needed; returns its place if it is stored.
+    fn take(&mut self, told: &SegmentPack, live: &Live<'_>) -> Result<Option<u32>, RepoError> {
+        let Some(place) = self.place(&told.id) else { return Ok(None) };
+        let (number, pack) = (place as u32, &mut self.packs[place]);
+        // One of another length is damaged: it holds nothing that one may rely on, and is left to a repair.
+        if pack.stored_bytes != told.stored_len {
+            pack.is_spared = true;
+            return Ok(Some(number));
+        }
+        if pack.is_named {
+            return Ok(Some(number));
+        }
+        pack.is_named = true;
+        for chunk in told.directory.chunks() {
+            pack.plain_bytes += u64::from(chunk.len);
+            if live.need(&chunk.id)? == Need::Unclaimed {
+                live.claim(&chunk.id, number)?;
+                pack.live_bytes += u64::from(chunk.len);
+            }
+        }
+        Ok(Some(number))
+    }
+
+    /// Leaves alone what may be of runs that have not ended: the packs that their segments name, and all packs that
+    /// no segment names if there is such a run at all.
+    pub fn spare(&mut self, running: &BTreeSet<SessionId>) {
+        for segment in self.segments.iter().filter(|segment| running.contains(&segment.session)) {
+            segment.packs.iter().for_each(|place| self.packs[*place as usize].is_spared = true);
+        }
+        if !running.is_empty() {
+            self.packs.iter_mut().filter(|pack| !pack.is_named).for_each(|pack| pack.is_spared = true);
+        }
+    }
+
+    /// Returns the segments of which no pack is left once these are gone; never one that tells of a lost pack.
+    pub fn empty_segments(&self, going: &BTreeSet<ObjectId>) -> Vec<ObjectId> {
+        let goes = |place: &u32| going.contains(&self.packs[*place as usize].id);
+        let empty =
+            self.segments.iter().filter(|segment| !segment.lacks_some && segment.packs.iter().all(goes));
+        empty.map(|segment| segment.id).collect()
+    }
+}

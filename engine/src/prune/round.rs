@@ -1,0 +1,183 @@
+//! A plan carried out: twice a condemned set, a second look, a generation, and the deletions.
+
+use super::repack::{self, How, NOBODY};
+use super::witness::Rescued;
+use super::{PruneError, PruneOptions, PruneReport, Scene, copies, lost, sweep};
+use crate::crypto::header::ObjectKind;
+use crate::format::MAX_NAMES;
+use crate::id::{ObjectId, SessionId};
+use crate::planted::{Bug, planted};
+use crate::progress::{Event, Events, Phase};
+use crate::repo::RepoError;
+use crate::repo::control::{Condemned, Generation};
+use crate::repo::sessions::{OpenSession, live_condemned, read_generation};
+use crate::storage::{Family, Name, Put};
+use std::collections::BTreeSet;
+
+/// Packs of one condemned set at most.
+const MOST_PACKS: usize = MAX_NAMES / 2;
+/// How often another number of a condemned set is tried.
+const NUMBERS: u64 = 64;
+
+/// How a round ended.
+pub(super) enum Outcome {
+    /// All is done.
+    Done,
+    /// Others were at work: everything is looked at again.
+    Again {
+        /// Snapshots that were to go and that somebody needs.
+        snapshots: BTreeSet<ObjectId>,
+    },
+}
+
+/// What one condemned set is about.
+struct Going<'a> {
+    packs: Vec<ObjectId>,
+    snapshots: &'a [(ObjectId, SessionId)],
+    /// Whether what is needed of the packs is written anew first.
+    anew: bool,
+    base: u64,
+}
+
+/// Carries a plan out: first what nobody needs, which takes no room, then what is written anew.
+pub(super) fn carry_out(
+    scene: &Scene<'_>,
+    session: &OpenSession,
+    options: &PruneOptions<'_>,
+    report: &mut PruneReport,
+    events: &dyn Events,
+) -> Result<Outcome, PruneError> {
+    let ids =
+        |places: &[usize]| -> Vec<ObjectId> { places.iter().map(|at| scene.census.packs[*at].id).collect() };
+    let (remove, repack) = (ids(&report.plan.remove), ids(&report.plan.repack));
+    let mut base = scene.base;
+    let mut snapshots = &scene.forgotten[..];
+    let mut gone = BTreeSet::new();
+    let sets = remove.chunks(MOST_PACKS).map(|packs| (packs, false));
+    let mut sets: Vec<_> = sets.chain(repack.chunks(MOST_PACKS).map(|packs| (packs, true))).collect();
+    // Snapshots without packs, and the sets of prunes that died, want a generation too.
+    let dead_sets = live_condemned(&scene.repo.objects)?.iter().any(|set| set.base >= base);
+    let fences = scene.sessions.open.values().any(|fence| *fence);
+    if sets.first().is_none_or(|(_, anew)| *anew) && (!snapshots.is_empty() || dead_sets || fences) {
+        sets.insert(0, (&[], false));
+    }
+    for (packs, anew) in sets {
+        let going = Going { packs: packs.to_vec(), snapshots: std::mem::take(&mut snapshots), anew, base };
+        match one(scene, session, options, going, &mut gone, report, events)? {
+            Outcome::Done => base += 1,
+            again => return Ok(again),
+        }
+    }
+    let ended = super::Sessions::look(scene.repo, scene.own, base, false)?;
+    sweep::tidy(scene.repo, base, &ended)?;
+    Ok(Outcome::Done)
+}
+
+/// Publishes a condemned set, looks again, publishes the generation, and deletes. `gone`: what earlier ones of this
+/// prune have deleted.
+fn one(
+    scene: &Scene<'_>,
+    session: &OpenSession,
+    options: &PruneOptions<'_>,
+    going: Going<'_>,
+    gone: &mut BTreeSet<ObjectId>,
+    report: &mut PruneReport,
+    events: &dyn Events,
+) -> Result<Outcome, PruneError> {
+    let repo = scene.repo;
+    let mut packs: BTreeSet<ObjectId> = going.packs.iter().copied().collect();
+    let set = Condemned {
+        number: 0,
+        base: going.base,
+        session: Some(session.id),
+        packs: going.packs,
+        segments: scene.census.empty_segments(&packs.union(gone).copied().collect()),
+        snapshots: going.snapshots.iter().map(|(id, _)| *id).collect(),
+    };
+    let number = condemn(scene, &set)?;
+    events.event(Event::Phase(Phase::Commit));
+    let Rescued { named, runs_go_on, fenced, unclear } =
+        scene.sessions.look_again(repo, session.id, number)?;
+    report.fenced += fenced;
+    let forgotten = repo.retention()?.forgotten;
+    let is_needed = |id: &ObjectId| {
+        named.snapshots.contains(id) || !forgotten.contains(id) && !planted(Bug::PruneLooksOnce)
+    };
+    let snapshots: BTreeSet<ObjectId> = set.snapshots.iter().copied().filter(is_needed).collect();
+    if unclear || !snapshots.is_empty() {
+        return Ok(Outcome::Again { snapshots });
+    }
+    let before = packs.len();
+    packs.retain(|id| {
+        let unlisted = scene.census.place(id).is_some_and(|at| !scene.census.packs[at].is_named);
+        !named.packs.contains(id) && !(unlisted && runs_go_on && !planted(Bug::PruneTakesUnlisted))
+    });
+    report.packs_rescued += (before - packs.len()) as u64;
+    let irreplaceable = copies::irreplaceable(scene, &packs, events)?;
+    report.packs_damaged += irreplaceable.len() as u64;
+    packs.retain(|id| !irreplaceable.contains(id));
+    if going.anew && !packs.is_empty() {
+        events.event(Event::Phase(Phase::Store));
+        let how = How { level: options.level, threads: options.threads, elapsed: options.elapsed };
+        let repacked = repack::repack(repo, session, &scene.census, &scene.live, &packs, &how, events)?;
+        repack::announce(session, &repacked.stored)?;
+        report.bytes_written += repacked.stored.bytes_stored;
+        report.packs_damaged += repacked.damaged.len() as u64;
+        packs.retain(|id| !repacked.damaged.contains(id));
+    }
+    let mut segments = scene.census.empty_segments(&packs.union(gone).copied().collect());
+    segments.retain(|id| !named.segments.contains(id) && set.segments.contains(id));
+    let generation = Generation {
+        number: going.base + 1,
+        condemned: number,
+        previous: previous(scene, going.base)?,
+        packs: packs.iter().copied().collect(),
+        segments,
+        snapshots: set.snapshots,
+        retired: going.snapshots.iter().map(|(_, session)| *session).collect(),
+        ..Generation::empty(0, ObjectId::from_bytes([0; 32]), session.id)
+    };
+    if planted(Bug::PruneDeletesFirst) {
+        sweep::Removed::by(&generation).delete(repo, events)?;
+    }
+    let (generation, put) = repo.publish_signed_generation(generation)?;
+    if put == Put::Present && !planted(Bug::PruneIgnoresRace) {
+        return Ok(Outcome::Again { snapshots: BTreeSet::new() });
+    }
+    events.event(Event::Phase(Phase::Finish));
+    // The index must not vouch any more for what goes.
+    repo.apply_generations()?;
+    sweep::Removed::by(&generation).delete(repo, events)?;
+    gone.extend(&packs);
+    report.packs_removed += packs.len() as u64;
+    let bytes =
+        packs.iter().filter_map(|id| scene.census.place(id)).map(|at| scene.census.packs[at].stored_bytes);
+    report.bytes_removed += bytes.sum::<u64>();
+    Ok(Outcome::Done)
+}
+
+/// Publishes a condemned set under the first free number; returns it.
+fn condemn(scene: &Scene<'_>, set: &Condemned) -> Result<u64, RepoError> {
+    let objects = &scene.repo.objects;
+    let highest = objects.names(Family::Condemned)?.pop_last().and_then(|name| name.number()).unwrap_or(0);
+    for number in highest + 1..=highest + NUMBERS {
+        let set = Condemned { number, ..set.clone() };
+        let means = |opened: &[u8]| Condemned::decode(opened).is_ok_and(|again| again == set);
+        let (name, plain) = (Name::condemned(number), set.encode());
+        if objects.put(ObjectKind::Condemned, &name, &plain, Some(set.session.unwrap_or(NOBODY)), &means)?
+            == Put::Stored
+        {
+            return Ok(number);
+        }
+    }
+    Err(RepoError::Refused("others prune all the time; try again".into()))
+}
+
+/// Returns the name of the generation before; zeros before the first.
+fn previous(scene: &Scene<'_>, base: u64) -> Result<ObjectId, RepoError> {
+    if base == 0 {
+        return Ok(ObjectId::from_bytes([0; 32]));
+    }
+    let read = read_generation(&scene.repo.objects, base)?;
+    read.map(|(_, id)| id).ok_or_else(|| lost(Name::generation(base), "it was there and is not any more"))
+}
