@@ -43,6 +43,7 @@ impl Run<'_, '_> {
             Dumped::Stored(_) => Outcome::Stored,
             Dumped::Not(outcome, _) => *outcome,
         };
+        self.exports[at].dumped.insert(source.name.clone(), outcome);
         self.tell_source(at, source, dumped);
         Ok(outcome)
     }
