@@ -34,11 +34,9 @@ pub fn run(ctx: &Context, dir: &Path, changes: bool) -> Result<Exit, Failure> {
     let tried = tried?;
     removed.map_err(|error| Failure::io(format!("cannot remove {}", scratch.display()), &error))?;
     if tried.is_empty() {
-        return Err(Failure::refused(format!(
-            "{} has no manifest with [exporter] or [importer]",
-            dir.display()
-        ))
-        .hint("`dedup module new` writes one that runs"));
+        let what = "is a directory, and no manifest in it has [exporter] or [importer]";
+        return Err(Failure::refused(format!("{} {what}", dir.display()))
+            .hint("name the manifests in it to check these; `dedup module new` writes one with a program"));
     }
     let wrong = tried.iter().flat_map(|tried| &tried.checks).filter(|check| is_wrong(check)).count();
     if ctx.output.json {

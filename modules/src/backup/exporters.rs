@@ -28,8 +28,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Export {
     /// It runs when its services stand still.
     pub is_due_stopped: bool,
-    /// Sources that it asked for, which are not dumped again.
-    pub dumped: BTreeSet<String>,
+    /// Sources that were dumped, by the run or because it asked, and what became of each: none is dumped twice.
+    pub dumped: BTreeMap<String, Outcome>,
     /// The manifest with what it named, and the variables that these paths need.
     pub declared: Option<(Manifest, Variables)>,
     /// Modules that it said must be restored before.
@@ -68,7 +68,7 @@ impl Run<'_, '_> {
         let exporter = self.job.members[at].manifest.exporter.as_ref();
         driver != Driver::External
             && !exporter.is_some_and(|exporter| exporter.replaces_declared)
-            && !self.exports[at].dumped.contains(name)
+            && !self.exports[at].dumped.contains_key(name)
     }
 
     fn with_job<T>(
@@ -115,11 +115,10 @@ impl Run<'_, '_> {
             offer: Offer::default(),
             world: Around { around: &around, cancelled: &cancelled, elapsed: &elapsed },
         };
-        let (reports, dumped, error, scratch) = Default::default();
-        let mut host =
-            Host { run: self, parts, at, user: spec.user.as_deref(), reports, dumped, error, scratch };
+        let (reports, error, scratch) = Default::default();
+        let mut host = Host { run: self, parts, at, user: spec.user.as_deref(), reports, error, scratch };
         let exported = export(&job, &reserved, &mut host);
-        let Host { reports, dumped, error, scratch, .. } = host;
+        let Host { reports, error, scratch, .. } = host;
         if let Some(ticket) = scratch
             && let Err(error) = self.conduct.undoing.undo(ticket)
         {
@@ -128,8 +127,6 @@ impl Run<'_, '_> {
         if let Some(error) = error {
             return Err(error);
         }
-        // What was dumped on request is whole, whatever becomes of the exporter.
-        self.exports[at].dumped = dumped;
         match exported {
             Ok(exported) => self.exported(parts, at, &spec, exported, reports),
             Err(error) => self.export_failed(at, &error),
@@ -301,7 +298,6 @@ struct Host<'h, 'r, 'a, 'p> {
     at: usize,
     user: Option<&'h str>,
     reports: Vec<(String, StreamReport)>,
-    dumped: BTreeSet<String>,
     error: Option<RunError>,
     scratch: Option<Ticket>,
 }
@@ -345,10 +341,11 @@ impl ExportHost for Host<'_, '_, '_, '_> {
         let found =
             sources.iter().find(|source| source.name == name.as_str() && source.driver != Driver::External);
         let Some(source) = found else { return Ok(None) };
-        if !self.dumped.insert(source.name.clone()) {
-            return Ok(Some("stored".into()));
-        }
-        let outcome = self.run.dump_source(self.parts, self.at, source).map_err(|error| self.abort(error))?;
+        // What was dumped is whole, whatever becomes of the exporter.
+        let outcome = match self.run.exports[self.at].dumped.get(&source.name) {
+            Some(outcome) => *outcome,
+            None => self.run.dump_source(self.parts, self.at, source).map_err(|error| self.abort(error))?,
+        };
         Ok(Some(
             match outcome {
                 Outcome::Stored => "stored",

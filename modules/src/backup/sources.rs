@@ -60,6 +60,7 @@ impl Run<'_, '_> {
             Dumped::Stored { .. } => Outcome::Stored,
             Dumped::Not(outcome, _) => *outcome,
         };
+        self.exports[at].dumped.insert(source.name.clone(), outcome);
         self.tell_source(at, source, dumped);
         Ok(outcome)
     }

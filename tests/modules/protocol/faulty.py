@@ -100,8 +100,10 @@ elif fault == "no-done":
 elif fault == "credit":
     fire()
     if op == "export":
+        # One that gets no credit while the older one is open.
+        say(t="blob", s=3, name="other")
         for _ in range(100):
-            say(t="raw", s=1, n=65536)
+            say(t="raw", s=3, n=65536)
             out.write(b"x" * 65536 + b"\n")
             out.flush()
     else:
