@@ -212,7 +212,7 @@ impl Estate {
             case(
                 "a service",
                 usual(&format!(
-                    "[[service]]\nname = \"s\"\nkind = \"command\"\nstatus = {evil}\nstop = {evil}\nstart = {evil}\n"
+                    "[[service]]\nname = \"s\"\nkind = \"command\"\non_stop_error = \"continue\"\nstatus = {evil}\nstop = {evil}\nstart = {evil}\n"
                 )),
                 0,
                 Runs,
