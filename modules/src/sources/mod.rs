@@ -3,6 +3,7 @@
 //! ```text
 //! mod.rs       SourceSpec, Dump, Load: what a run sees
 //! error.rs     SourceError
+//! way_back.rs  WayBack: what brings back what was there before a load
 //! kept.rs      a dump of what a source had before a load
 //! command.rs   driver `command`: what a program prints
 //! mariadb/     drivers `mariadb` and `mysql`
@@ -32,6 +33,7 @@ mod redis;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod way_back;
 
 pub use error::SourceError;
 pub use kept::KeptDump;
@@ -39,6 +41,7 @@ pub use mariadb::MariadbSpec;
 pub use postgresql::{PostgresError, PostgresSpec};
 pub use redis::RedisSpec;
 pub use sqlite::SqliteWayBack;
+pub use way_back::{Keeps, WayBack};
 
 use crate::child::{Limits, Surroundings};
 use crate::endpoint::Reach;
@@ -334,56 +337,6 @@ pub trait Load {
     /// Puts the stream in place: all of it or nothing, where the driver can. Takes it from `bytes` if `prepare` did
     /// not.
     fn put(self: Box<Self>, bytes: &mut dyn Read) -> Result<(), SourceError>;
-}
-
-/// What brings back what was there before a load.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum WayBack {
-    /// Of driver `sqlite`.
-    Sqlite(SqliteWayBack),
-    /// The driver has none: what is there must be dumped first, and that dump loaded again.
-    DumpFirst,
-    /// What was there was dumped first.
-    Kept(KeptDump),
-}
-
-/// What a restore of a source keeps of what was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeps {
-    /// The driver keeps it beside.
-    Beside,
-    /// It is dumped before the load.
-    Dump,
-    /// Nothing: there is no program that dumps it.
-    Nothing,
-}
-
-impl WayBack {
-    /// Brings back what was there. After success, or if nothing was changed, it does nothing.
-    pub fn put_back(&self, world: World<'_>) -> Result<(), SourceError> {
-        match self {
-            Self::Sqlite(way) => way.put_back(world),
-            Self::Kept(dump) => dump.put_back(world),
-            Self::DumpFirst => Ok(()),
-        }
-    }
-
-    /// Removes what lies beside, of a load that was not put in place.
-    pub fn remove_beside(&self) -> Result<(), SourceError> {
-        match self {
-            Self::Sqlite(way) => way.remove_beside(),
-            Self::Kept(_) | Self::DumpFirst => Ok(()),
-        }
-    }
-
-    /// Removes what was kept for it.
-    pub fn discard(&self) -> Result<(), SourceError> {
-        match self {
-            Self::Sqlite(way) => way.discard(),
-            Self::Kept(dump) => dump.discard(),
-            Self::DumpFirst => Ok(()),
-        }
-    }
 }
 
 /// Begins a load.

@@ -4,6 +4,7 @@ use super::super::{Head, ImportInto, Load, Said, SourceError, WayBack, World};
 use super::import::PostgresTarget;
 use super::programs::Server;
 use super::quote::{literal, name as quoted};
+use super::restricted::Restricted;
 use super::spec::{Databases, Form, PostgresSpec};
 use crate::child::{Channel, ChildError, Limits};
 use std::io::Read;
@@ -96,6 +97,7 @@ impl<'a> PostgresLoad<'a> {
         words: &[&str],
         bytes: &mut dyn Read,
     ) -> Result<Vec<String>, SourceError> {
+        let is_text = program == PSQL;
         let client = self.server.client(program, database, words)?;
         let (program, world, said) = (client.program().clone(), self.server.world(), &mut *self.said);
         let mut errors = Vec::new();
@@ -105,6 +107,14 @@ impl<'a> PostgresLoad<'a> {
                 errors.truncate(MAX_LINES);
                 said(text);
             }
+        };
+        let mut restricted;
+        let bytes: &mut dyn Read = match is_text {
+            true => {
+                restricted = Restricted::new(bytes).map_err(SourceError::Stream)?;
+                &mut restricted
+            }
+            false => bytes,
         };
         let fed = client.feed(world.around, self.limits, world.cancelled, bytes, &mut line);
         let (finished, was_fed) = match fed {
@@ -122,7 +132,7 @@ impl<'a> PostgresLoad<'a> {
         let database = self.server.maintenance().to_owned();
         // Most roles are there, and making one that is cannot be told from other failures in a transaction.
         let errors =
-            self.feed("psql", &database, &["-X", "-q", "--set=VERBOSITY=sqlstate", "-f", "-"], bytes)?;
+            self.feed(PSQL, &database, &["-X", "-q", "--set=VERBOSITY=sqlstate", "-f", "-"], bytes)?;
         match errors.iter().find(|line| state_of(line).is_some_and(|state| state != IS_THERE)) {
             None => Ok(()),
             Some(line) => Err(SourceError::Roles { said: line.clone() }),
@@ -130,6 +140,8 @@ impl<'a> PostgresLoad<'a> {
     }
 }
 
+/// What reads text.
+const PSQL: &str = "psql";
 /// Most lines of errors that are looked at.
 const MAX_LINES: usize = 10_000;
 
@@ -165,7 +177,7 @@ impl Load for PostgresLoad<'_> {
         self.fill_database(|load, name| {
             match load.spec.form {
                 Form::Text => {
-                    load.feed("psql", name, &["-X", "-q", "-1", "--set=ON_ERROR_STOP=1", "-f", "-"], bytes)
+                    load.feed(PSQL, name, &["-X", "-q", "-1", "--set=ON_ERROR_STOP=1", "-f", "-"], bytes)
                 }
                 Form::Archive | Form::Records => {
                     let words = ["--single-transaction", "--exit-on-error", "--clean", "--if-exists"];

@@ -5,6 +5,7 @@
 //! programs.rs   the server as the programs of PostgreSQL reach it
 //! dump.rs       pg_dump, pg_dumpall
 //! load.rs       pg_restore, psql
+//! restricted.rs text that psql takes for nothing but SQL
 //! connect.rs    a connection of our own
 //! wire.rs       the protocol on it
 //! quote.rs      names and texts within SQL
@@ -37,6 +38,7 @@ mod load;
 mod programs;
 mod quiet;
 mod quote;
+mod restricted;
 mod spec;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
