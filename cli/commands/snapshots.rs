@@ -48,7 +48,7 @@ pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
         ctx.output.object(&json!({ "type": "snapshots", "snapshots": all }))?;
         return Ok(exit);
     }
-    let mut table = Table::new(&["ID", "Time", "Host", "Tags", "Size", "State", "Paths"], &[4]);
+    let mut table = Table::new(&["ID", "Time", "Host", "Tags", "Size", "State", "Contents"], &[4]);
     for (id, snapshot) in &snapshots {
         let pinned = if retention.pinned.contains(id) { ", pinned" } else { "" };
         table.row(vec![
@@ -61,7 +61,7 @@ pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
                 Some(doubt) => format!("{}, {doubt}{pinned}", state_word(snapshot.state())),
                 None => format!("{}{pinned}", state_word(snapshot.state())),
             },
-            snapshot.accounts.iter().map(|account| paths(ctx, account)).collect::<Vec<_>>().join(" "),
+            snapshot.accounts.iter().map(|account| contents(ctx, account)).collect::<Vec<_>>().join(" "),
         ]);
     }
     if !snapshots.is_empty() {
@@ -81,8 +81,9 @@ fn shown(_: &Context, bytes: &[u8]) -> String {
     crate::escape::name(bytes)
 }
 
-pub(crate) fn paths(ctx: &Context, account: &Account) -> String {
-    if account.sources.is_empty() {
+/// Says what an account is of: the paths of plain files, else the name of the module.
+pub(crate) fn contents(ctx: &Context, account: &Account) -> String {
+    if account.module != "files" || account.sources.is_empty() {
         return shown(ctx, account.module.as_bytes());
     }
     account.sources.iter().map(|source| shown(ctx, source)).collect::<Vec<_>>().join(" ")

@@ -304,21 +304,21 @@ fn snapshots_are_labelled_and_a_slot_stands_for_its_newest_good_one() {
         )
     };
     let (first, _) = tags("2026-11-21 04:30", &["--tag", "typed"], 0);
-    assert_eq!(first, ["job:night", "mine", "night-2026-11-21-043000", "night-slot-0", "typed"]);
+    assert_eq!(first, ["job:night", "mine", "night-2026-11-21-043000", "rolling:night-slot-0", "typed"]);
     let (second, other) = tags("2026-11-22 04:30", &[], 0);
-    assert!(second.contains(&"night-slot-1".into()), "{second:?}");
+    assert!(second.contains(&"rolling:night-slot-1".into()), "{second:?}");
     let (third, newer) = tags("2026-11-23 04:30", &[], 0);
-    assert!(third.contains(&"night-slot-0".into()), "{third:?}");
+    assert!(third.contains(&"rolling:night-slot-0".into()), "{third:?}");
     machine.module("two", "");
     machine.fail("one-pre-live", "1");
     let (fourth, _) = tags("2026-11-25 04:30", &[], 3);
-    assert!(fourth.contains(&"night-slot-0".into()), "{fourth:?}");
+    assert!(fourth.contains(&"rolling:night-slot-0".into()), "{fourth:?}");
     let holder = |slot: &str| {
         let out = machine.dedup(&["ls", "latest", "--tag", slot, "-m", "one", "--json"]).ok().json();
         out["snapshot_id"].as_str().unwrap().to_owned()
     };
     assert_eq!(
-        (holder("night-slot-0"), holder("night-slot-1")),
+        (holder("rolling:night-slot-0"), holder("rolling:night-slot-1")),
         (newer, other),
         "a partial run takes no slot over"
     );

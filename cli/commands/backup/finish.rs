@@ -2,6 +2,7 @@
 //! of the job, the record (steps 14 to 18).
 
 use super::job::{JobRun, is_complete};
+use super::retain::ForgetIn;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -32,8 +33,6 @@ pub struct Finish<'f> {
     pub machine: &'f Machine<'f>,
     pub job: Option<&'f JobRun>,
     pub host: &'f str,
-    /// Who removes what the rules of the job do not keep; `None`: nobody, which is told.
-    pub forget: Option<&'f dyn Forget>,
 }
 
 impl Finish<'_> {
@@ -131,23 +130,19 @@ impl Finish<'_> {
         }
     }
 
-    /// Removes what the rules of the job do not keep (step 16).
+    /// Forgets what the rules of the job do not keep (step 16).
     fn retain(&self, job: &JobRun, end: &RunEnd) {
         let asked = match retention(&job.job, self.host, job.begun, end) {
             Ok(asked) => asked,
             Err(Spared::NoRules) => return,
             Err(why) => return self.warn(&format!("nothing is removed by the rules of the job: {why}")),
         };
-        let Some(forget) = self.forget else {
-            return self.warn(&format!(
-                "the rules of the job {} on what is kept are not carried out by this version: nothing was removed",
-                job.job.id
-            ));
-        };
-        match forget.forget(&asked) {
+        match (ForgetIn { repo: self.repo, now: self.ctx.now() }).forget(&asked) {
             Ok(done) => {
-                let text = format!("retention: {} kept, {} removed", done.kept, done.removed);
+                let text = format!("retention: {} kept, {} forgotten", done.kept, done.removed);
                 self.machine.log.log(Severity::Info, None, &text);
+                let hint = if done.removed > 0 { "; `dedup prune` frees their room" } else { "" };
+                self.ctx.output.note(&format!("{text}{hint}"));
             }
             Err(why) => self.warn(&format!("retention failed: {why}")),
         }

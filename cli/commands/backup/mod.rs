@@ -4,6 +4,7 @@ mod asked;
 mod finish;
 mod job;
 mod modules;
+mod retain;
 mod tell;
 mod wanted;
 mod whole;

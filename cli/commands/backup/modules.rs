@@ -193,7 +193,7 @@ impl Declared {
         let _operation = ctx.operation();
         let outcome = run(&run_job, &machine, &mut undoing).map_err(failure);
         let mut after = After::default();
-        let finish = Finish { ctx, repo, machine: &machine, job, host: &beside.request.host, forget: None };
+        let finish = Finish { ctx, repo, machine: &machine, job, host: &beside.request.host };
         let whole = self.whole && !beside.missing;
         let mut result = match &outcome {
             Ok(outcome) => finish.follow(outcome, exit(outcome, whole), whole, &mut after),

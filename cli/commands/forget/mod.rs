@@ -2,6 +2,8 @@
 
 mod show;
 
+pub use show::odd;
+
 use super::prune::LimitArgs;
 use crate::context::Context;
 use crate::exit::Exit;

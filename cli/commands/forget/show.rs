@@ -1,7 +1,7 @@
 //! What `dedup forget` prints: every snapshot, what becomes of it, and why.
 
 use super::ForgetArgs;
-use crate::commands::snapshots::paths;
+use crate::commands::snapshots::contents;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::human;
@@ -34,7 +34,7 @@ pub(super) fn show(ctx: &Context, args: &ForgetArgs, plan: &Plan, all: &[Candida
             "oddities": plan.oddities.iter().map(odd).collect::<Vec<_>>(),
         }))?);
     }
-    let mut table = Table::new(&["ID", "Time", "Host", "Paths", "", "Why"], &[]);
+    let mut table = Table::new(&["ID", "Time", "Host", "Contents", "", "Why"], &[]);
     for one in plan.decisions.iter().rev() {
         let snapshot = &all[one.at].snapshot;
         let why = match one.reasons.is_empty() {
@@ -47,7 +47,7 @@ pub(super) fn show(ctx: &Context, args: &ForgetArgs, plan: &Plan, all: &[Candida
             one.id.short(),
             human::local_time(snapshot.time),
             crate::escape::text(&snapshot.host),
-            snapshot.accounts.iter().map(|account| paths(ctx, account)).collect::<Vec<_>>().join(" "),
+            snapshot.accounts.iter().map(|account| contents(ctx, account)).collect::<Vec<_>>().join(" "),
             if one.reasons.is_empty() { "forget" } else { "keep" }.into(),
             crate::escape::text(&why),
         ]);
@@ -88,7 +88,8 @@ fn reason(reason: &Reason) -> String {
     }
 }
 
-pub(super) fn odd(oddity: &Oddity) -> String {
+/// Says what is odd about the snapshots.
+pub fn odd(oddity: &Oddity) -> String {
     match oddity {
         Oddity::Future { snapshots } => format!(
             "{} lie in the future by the clock of this machine; they count as made now",

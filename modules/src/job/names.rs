@@ -4,6 +4,7 @@
 //! on when a later run of the same slot has been published, whole, and neither before nor if that run turns out suspect.
 
 use crate::manifest::job::{JOB_TAG_PREFIX, Job};
+use dedup_engine::forget::rules::SLOT_TAG;
 use jiff::civil::DateTime;
 
 /// Returns the label that every snapshot of a job has: `job:night`.
@@ -13,7 +14,8 @@ pub fn job_tag(job: &Job) -> String {
 
 /// Returns the label of the slot that a run at this local time takes over, if names roll.
 pub fn slot_tag(job: &Job, begun: DateTime) -> Option<String> {
-    job.schedule.as_ref()?.names_at(&job.id, begun).rolling
+    let name = job.schedule.as_ref()?.names_at(&job.id, begun).rolling?;
+    Some(format!("{SLOT_TAG}{name}"))
 }
 
 /// Returns the labels of what a run makes that began at this local time, sorted.
@@ -22,7 +24,7 @@ pub fn tags(job: &Job, begun: DateTime) -> Vec<String> {
     tags.extend(job.tags.iter().cloned());
     if let Some(schedule) = &job.schedule {
         let names = schedule.names_at(&job.id, begun);
-        tags.extend(names.dated.into_iter().chain(names.rolling));
+        tags.extend(names.dated.into_iter().chain(slot_tag(job, begun)));
     }
     tags.sort();
     tags.dedup();
@@ -43,10 +45,10 @@ mod tests {
         assert_eq!(tags(""), "job:night");
         assert_eq!(tags("tags = [\"z\", \"a\", \"a\"]\n"), "a job:night z");
         assert_eq!(tags("[schedule]\n"), "job:night night-2026-11-21-043007");
-        assert_eq!(tags("[schedule]\ntype = \"rolling\"\n"), "job:night night-weekday-6");
+        assert_eq!(tags("[schedule]\ntype = \"rolling\"\n"), "job:night rolling:night-weekday-6");
         let both = "[schedule]\ntype = \"both\"\nrolling_slots = \"monthday\"\n";
-        assert_eq!(tags(both), "job:night night-2026-11-21-043007 night-monthday-21");
-        assert_eq!(slot_tag(&test_job(both), at).as_deref(), Some("night-monthday-21"));
+        assert_eq!(tags(both), "job:night night-2026-11-21-043007 rolling:night-monthday-21");
+        assert_eq!(slot_tag(&test_job(both), at).as_deref(), Some("rolling:night-monthday-21"));
         assert_eq!(slot_tag(&test_job("[schedule]\n"), at), None);
     }
 }

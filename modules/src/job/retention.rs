@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_slot_is_taken_over_only_where_it_is_the_only_name() {
         let rolling = asked("[schedule]\ntype = \"rolling\"\n", &good()).unwrap();
-        assert_eq!((rolling.rules, rolling.slot.as_deref()), (None, Some("night-weekday-6")));
+        assert_eq!((rolling.rules, rolling.slot.as_deref()), (None, Some("rolling:night-weekday-6")));
         let with_rules = asked("[schedule]\ntype = \"rolling\"\n[retain]\n", &good()).unwrap();
         assert!(with_rules.rules.is_some() && with_rules.slot.is_some());
         assert_eq!(asked("[schedule]\ntype = \"both\"\n", &good()), Err(Spared::NoRules));
