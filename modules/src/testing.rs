@@ -2,7 +2,7 @@
 
 use crate::id::ModuleId;
 use crate::job::custom::CustomModule;
-use crate::job::names::tags;
+use crate::job::names::{slot_tag, tags};
 use crate::job::retention::rules;
 use crate::job::storages::Storages;
 use crate::manifest::drivers::Driver;
@@ -103,7 +103,9 @@ fn job(bytes: &[u8]) {
             assert!(names.dated.is_some() || names.rolling.is_some());
             assert_eq!(names, schedule.names_at(&job.id, at));
             let tags = tags(&job, at);
-            assert!(names.dated.iter().chain(&names.rolling).all(|name| tags.binary_search(name).is_ok()));
+            let slot = slot_tag(&job, at);
+            assert_eq!(slot.is_some(), names.rolling.is_some());
+            assert!(names.dated.iter().chain(&slot).all(|name| tags.binary_search(name).is_ok()));
             assert!(schedule.next_after(at, Some(at)).is_none_or(|next| next >= at));
         }
     }

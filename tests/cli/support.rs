@@ -150,6 +150,14 @@ impl Run {
         self
     }
 
+    /// Asserts that the results have these words.
+    pub fn shows(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.out.contains(word), "{word:?} is missing in:\n{}", self.out);
+        }
+        self
+    }
+
     /// Asserts that nothing was said beside the results.
     pub fn quiet(self) -> Self {
         assert_eq!(self.err, "");

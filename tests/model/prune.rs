@@ -60,6 +60,7 @@ fn plan(bug: Option<Bug>) -> [Look; 5] {
     match bug {
         Some(Bug::SessionsBeforeCondemned) => [Intents, Condemn, Ends, Snapshots, Retention],
         Some(Bug::SnapshotsBeforeSessions) => [Condemn, Snapshots, Intents, Ends, Retention],
+        Some(Bug::RetentionReadOnce) => [Retention, Condemn, Intents, Ends, Snapshots],
         Some(Bug::SnapshotsBeforeEnds) => [Condemn, Intents, Snapshots, Ends, Retention],
         _ => [Condemn, Intents, Ends, Snapshots, Retention],
     }
@@ -122,7 +123,10 @@ pub(super) fn take(shape: &Shape, bug: Option<Bug>, world: &mut World, p: usize,
     match step {
         Step::Condemn(packs) => {
             let place = p * ATTEMPTS + usize::from(world.prunes[p].attempt);
-            let snapshots = sessions_where(world, |session| session.marked);
+            let snapshots = match bug {
+                Some(Bug::RetentionReadOnce) => world.prunes[p].goes,
+                _ => sessions_where(world, |session| session.marked),
+            };
             world.condemned[place] = Condemned { dead: false, packs, snapshots };
             let me = &mut world.prunes[p];
             (me.set, me.goes) = (packs, snapshots);
@@ -205,7 +209,8 @@ fn read(bug: Option<Bug>, world: &mut World, p: usize, look: Look) {
                 *ends |= bit;
             }
             Look::Snapshots if session.snapshot => me.snapshots |= bit,
-            Look::Retention if !session.marked && bug != Some(Bug::RetentionReadOnce) => me.goes &= !bit,
+            Look::Retention if bug == Some(Bug::RetentionReadOnce) && session.marked => me.goes |= bit,
+            Look::Retention if !session.marked => me.goes &= !bit,
             _ => {}
         }
     }

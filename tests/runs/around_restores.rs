@@ -72,19 +72,6 @@ fn step_r12_what_is_moved_away_before_comes_back_if_the_module_fails() {
     }
 }
 
-/// Nobody takes what only a program of its own could import: it is told, whatever else came back.
-#[test]
-fn step_r13_an_importer_that_is_not_run_is_told() {
-    let world = wrecked(&[]);
-    let path = world.machine.manifest("two");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, format!("{text}[importer]\ncommand = {}\n", world.machine.act("import"))).unwrap();
-    world.restore().ends(3).says(&["two", "importer"]);
-    world.assert_restored("two");
-    world.assert_tidy();
-    assert!(!world.machine.events().contains(&"import".into()));
-}
-
 #[test]
 fn step_r16_nothing_is_kept_of_a_restore_that_stands() {
     let world = wrecked(&[]);

@@ -259,7 +259,7 @@ impl Estate {
                 ..case(
                     "a variable that leads to others here",
                     based(canary.clone(), "/victim-not"),
-                    0,
+                    3,
                     Nothing,
                 )
             },

@@ -137,7 +137,7 @@ fn an_edited_database_stores_what_changed_and_says_what() {
         .0
         .dedup(&["diff", &old, "latest", "-m", "pbx"])
         .ok()
-        .says(&["M source:db:people[2]  name", "- source:db:people[3]"]);
+        .shows(&["M source:db:people[2]  name", "- source:db:people[3]"]);
 
     let history = exchange.0.dedup(&["history", "-m", "pbx", "source:db:people[2]", "--json"]).ok().json();
     let names: Vec<_> =
@@ -147,7 +147,7 @@ fn an_edited_database_stores_what_changed_and_says_what() {
         .0
         .dedup(&["history", "-m", "pbx", "source:db:people[3]"])
         .ok()
-        .says(&["name=Čeněk", "not there"]);
+        .shows(&["name=Čeněk", "not there"]);
     exchange
         .0
         .dedup(&["history", "-m", "pbx", "source:db:nobody[3]"])
@@ -191,13 +191,13 @@ fn single_rows_and_tables_are_put_beside_what_is_there() {
     let exchange = Exchange::new(3);
     exchange.backup();
     exchange.sql("UPDATE people SET name = 'wrong'; DELETE FROM people WHERE id = 3; INSERT INTO people VALUES (9, 'new', NULL)");
-    exchange.only("source:db:people[1][3]", &[]).ok().says(&["put back 2 rows"]);
+    exchange.only("source:db:people[1][3]", &[]).ok().shows(&["put back 2 rows"]);
     let names = "SELECT group_concat(name, ',') FROM (SELECT name FROM people ORDER BY id)";
     assert_eq!(exchange.ask(names), "Text(\"Ann,wrong,Čeněk,new\")");
     exchange
         .only("source:db:people", &["--on-conflict", "keep-existing"])
         .ok()
-        .says(&["put back 0 rows, 3 kept"]);
+        .shows(&["put back 0 rows, 3 kept"]);
     assert_eq!(exchange.ask(names), "Text(\"Ann,wrong,Čeněk,new\")");
     exchange.sql("DROP TABLE log");
     exchange.only("source:db:log", &[]).ok();

@@ -227,7 +227,7 @@ pub const ROWS: &[Row] = {
         row(
             "R13",
             "what was stored and is not taken is told",
-            &["restore_steps::step_r13_", "around_restores::step_r13_"],
+            &["restore_steps::step_r13_"],
             &[TakeInSilence],
             "importers",
         ),

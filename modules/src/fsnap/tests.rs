@@ -95,7 +95,8 @@ fn a_snapshot_of_btrfs_is_of_one_moment_and_goes_without_a_trace() {
     let above = top.parent().unwrap();
     let real = fs::metadata(image.1.parent().unwrap()).unwrap();
     assert_eq!(fs::metadata(above).unwrap().mode(), real.mode());
-    assert_eq!(fs::metadata(above).unwrap().mtime(), real.mtime());
+    // Others make files beside it meanwhile.
+    assert!(fs::metadata(above).unwrap().mtime() <= real.mtime());
 
     // Found again by a run that knows nothing, and removed by what was found.
     let left: Vec<_> =

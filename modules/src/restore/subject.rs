@@ -209,6 +209,13 @@ fn allowed(member: &Member<'_>) -> Result<Allowed, SubjectError> {
         let module = || member.id().clone();
         allowed.add(&item.path, reach).map_err(|why| SubjectError::Declared { module: module(), why })?;
     }
+    if member.manifest.exporter.is_some() {
+        // An exporter names files as it finds them: below the places that the manifest has names for.
+        for (_, place) in member.variables.iter() {
+            let module = member.id().clone();
+            allowed.add(place, Reach::Tree).map_err(|why| SubjectError::Declared { module, why })?;
+        }
+    }
     Ok(allowed)
 }
 

@@ -10,9 +10,10 @@ use crate::support::world::{NO_KDF, Run, World, check, open, restore_to_memory, 
 use dedup_engine::check::CheckReport;
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
+use dedup_engine::forget;
 use dedup_engine::format::{HEADER_LEN, PACK_TRAILER_LEN};
 use dedup_engine::id::{ObjectId, SessionId};
-use dedup_engine::listing::StoredPath;
+use dedup_engine::listing::{StoredPath, Time};
 use dedup_engine::progress::Silent;
 use dedup_engine::repo::control::{Condemned, Generation};
 use dedup_engine::repo::{Repository, hash_of};
@@ -70,6 +71,8 @@ impl Subject {
             publish(&repo, number as u64);
         }
         repo.add_slot(&Unlock::new_key_file().unwrap().0, &NO_KDF, "spare", true, 3).unwrap();
+        let newest = snapshots(&repo).into_iter().last().into_iter().collect();
+        forget::pin(&repo, &newest, true, Time { secs: 3, nanos: 0 }).unwrap();
         drop(repo);
         let subject = Self::of(world);
         assert_eq!(subject.expected.len(), 2);

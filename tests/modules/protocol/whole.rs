@@ -12,7 +12,13 @@ fn queue() -> Machine {
     let command = format!(
         "command = [\"python3\", {path:?}, {home:?}]\nenv = {{ PYTHONPATH = {sdk:?}, PYTHONDONTWRITEBYTECODE = \"1\" }}\n"
     );
-    machine.module("queue", &format!("[exporter]\n{command}[importer]\n{command}"));
+    machine.module(
+        "queue",
+        &format!(
+            "[exporter]\n{command}[importer]\n{command}[paths]\nELSEWHERE = {:?}\n",
+            home.join("elsewhere")
+        ),
+    );
     fs::create_dir_all(home.join("elsewhere/sounds/deep")).unwrap();
     fs::write(home.join("elsewhere/greeting.wav"), "hello\n").unwrap();
     fs::write(home.join("elsewhere/sounds/deep/a"), "a\n").unwrap();

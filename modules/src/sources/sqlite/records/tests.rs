@@ -90,7 +90,8 @@ fn seen(path: &Path) -> Vec<String> {
         all.push(format!("{row:?}"));
         let [Sql::Text(kind), Sql::Text(name), ..] = &row[..] else { panic!("{row:?}") };
         if kind == "table" && name != "sqlite_stat1" {
-            let name = name.replace('"', "\"\"");
+            // Texts are escaped here, see `of`.
+            let name = name.replace("\\\"", "\"\"");
             let mut rows = rows(&format!("SELECT * FROM \"{name}\""));
             rows.sort_by_key(|row| format!("{row:?}"));
             all.push(format!("{name}: {rows:?}"));
