@@ -7,6 +7,7 @@ declare -A of=(
   [systemctl]=systemd [nsenter]=util-linux [setpriv]=util-linux [a2query]=apache2 [dockerd]=docker.io
   [/usr/lib/postgresql/*/bin/postgres]=postgresql
   [/usr/bin/docker]=docker.io [/usr/bin/busybox]=busybox-static [perl]=perl [sqlite3]=sqlite3
+  [/usr/bin/python3]=python3
   [mariadbd]=mariadb-server [redis-server]=redis-server
 )
 need=(clang++)
@@ -15,7 +16,7 @@ need=(clang++)
   setfacl setfattr setcap tar strace mkfs.ext4 mkfs.xfs mkfs.btrfs
   systemctl nsenter setpriv a2query dockerd /usr/bin/docker /usr/bin/busybox perl
   '/usr/lib/postgresql/*/bin/postgres'
-  mariadbd redis-server
+  /usr/bin/python3 mariadbd redis-server
 )
 missing=()
 for tool in "${need[@]}"; do

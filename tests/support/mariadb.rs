@@ -64,6 +64,7 @@ fn ground() -> &'static Ground {
         // Its lines are numbers of processes to kill at the end.
         let script = "trap '' INT TERM HUP; pids=; while read -r pid; do pids=\"$pids $pid\"; done; \
                       [ -z \"$pids\" ] || kill -KILL $pids 2>/dev/null; sleep 0.2; rm -rf \"$1\"";
+        #[expect(clippy::zombie_processes, reason = "it outlives the tests, whose end it waits for")]
         let mut watcher = Command::new("sh")
             .args(["-c", script, "sh"])
             .arg(&dir)

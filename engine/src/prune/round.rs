@@ -110,7 +110,8 @@ fn one(
     let before = packs.len();
     packs.retain(|id| {
         let unlisted = scene.census.place(id).is_some_and(|at| !scene.census.packs[at].is_named);
-        !named.packs.contains(id) && !(unlisted && runs_go_on && !planted(Bug::PruneTakesUnlisted))
+        let spared = unlisted && runs_go_on && !planted(Bug::PruneTakesUnlisted);
+        !named.packs.contains(id) && !spared
     });
     report.packs_rescued += (before - packs.len()) as u64;
     let irreplaceable = copies::irreplaceable(scene, &packs, events)?;

@@ -136,7 +136,7 @@ impl<'de> Visitor<'de> for Put<'_> {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
-        if !(value.abs() <= MAX_NUMBER as f64) {
+        if value.is_nan() || value.abs() > MAX_NUMBER as f64 {
             return Err(E::custom("a number beyond 2^53-1; write {\"$i\":…}, {\"$d\":…} or {\"$f\":…}"));
         }
         // With a point or an exponent, so that it stays what it is.

@@ -42,7 +42,7 @@ impl Outbounds {
         }
         match self.open.get_mut(&s) {
             Some(stream) => stream.credit = stream.credit.saturating_add(n),
-            None if s > 0 && s % 2 == 0 && s <= self.last => {}
+            None if s > 0 && s.is_multiple_of(2) && s <= self.last => {}
             None => return Err(Violation::protocol(format!("there never was a stream {s}"))),
         }
         Ok(())

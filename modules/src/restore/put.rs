@@ -244,7 +244,7 @@ impl Run<'_, '_> {
         self.conduct.log(Severity::Info, Some(id), &format!("dumping what {name} has now"));
         let store = machine.state_dir.join("spaces");
         let kept = KeptDump::new(&store, machine.run, id.as_str(), spec);
-        self.note_way(at, spec, WayBack::Kept(kept.clone()))?;
+        self.note_way(at, spec, WayBack::Kept(Box::new(kept.clone())))?;
         let mut said = |text: &str| machine.log.log(Severity::Notice, Some(id), text);
         match kept.fill(world, &mut said) {
             Err(error) if error.outcome() == Outcome::Absent => {

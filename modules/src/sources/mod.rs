@@ -83,7 +83,7 @@ pub enum How {
     /// Drivers `mariadb` and `mysql`.
     Mariadb(Box<MariadbSpec>),
     /// Driver `redis`.
-    Redis(RedisSpec),
+    Redis(Box<RedisSpec>),
     /// Driver `command`.
     Command {
         /// The program that prints the stream.
@@ -126,7 +126,8 @@ impl SourceSpec {
                 How::Mariadb(Box::new(MariadbSpec::of(source, reach, loads)))
             }
             (Driver::Redis, _) => {
-                How::Redis(RedisSpec::of(source, Reach::of(source.endpoint.as_ref(), over, variables)?))
+                let reach = Reach::of(source.endpoint.as_ref(), over, variables)?;
+                How::Redis(Box::new(RedisSpec::of(source, reach)))
             }
             (driver, _) => return Err(SourceError::Unsupported { driver: driver.to_string() }),
         };

@@ -211,7 +211,7 @@ fn what_was_there_is_dumped_first_and_loaded_again() {
     for kept_whole in [true, false] {
         std::fs::write(&live, &old).unwrap();
         let kept = KeptDump::new(&store, "20261121-120000-1", "app", &spec);
-        let way = WayBack::Kept(kept.clone());
+        let way = WayBack::Kept(Box::new(kept.clone()));
         let written: WayBack = serde_json::from_str(&serde_json::to_string(&way).unwrap()).unwrap();
         assert_eq!(written, way, "another process must be able to do it");
         if kept_whole {
@@ -237,7 +237,7 @@ fn what_was_there_is_dumped_first_and_loaded_again() {
         String::from_utf8_lossy(&std::fs::read(path).unwrap()).contains("in the clear")
     };
     assert!(!std::fs::read_dir(&space).unwrap().any(|entry| clear(entry.unwrap().path())));
-    WayBack::Kept(kept).discard().unwrap();
+    WayBack::Kept(Box::new(kept)).discard().unwrap();
     assert!(!space.exists());
 }
 
@@ -250,6 +250,6 @@ fn a_dump_that_breaks_off_is_not_kept() {
     let kept = KeptDump::new(&store, "r1", "app", &shell("printf half; exit 3", "cat > /dev/null; exit 9"));
     let error = kept.fill(world, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("status 3"), "{error}");
-    WayBack::Kept(kept).put_back(world).unwrap();
+    WayBack::Kept(Box::new(kept)).put_back(world).unwrap();
     assert!(!store.join("undo-r1").exists());
 }

@@ -11,7 +11,7 @@ pub enum WayBack {
     /// The driver has none: what is there must be dumped first, and that dump loaded again.
     DumpFirst,
     /// What was there was dumped first.
-    Kept(KeptDump),
+    Kept(Box<KeptDump>),
 }
 
 /// What a restore of a source keeps of what was there before.

@@ -126,7 +126,7 @@ impl Drop for Server {
 }
 
 fn source(redis: RedisSpec) -> SourceSpec {
-    SourceSpec { name: "cache".into(), limit: None, how: How::Redis(redis) }
+    SourceSpec { name: "cache".into(), limit: None, how: How::Redis(Box::new(redis)) }
 }
 
 fn dump_with(redis: RedisSpec, after_first: &mut dyn FnMut()) -> Result<Vec<u8>, SourceError> {

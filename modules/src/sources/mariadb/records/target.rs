@@ -149,7 +149,9 @@ impl<'a> MariadbTarget<'a> {
                 literal(database),
                 literal(table)
             );
-            let mut keys: Vec<(String, String, Vec<(String, String)>)> = Vec::new();
+            /// A foreign key, the table it leads to, and the pairs of columns.
+            type Key = (String, String, Vec<(String, String)>);
+            let mut keys: Vec<Key> = Vec::new();
             for row in self.data.ask(&doing, &sql)? {
                 let mut row = row.into_iter().map(Option::unwrap_or_default);
                 let mut next = || row.next().unwrap_or_default();
