@@ -29,12 +29,13 @@ name=$1; shift
 cd "BASE" || exit 99
 echo "$name${DEDUP_STATE:+ $DEDUP_STATE}" >> events
 if [ -e "fail/$name" ]; then
-    cp "fail/$name" "fired/$name"
-    case $(cat "fail/$name") in
+    how=$(cat "fail/$name")
+    printf %s "$how" > "fired/$name"
+    case $how in
         hang) exec sleep 1000 ;;
         once) rm "fail/$name"; exit 1 ;;
         kill) rm "fail/$name"; kill -9 $PPID; sleep 1 ;;
-        *) exit "$(cat "fail/$name")" ;;
+        *) exit "$how" ;;
     esac
 fi
 case $name in
