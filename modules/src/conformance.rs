@@ -256,8 +256,13 @@ struct Sink {
 
 impl Sink {
     fn new(suite: &Suite<'_>, stop: Cell<bool>, until: Until) -> Result<Self, String> {
-        let dir = suite.scratch.join("streams");
-        std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        let told = |error: io::Error| format!("{}: {error}", suite.scratch.display());
+        std::fs::create_dir_all(suite.scratch.join("streams")).map_err(told)?;
+        let dir = match until {
+            Until::End => suite.scratch.join("streams"),
+            // One of its own: what is cancelled must not write into the streams that are imported later.
+            Until::Never | Until::Bytes => fresh(suite.scratch)?,
+        };
         let (collected, streams) = Default::default();
         Ok(Self { dir, stop: std::rc::Rc::new(stop), until, collected, streams, bytes: 0 })
     }

@@ -12,8 +12,8 @@ fn the_skeleton_in_python_runs_and_passes() {
     assert_passes("python");
 }
 
+/// Once an export that was cancelled within a stream wrote into what the import was then given: in one run of three.
 #[test]
-#[ignore = "in about one run of three the import reads a line that is cut off; the cause is not known yet"]
 fn the_skeleton_in_shell_runs_and_passes() {
     assert_passes("sh");
 }
