@@ -38,7 +38,7 @@ pub struct DumpArgs {
     snapshot: OsString,
     /// What a source of a module gave, instead of a path: a stream as it was, a tree as a tar stream
     ///
-    /// Of records, all tables, or one (source:NAME:TABLE), or rows of one by their keys (source:NAME:TABLE[KEY]).
+    /// Of records, all tables, or one (source:NAME:TABLE), or rows of one by their keys (`source:NAME:TABLE[KEY]`).
     #[arg(value_name = "source:NAME", value_parser = spec)]
     source: Option<RecordSpec>,
     /// How to write records

@@ -83,7 +83,7 @@ pub struct RestoreArgs {
     /// Make no device nodes; only root can
     #[arg(long)]
     no_devices: bool,
-    /// Only this table, or these rows of it, put beside what is there: source:NAME:TABLE[KEY] (repeatable)
+    /// Only this table, or these rows of it, put beside what is there: `source:NAME:TABLE[KEY]` (repeatable)
     #[arg(long, value_name = "SPEC", value_parser = spec)]
     pub only: Vec<RecordSpec>,
     /// With --only: what to do with rows that are there already
