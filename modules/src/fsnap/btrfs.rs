@@ -19,6 +19,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// The number of every subvolume's own directory.
 pub(super) const SUBVOLUME_INODE: u64 = 256;
@@ -104,12 +105,18 @@ impl SnapshotProvider for Btrfs {
     fn take(&self, snapshot: &FsSnapshotRef) -> Result<(), FsnapError> {
         check_reference(snapshot, self.name())?;
         let FsSnapshotRef { place, base, parts, .. } = snapshot;
+        // Directories of the snapshot that are changed while it is made get the times back that they had.
+        let mut times = BTreeMap::new();
+        let around = place.parent().unwrap_or(place);
+        let before = modified(around)?;
         fs::create_dir(place).map_err(io_error("make", place))?;
         let mut made = Vec::new();
         for part in parts {
             let to = below(base, part);
             if !made.iter().any(|(from, _): &(&PathBuf, PathBuf)| part.starts_with(from)) {
-                above(base, part)?;
+                above(base, part, &mut times)?;
+            } else if let Some(outer) = to.parent().filter(|outer| !times.contains_key(*outer)) {
+                times.insert(outer.to_owned(), modified(outer)?);
             }
             // In the snapshot of what is above an empty directory stands for what is mounted there, or for a subvolume.
             match fs::remove_dir(&to) {
@@ -125,7 +132,14 @@ impl SnapshotProvider for Btrfs {
                     let _ = fs::remove_dir(to.join(inner));
                 }
             }
+            if part == around {
+                times.insert(to.clone(), before);
+            }
             made.push((part, to));
+        }
+        for (at, time) in &times {
+            let same = fs::File::open(at).and_then(|open| open.set_modified(*time));
+            same.map_err(io_error("give its time to", at))?;
         }
         made.iter().rev().try_for_each(|(_, at)| self.set_read_only(at, true))
     }
@@ -164,8 +178,7 @@ impl SnapshotProvider for Btrfs {
         let devices: BTreeSet<&str> =
             all.iter().filter(|mount| mount.kind == "btrfs").map(|mount| mount.device.as_str()).collect();
         for device in devices {
-            let own: Vec<&Mount> = all.iter().filter(|mount| mount.device == device).collect();
-            let subvolumes = self.subvolumes(&own)?;
+            let subvolumes = self.subvolumes_now(&all, device)?;
             for top in &subvolumes {
                 for entry in fs::read_dir(top).into_iter().flatten().flatten() {
                     let (place, name) = (entry.path(), entry.file_name());
@@ -212,8 +225,12 @@ pub(super) fn plain(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
-/// Makes the directories above a path below the base, like those they stand for.
-fn above(base: &Path, path: &Path) -> Result<(), FsnapError> {
+fn modified(at: &Path) -> Result<SystemTime, FsnapError> {
+    fs::metadata(at).and_then(|found| found.modified()).map_err(io_error("examine", at))
+}
+
+/// Makes the directories above a path below the base, like those they stand for; notes the times that they are to have.
+fn above(base: &Path, path: &Path, times: &mut BTreeMap<PathBuf, SystemTime>) -> Result<(), FsnapError> {
     let mut outer: Vec<&Path> = path.ancestors().skip(1).collect();
     outer.reverse();
     for real in &outer {
@@ -230,8 +247,9 @@ fn above(base: &Path, path: &Path) -> Result<(), FsnapError> {
         let like = fs::metadata(real).map_err(io_error("examine", real))?;
         let same = chown(&at, Some(like.uid()), Some(like.gid()))
             .and_then(|()| fs::set_permissions(&at, like.permissions()))
-            .and_then(|()| fs::File::open(&at)?.set_modified(like.modified()?));
-        same.map_err(io_error("give its metadata to", &at))?;
+            .and_then(|()| like.modified());
+        let time = same.map_err(io_error("give its metadata to", &at))?;
+        times.insert(at, time);
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 //! The listing is made from one subvolume: the paths of those below it begin there, those of all others at the root of the file
 //! system, and nothing in a line says which. Their parents do, by number.
 
-use super::FsnapError;
 use super::btrfs::{Btrfs, SUBVOLUME_INODE, is_subvolume, plain};
-use super::mounts::Mount;
+use super::mounts::{self, Mount};
+use super::{FsnapError, io_error};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -26,6 +26,31 @@ impl Btrfs {
             mounts.iter().filter(|mount| is_subvolume(&mount.point)).map(|mount| mount.point.clone()),
         );
         Ok(found)
+    }
+
+    /// Returns the same of a device that somebody may unmount meanwhile: then there are none.
+    pub(super) fn subvolumes_now(
+        &self,
+        known: &[Mount],
+        device: &str,
+    ) -> Result<BTreeSet<PathBuf>, FsnapError> {
+        let on = |all: &[Mount]| -> Vec<Mount> {
+            all.iter().filter(|mount| mount.device == device && mount.kind == "btrfs").cloned().collect()
+        };
+        let mut own = on(known);
+        loop {
+            match self.subvolumes(&own.iter().collect::<Vec<_>>()) {
+                Ok(found) => return Ok(found),
+                Err(wrong) => {
+                    let still =
+                        on(&mounts::read().map_err(io_error("read", Path::new("/proc/self/mountinfo")))?);
+                    if still == own {
+                        return Err(wrong);
+                    }
+                    own = still;
+                }
+            }
+        }
     }
 
     /// Returns those of them that are read-only.
