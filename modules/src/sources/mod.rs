@@ -5,6 +5,7 @@
 //! error.rs     SourceError
 //! way_back.rs  WayBack: what brings back what was there before a load
 //! kept.rs      a dump of what a source had before a load
+//! printed.rs   what a program prints, as a dump
 //! command.rs   driver `command`: what a program prints
 //! mariadb/     drivers `mariadb` and `mysql`
 //! redis/       driver `redis`
@@ -29,6 +30,7 @@ mod error;
 mod kept;
 mod mariadb;
 pub mod postgresql;
+mod printed;
 mod redis;
 mod sqlite;
 #[cfg(test)]
@@ -262,11 +264,9 @@ pub fn open_dump<'a>(
         How::Redis(redis) => Box::new(redis::RedisDump::open(redis, world)?),
         How::Command { dump, idle_limit, .. } => {
             let limits = Limits { total: spec.limit, idle: Some(*idle_limit) };
-            Box::new(command::CommandDump::start(dump, limits, world, said)?)
+            Box::new(command::start_dump(dump, limits, world, said)?)
         }
-        How::Postgresql(postgres) => {
-            Box::new(postgresql::PostgresDump::start(postgres, spec.limit, world, said)?)
-        }
+        How::Postgresql(postgres) => Box::new(postgresql::start_dump(postgres, spec.limit, world, said)?),
     })
 }
 

@@ -1,12 +1,12 @@
 //! Dumps as `pg_dump` writes them, read as it writes.
 
-use super::super::{Dump, Head, Said, SourceError, World};
+use super::super::printed::Printed;
+use super::super::{Head, Said, SourceError, World};
 use super::programs::Server;
 use super::quote::{self, literal};
 use super::spec::{Databases, Form, PostgresSpec};
-use crate::child::{ChildError, Limits};
+use crate::child::Limits;
 use crate::endpoint::Running;
-use std::io::{self, Read};
 use std::time::Duration;
 
 /// Returns the streams that a source consists of, rising; none if it is one.
@@ -26,50 +26,39 @@ pub(in super::super) fn list(
     Ok(Some(spec.streams(&names)))
 }
 
-/// A program that dumps.
-pub(in super::super) struct PostgresDump<'a> {
-    running: Running<'a>,
-    head: Head,
-    bytes: u64,
-    at_end: bool,
-    failed: Option<SourceError>,
-}
-
-impl<'a> PostgresDump<'a> {
-    /// Asks what is known of the database, and starts.
-    pub(in super::super) fn start(
-        spec: &PostgresSpec,
-        total: Option<Duration>,
-        world: World<'a>,
-        said: &'a mut Said<'a>,
-    ) -> Result<Self, SourceError> {
-        let server = Server::find(&spec.reach, world)?;
-        let (client, head) = match &spec.databases {
-            Databases::One(name) => {
-                if !server.has_database(name)? {
-                    return Err(SourceError::NoSuchDatabase { name: name.clone(), place: server.shown() });
-                }
-                (server.client("pg_dump", name, words(spec))?, head_of(&server, name)?)
+/// Asks what is known of the database, and starts.
+pub(in super::super) fn start_dump<'a>(
+    spec: &PostgresSpec,
+    total: Option<Duration>,
+    world: World<'a>,
+    said: &'a mut Said<'a>,
+) -> Result<Printed<Running<'a>>, SourceError> {
+    let server = Server::find(&spec.reach, world)?;
+    let (client, head) = match &spec.databases {
+        Databases::One(name) => {
+            if !server.has_database(name)? {
+                return Err(SourceError::NoSuchDatabase { name: name.clone(), place: server.shown() });
             }
-            Databases::Roles => {
-                let mut words = vec!["--globals-only"];
-                if !spec.with_passwords {
-                    words.push("--no-role-passwords");
-                }
-                let head = Head {
-                    kind: "postgresql".into(),
-                    version: version(&server, server.maintenance())?,
-                    facts: vec![("passwords".into(), spec.with_passwords.to_string())],
-                    ..Head::default()
-                };
-                (server.client("pg_dumpall", server.maintenance(), words)?, head)
+            (server.client("pg_dump", name, words(spec))?, head_of(&server, name)?)
+        }
+        Databases::Roles => {
+            let mut words = vec!["--globals-only"];
+            if !spec.with_passwords {
+                words.push("--no-role-passwords");
             }
-            Databases::Named(_) | Databases::All(_) => return Err(SourceError::Unfinished),
-        };
-        let limits = Limits { total, idle: Some(spec.idle_limit) };
-        let running = client.stream(world.around, limits, world.cancelled, said)?;
-        Ok(Self { running, head, bytes: 0, at_end: false, failed: None })
-    }
+            let head = Head {
+                kind: "postgresql".into(),
+                version: version(&server, server.maintenance())?,
+                facts: vec![("passwords".into(), spec.with_passwords.to_string())],
+                ..Head::default()
+            };
+            (server.client("pg_dumpall", server.maintenance(), words)?, head)
+        }
+        Databases::Named(_) | Databases::All(_) => return Err(SourceError::Unfinished),
+    };
+    let limits = Limits { total, idle: Some(spec.idle_limit) };
+    let running = client.stream(world.around, limits, world.cancelled, said)?;
+    Ok(Printed::new(running, head))
 }
 
 /// Returns what `pg_dump` is told of what is wanted.
@@ -134,43 +123,4 @@ fn head_of(server: &Server<'_>, name: &str) -> Result<Head, SourceError> {
         facts,
         ..Head::default()
     })
-}
-
-impl Read for PostgresDump<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if out.is_empty() {
-            return Ok(0);
-        }
-        match self.running.read(out) {
-            Ok(count) => {
-                self.bytes = self.bytes.saturating_add(count as u64);
-                self.at_end = count == 0;
-                Ok(count)
-            }
-            Err(error) => {
-                let told = io::Error::new(error.kind(), error.to_string());
-                if self.failed.is_none() {
-                    self.failed = Some(match error.downcast::<ChildError>() {
-                        Ok(child) => child.into(),
-                        Err(other) => SourceError::Stream(other),
-                    });
-                }
-                Err(told)
-            }
-        }
-    }
-}
-
-impl Dump for PostgresDump<'_> {
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
-    fn finish(self: Box<Self>) -> Result<u64, SourceError> {
-        match self.failed {
-            Some(failed) => Err(failed),
-            None if self.at_end => Ok(self.bytes),
-            None => Err(SourceError::Unfinished),
-        }
-    }
 }

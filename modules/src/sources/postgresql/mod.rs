@@ -51,6 +51,6 @@ pub use export::PostgresRecords;
 pub use import::PostgresTarget;
 pub use spec::{Databases, Form, PostgresSpec};
 
-pub(super) use dump::{PostgresDump, list};
+pub(super) use dump::{list, start_dump};
 pub(super) use load::PostgresLoad;
 pub(super) use spec::is_loaded_first;
