@@ -262,6 +262,7 @@ fn phase_title(phase: Phase) -> &'static str {
         Phase::Finish => "Setting times and modes",
         Phase::Structure => "Checking structures",
         Phase::Data => "Checking data",
+        Phase::Compare => "Comparing",
         _ => "Working",
     }
 }
@@ -277,6 +278,7 @@ fn phase_word(phase: Phase) -> &'static str {
         Phase::Finish => "finish",
         Phase::Structure => "structure",
         Phase::Data => "data",
+        Phase::Compare => "compare",
         _ => "other",
     }
 }

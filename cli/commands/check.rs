@@ -1,28 +1,45 @@
 //! `dedup check`: says whether every snapshot can be restored.
 
+use super::check_source::{self, Compared};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::complain;
 use crate::{escape, human};
 use dedup_engine::check::{self, CheckOptions, CheckReport, Finding, ReadData, Severity};
+use dedup_modules::units;
 use serde_json::json;
+use std::ffi::OsString;
+
+const DAY_SECS: i64 = 86_400;
 
 /// Check that every snapshot can be restored
 ///
 /// Without --read-data, the structure: everything that snapshots refer to is there and agrees. With it, stored
 /// data are read, decrypted and compared with their names as well: all of them, or as many packs of a hundred
-/// as are named, chosen by chance.
+/// as are named, beginning with those that this machine has not read for longest.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   dedup check
   dedup check --read-data=5
-  dedup check --read-data")]
+  dedup check --read-data
+  dedup check --unread-for 30d
+  dedup check --source
+  dedup check --source=1a2b3c4d:/home")]
 pub struct CheckArgs {
     /// Read stored data: a share in percent, or ALL, which is also what no value means
     #[arg(long, value_name = "PERCENT|ALL", num_args = 0..=1, require_equals = true, default_missing_value = "all",
         value_parser = read_data)]
     read_data: Option<ReadData>,
+    /// Read only what this machine has not read for so long (30d, 4w); with a share, no more than that
+    #[arg(long, value_name = "TIME", value_parser = unread_for)]
+    unread_for: Option<u32>,
+    /// Compare a snapshot with the files on this machine as well [default: the last one]
+    ///
+    /// Files are read, and stored data are not: a file that has another content though its size and times are as they were
+    /// stored is damaged, here or there. SNAPSHOT:PATH compares only what is below PATH.
+    #[arg(long, value_name = "SNAPSHOT[:PATH]", num_args = 0..=1, require_equals = true, default_missing_value = "latest")]
+    source: Option<OsString>,
     /// End with status 4 if there were notices
     #[arg(long)]
     strict: bool,
@@ -32,8 +49,13 @@ pub fn run(ctx: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let repo = ctx.open_indexed()?;
     let now = ctx.now();
     let options = CheckOptions {
-        data: args.read_data.unwrap_or(ReadData::Nothing),
-        // Another sample every time: over many runs everything is read.
+        data: args.read_data.unwrap_or(match args.unread_for {
+            Some(_) => ReadData::All,
+            None => ReadData::Nothing,
+        }),
+        unread_for_days: args.unread_for,
+        today: u32::try_from(now.secs.div_euclid(DAY_SECS)).ok(),
+        // Of packs that waited equally long, others every time.
         seed: now.secs.unsigned_abs().rotate_left(32) ^ u64::from(now.nanos) ^ u64::from(std::process::id()),
         threads: ctx.threads(),
     };
@@ -50,8 +72,23 @@ pub fn run(ctx: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     if report.findings_total > told && !ctx.output.json {
         complain(&format!("… and {} more findings", human::count(report.findings_total - told)));
     }
-    summary(ctx, &report, exit)?;
+    let compared = match &args.source {
+        Some(wanted) => Some(check_source::run(ctx, &repo, wanted)?),
+        None => None,
+    };
+    let exit = compared.map_or(exit, |compared| exit_after(exit, compared, args.strict));
+    summary(ctx, &report, compared, exit)?;
     Ok(exit)
+}
+
+/// Files that changed since are to be expected; those that nobody changed are not.
+fn exit_after(exit: Exit, compared: Compared, strict: bool) -> Exit {
+    match exit {
+        Exit::Integrity => exit,
+        _ if compared.unnoticed > 0 || compared.damaged > 0 => Exit::Integrity,
+        _ if strict && compared.differ > 0 => Exit::Notices,
+        _ => exit,
+    }
 }
 
 fn tell(ctx: &Context, finding: &Finding) {
@@ -86,21 +123,33 @@ fn exit(report: &CheckReport, strict: bool) -> Exit {
     }
 }
 
-fn summary(ctx: &Context, report: &CheckReport, exit: Exit) -> Result<(), Failure> {
+fn summary(
+    ctx: &Context,
+    report: &CheckReport,
+    compared: Option<Compared>,
+    exit: Exit,
+) -> Result<(), Failure> {
     let elapsed = ctx.elapsed();
     if ctx.output.json {
-        return Ok(ctx.output.object(&json!({
+        let mut object = json!({
             "type": "summary",
             "snapshots": report.snapshots,
             "packs": report.packs,
             "packs_read": report.packs_read,
+            "packs_never_read": report.packs_never_read,
             "read_bytes": report.bytes_read,
             "maps_unopened": report.maps_unopened,
             "packs_unopened": report.packs_unopened,
             "findings": report.findings_total,
             "elapsed_seconds": elapsed.as_secs_f64(),
             "exit_code": exit.code(),
-        }))?);
+        });
+        if let Some(compared) = compared {
+            object["entries_compared"] = compared.entries.into();
+            object["entries_differ"] = compared.differ.into();
+            object["files_unnoticed"] = compared.unnoticed.into();
+        }
+        return Ok(ctx.output.object(&object)?);
     }
     let output = ctx.output;
     output.summary_line(format!(
@@ -114,6 +163,17 @@ fn summary(ctx: &Context, report: &CheckReport, exit: Exit) -> Result<(), Failur
         human::counted(report.packs, "pack", "packs"),
         human::bytes(report.bytes_read)
     ))?;
+    if report.packs_never_read > 0 {
+        let never = human::counted(report.packs_never_read, "pack", "packs");
+        output.summary_line(format!("Unread:  {never} never read whole by this machine"))?;
+    }
+    if let Some(compared) = compared {
+        output.summary_line(format!(
+            "Here:    {} compared, {} not as stored",
+            human::counted(compared.entries, "entry", "entries"),
+            human::count(compared.differ)
+        ))?;
+    }
     output.summary_line(format!("Time:    {}", human::duration(elapsed)))?;
     match exit {
         Exit::Integrity => output.line("damage was found")?,
@@ -128,6 +188,15 @@ fn severity_word(severity: Severity) -> &'static str {
         Severity::Damage => "damage",
         Severity::Foreign => "foreign",
         Severity::Notice => "notice",
+    }
+}
+
+/// Reads a span of time as whole days.
+fn unread_for(text: &str) -> Result<u32, String> {
+    let secs = units::duration(text)?.as_secs();
+    match u32::try_from(secs / DAY_SECS.unsigned_abs()) {
+        Ok(days @ 1..) if secs % DAY_SECS.unsigned_abs() == 0 => Ok(days),
+        _ => Err(format!("{text:?} is no number of whole days; write 30d or 4w")),
     }
 }
 
@@ -154,6 +223,14 @@ mod tests {
         assert_eq!(read_data("5"), Ok(ReadData::Percent(5)));
         for text in ["", "0", "101", "5%%", "-1", "1.5", "some"] {
             assert!(read_data(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages_are_whole_days() {
+        assert_eq!((unread_for("30d"), unread_for("4w"), unread_for("48h")), (Ok(30), Ok(28), Ok(2)));
+        for text in ["", "0d", "5h", "25h", "1mo", "30"] {
+            assert!(unread_for(text).is_err(), "{text}");
         }
     }
 

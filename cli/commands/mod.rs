@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod check_source;
 mod completions;
 mod diff;
 mod diff_records;

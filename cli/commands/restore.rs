@@ -19,6 +19,7 @@ use dedup_engine::map::Root;
 use dedup_engine::repo::Repository;
 use dedup_engine::restore::sink::SinkError;
 use dedup_engine::restore::{self, RestorePlan, RestoreReport, RestoreRequest};
+use dedup_engine::snapshot::Account;
 use dedup_modules::files::{FilesSink, OwnerChoice, SinkOptions, XattrChoice};
 use dedup_modules::id::ModuleId;
 use dedup_modules::records::RecordSpec;
@@ -194,7 +195,8 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     let root = listing(ctx, &chosen.snapshot, &filter, args.section)?;
     let base = selection.path.unwrap_or_default();
     let options = sink_options(args, strip(&repo, root, &base, &chosen)?);
-    let above = if args.target.is_none() { above_sources(&chosen, &filter)? } else { Vec::new() };
+    let account = select::account(&chosen.snapshot, filter.module.as_deref())?;
+    let above = if args.target.is_none() { above_sources(account) } else { Vec::new() };
     let select = |path: &StoredPath, node: &Node| patterns.select(path, node) && !above.contains(path);
     let request = RestoreRequest { base: base.clone(), select: &select, threads: ctx.threads() };
 
@@ -254,8 +256,7 @@ pub(super) fn sink_options(args: &RestoreArgs, strip: StoredPath) -> SinkOptions
 
 /// Returns the directories above what was backed up that are there: on the way, but nobody asked for them to
 /// be set back, and often nobody but root may.
-fn above_sources(chosen: &Chosen, filter: &Filter) -> Result<Vec<StoredPath>, Failure> {
-    let account = select::account(&chosen.snapshot, filter.module.as_deref())?;
+pub(super) fn above_sources(account: &Account) -> Vec<StoredPath> {
     let sources: Vec<_> =
         account.sources.iter().filter_map(|source| StoredPath::from_slashes(source)).collect();
     let mut above: Vec<_> = sources
@@ -269,7 +270,7 @@ fn above_sources(chosen: &Chosen, filter: &Filter) -> Result<Vec<StoredPath>, Fa
         // A source within another one is asked for all the same.
         !sources.iter().any(|source| path.is_within(source)) && place.is_dir()
     });
-    Ok(above)
+    above
 }
 
 /// Returns the directory whose path is left off below a target: the path that was typed, or, if that is no

@@ -61,6 +61,8 @@ pub enum Phase {
     Structure,
     /// Reading and verifying stored data.
     Data,
+    /// Comparing what is stored with what is there.
+    Compare,
 }
 
 /// Receives events from any thread; must be quick.

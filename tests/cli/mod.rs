@@ -1,6 +1,7 @@
 //! The real program in a home directory of its own. What a command computes is tested below it, in the
 //! engine and the modules; here is what only the whole can get wrong: words, exit status, JSON, signals.
 
+mod check_source;
 mod commands;
 mod declared;
 mod exit_codes;

@@ -12,6 +12,7 @@ mod prune_copies;
 mod prune_parts;
 mod pruning;
 mod reading;
+mod readings;
 mod records;
 mod rubbish;
 mod secrecy;

@@ -291,7 +291,12 @@ fn listing(repo: &Repository, snapshot: ObjectId) -> Result<dedup_engine::map::R
 
 /// Checks everything there is.
 pub fn check(repo: &Repository) -> Result<CheckReport, CheckError> {
-    check::run(repo, &CheckOptions { data: ReadData::All, seed: 0, threads: 1 }, &Silent)
+    let (unread_for_days, today) = (None, None);
+    check::run(
+        repo,
+        &CheckOptions { data: ReadData::All, unread_for_days, today, seed: 0, threads: 1 },
+        &Silent,
+    )
 }
 
 /// Returns the names of the alive snapshots, oldest first.

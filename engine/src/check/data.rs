@@ -1,7 +1,7 @@
 //! Reading packs whole: name, header, directory, every block, every chunk. One block in memory per thread.
 
 use super::structure::stop_if_asked;
-use super::{CheckError, CheckOptions, CheckReport, Finding, ReadData, Severity, StoredPacks};
+use super::{CheckError, CheckOptions, CheckReport, Finding, Severity, StoredPacks, chosen as choice};
 use crate::crypto::CryptoError;
 use crate::error::Kind;
 use crate::format::{HEADER_LEN, MAX_PACK, MAX_PACK_DIRECTORY, PACK_TRAILER_LEN};
@@ -33,12 +33,11 @@ struct Looked {
 /// Reads the chosen packs.
 pub(super) fn read(
     repo: &Repository,
-    packs: &StoredPacks,
+    chosen: &StoredPacks,
     options: &CheckOptions,
     report: &mut CheckReport,
     events: &dyn Events,
 ) -> Result<(), CheckError> {
-    let chosen: Vec<_> = packs.iter().filter(|(id, _)| is_chosen(id, options)).copied().collect();
     let bytes = chosen.iter().map(|(_, len)| len).sum();
     events.event(Event::Expect { entries: chosen.len() as u64, bytes, complete: true });
     let pool = rayon::ThreadPoolBuilder::new().num_threads(repo.budget.openers(options.threads)).build();
@@ -48,6 +47,9 @@ pub(super) fn read(
         chosen.par_iter().try_for_each(|(id, len)| -> Result<(), CheckError> {
             stop_if_asked(events)?;
             let Looked { opened, faults } = one(repo, *id, *len, events)?;
+            if let (Some(today), true, []) = (options.today, opened, &faults[..]) {
+                choice::note(repo, id, today)?;
+            }
             let mut report = lock(&shared);
             report.packs_read += 1;
             report.packs_unopened += u64::from(!opened);
@@ -64,17 +66,6 @@ pub(super) fn read(
             Ok(())
         })
     })
-}
-
-fn is_chosen(id: &ObjectId, options: &CheckOptions) -> bool {
-    let percent = match options.data {
-        ReadData::Nothing => return false,
-        ReadData::All => return true,
-        ReadData::Percent(percent) => percent,
-    };
-    let hash = blake3::Hasher::new().update(&options.seed.to_le_bytes()).update(id.as_bytes()).finalize();
-    let word = hash.as_bytes().first_chunk::<4>().map_or(0, |word| u32::from_le_bytes(*word));
-    word % 100 < u32::from(percent)
 }
 
 /// Reads one pack and returns what is wrong with it. A pack that cannot be read for other reasons than

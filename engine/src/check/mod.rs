@@ -11,6 +11,7 @@
 //!
 //! Memory: 40 bytes per pack, the block cache of listings, one block per reading thread.
 
+mod chosen;
 mod control;
 mod data;
 mod hits;
@@ -34,7 +35,7 @@ pub use written::{Extent, written};
 pub enum ReadData {
     /// None.
     Nothing,
-    /// So many per cent of the packs, chosen by the seed.
+    /// So many per cent of the packs, at least one: those first that this machine has not read for longest, else chosen by the seed.
     Percent(u8),
     /// Everything.
     All,
@@ -45,7 +46,11 @@ pub enum ReadData {
 pub struct CheckOptions {
     /// How much stored data to read.
     pub data: ReadData,
-    /// Chooses the packs of a sample.
+    /// Reads only packs that this machine has not read for so many days, as far as is known.
+    pub unread_for_days: Option<u32>,
+    /// Today, in days since 1970-01-01: noted for the packs that are read and sound. Nothing: nothing is noted.
+    pub today: Option<u32>,
+    /// Chooses the packs of a sample, where they waited equally long.
     pub seed: u64,
     /// Threads that read packs; at least 1, and fewer where memory is short.
     pub threads: usize,
@@ -89,6 +94,8 @@ pub struct CheckReport {
     pub packs_read: u64,
     /// Their bytes.
     pub bytes_read: u64,
+    /// Packs of which this machine does not know that it ever read them, after this check.
+    pub packs_never_read: u64,
     /// Listings, dumps and the like that the key in use does not open: nothing is known of them.
     pub maps_unopened: u64,
     /// Packs among those that were read which the key in use does not open: only their names were compared.
@@ -173,8 +180,10 @@ pub fn run(
     let broken = maps::snapshots(repo, &packs, &mut report, events)?;
     if options.data != ReadData::Nothing {
         events.event(Event::Phase(Phase::Data));
-        data::read(repo, &packs, options, &mut report, events)?;
+        let chosen = chosen::packs(repo, &packs, options)?;
+        data::read(repo, &chosen, options, &mut report, events)?;
     }
+    report.packs_never_read = chosen::never_read(repo, &packs)?;
     hits::locate(repo, &broken, &mut report, events)?;
     Ok(report)
 }

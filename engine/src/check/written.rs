@@ -50,7 +50,8 @@ pub fn written(
             None => report.damage(Name::pack(pack), "missing, and this run has written it"),
         }
     }
-    let options = CheckOptions { data: ReadData::All, seed: 0, threads };
+    // Not noted as read: what was written just now may come from the memory of the system.
+    let options = CheckOptions { data: ReadData::All, unread_for_days: None, today: None, seed: 0, threads };
     data::read(repo, &there, &options, &mut report, events)?;
     Ok(report)
 }

@@ -18,6 +18,7 @@
 //! chunks.rs      where the copies of a chunk lie
 //! neighbours.rs  chunks of recently hit packs, in memory
 //! wide.rs        the same for packs of very many chunks
+//! readings.rs    when packs were last read whole
 //! cache.rs       the file cache
 //! spill.rs       what a run remembers beyond its memory
 //! store.rs       one database and its counters
@@ -45,6 +46,7 @@ mod numbers;
 mod open;
 mod options;
 mod packs;
+mod readings;
 mod rebuild;
 mod scratch;
 mod segment;

@@ -171,6 +171,7 @@ impl Store {
             .ok_or_else(|| self.damaged("the record of an alive pack is missing"))?;
         batch.delete_cf(self.family(PACKS)?, number.0.to_be_bytes());
         batch.delete_cf(self.family(TABLES)?, number.0.to_be_bytes());
+        self.forget_reading(batch, number)?;
         let names = self.family(NAMES)?;
         if for_good {
             batch.put_cf(names, record.id.as_bytes(), []);

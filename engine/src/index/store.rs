@@ -16,6 +16,7 @@
 //!       "reserved"    u32: numbers below it were or will be given; flushed before they are used
 //!       "generation"  number u64, id 32
 //!       "run"         newest run u32, oldest kept run u32
+//!       "read" ‖ u32  see `readings.rs`
 //!       "run" ‖ u32   bytes that a run put into the file cache, u64
 //! ```
 

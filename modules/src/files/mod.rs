@@ -19,6 +19,7 @@
 //!   place.rs     directories of the target, never through a link; beneath.rs: how they are opened
 //!   apply.rs     metadata, on open inodes only
 //!   made.rs      links, special files, further names
+//! compare.rs   CompareSink: a restore that only says what differs
 //! meta.rs      what the system says of an inode; extended attributes
 //! owners.rs    names of users and groups
 //! temporary.rs names of temporary files
@@ -33,6 +34,7 @@ mod aside;
 mod base;
 mod beneath;
 mod choices;
+mod compare;
 mod dirs;
 mod excludes;
 mod glob;
@@ -63,6 +65,7 @@ pub(crate) use spill::unlinked_file;
 pub use allowed::Allowed;
 pub use aside::{AsideError, Safety, TakenBack, aside_places, settle, take_back};
 pub use choices::{OnConflict, OwnerChoice, SinkOptions, XattrChoice};
+pub use compare::CompareSink;
 pub use excludes::{Excludes, PatternError};
 pub use layout::{Declared, Layout, Reach};
 pub use options::{ElsewhereNotice, FilesOptions, SkipNotice};

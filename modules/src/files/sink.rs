@@ -55,7 +55,7 @@ pub struct NewFile {
 /// A regular file that was there before.
 #[derive(Debug)]
 pub struct ExistingFile {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
 }
 
 impl FilesSink {
