@@ -2,6 +2,7 @@
 //! engine and the modules; here is what only the whole can get wrong: words, exit status, JSON, signals.
 
 mod commands;
+mod copy;
 mod declared;
 mod exit_codes;
 mod failures;
@@ -10,6 +11,7 @@ mod json;
 mod log;
 mod module;
 mod prune;
+mod rewrite;
 mod sections;
 mod signals;
 mod space;
