@@ -23,6 +23,7 @@ use crate::compress::Level;
 use crate::error::Kind;
 use crate::id::ObjectId;
 use crate::listing::Time;
+use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events};
 use crate::repo::control::Purpose;
 use crate::repo::records::{RunRecord, RunVerdict};
@@ -197,7 +198,7 @@ impl<'r> Copying<'r> {
         there: &Snapshot,
         now: Time,
     ) -> Result<(), CopyError> {
-        let Some(why) = self.suspects.get(id) else { return Ok(()) };
+        let Some(why) = self.suspects.get(id).filter(|_| !planted(Bug::ForgetDoubt)) else { return Ok(()) };
         let pair = [(copy, there.clone())];
         if self.to.suspects(&pair).map_err(CopyError::target)?.contains_key(&copy) {
             return Ok(());
