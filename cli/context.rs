@@ -89,7 +89,11 @@ impl Context {
 
     /// Opens the repository without its index: enough for keys and snapshots.
     pub fn open(&self) -> Result<Repository, Failure> {
-        let place = self.place()?;
+        self.open_at(&self.place()?, &Way::choose(&self.global, &self.config)?, self.max_memory())
+    }
+
+    /// Opens the repository at a place for runs that use so much memory, without its index.
+    pub fn open_at(&self, place: &Place, way: &Way, max_memory_bytes: u64) -> Result<Repository, Failure> {
         self.output.detail(&format!("the repository is {} ({})", place.path.display(), place.named_by));
         let explain = |failure: Failure| match failure.exit {
             Exit::NoRepository => {
@@ -103,12 +107,11 @@ impl Context {
         };
         let storage = LocalStorage::open(&place.path).map_err(|error| explain(error.into()))?;
         let storage: Arc<dyn Storage> = Arc::new(storage);
-        let way = Way::choose(&self.global, &self.config)?;
         let prompt = format!("Passphrase of {}: ", crate::escape::text(&place.path.display().to_string()));
         let mut tries = 1;
         loop {
             let unlock = way.unlock(&prompt)?;
-            match Repository::open(Arc::clone(&storage), &unlock, self.max_memory()) {
+            match Repository::open(Arc::clone(&storage), &unlock, max_memory_bytes) {
                 Err(error) if error.kind() == Kind::WrongKey && way.may_ask_again() && tries < TRIES => {
                     complain("That is not it; try again.");
                     tries += 1;
@@ -120,7 +123,11 @@ impl Context {
 
     /// Opens the repository and brings its local index up to date.
     pub fn open_indexed(&self) -> Result<Repository, Failure> {
-        let mut repo = self.open()?;
+        self.indexed(self.open()?)
+    }
+
+    /// Brings the local index of a repository up to date.
+    pub fn indexed(&self, mut repo: Repository) -> Result<Repository, Failure> {
         let dir = self.index_dir(&repo)?;
         repo.attach_index(&dir, self.events())?;
         Ok(repo)

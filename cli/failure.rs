@@ -4,6 +4,7 @@ use crate::exit::{Exit, kind_word};
 use dedup_engine::backup::BackupError;
 use dedup_engine::browse::BrowseError;
 use dedup_engine::check::CheckError;
+use dedup_engine::copy::CopyError;
 use dedup_engine::crypto::CryptoError;
 use dedup_engine::error::Kind;
 use dedup_engine::forget::ForgetError;
@@ -121,7 +122,16 @@ macro_rules! from_library {
     )*};
 }
 
-from_library!(BackupError, BrowseError, CheckError, ForgetError, PruneError, RepoError, RestoreError);
+from_library!(
+    BackupError,
+    BrowseError,
+    CheckError,
+    CopyError,
+    ForgetError,
+    PruneError,
+    RepoError,
+    RestoreError
+);
 
 impl From<CryptoError> for Failure {
     fn from(error: CryptoError) -> Self {

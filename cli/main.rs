@@ -9,6 +9,7 @@ mod context;
 mod declared;
 mod escape;
 mod exit;
+mod export_tar;
 mod failure;
 mod find_repo;
 mod guard;
@@ -29,6 +30,7 @@ mod setup_state;
 mod sizes;
 mod state_dir;
 mod tar_stream;
+mod target;
 #[cfg(test)]
 mod test_node;
 

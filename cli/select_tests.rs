@@ -2,7 +2,7 @@
 
 use super::*;
 use dedup_engine::id::SessionId;
-use dedup_engine::snapshot::{State, Totals};
+use dedup_engine::snapshot::{Provenance, State, Totals};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -26,6 +26,7 @@ fn snapshot(first: [u8; 2], day: i64, host: &str, tags: &[&str], state: State) -
         parents: Vec::new(),
         accounts: vec![account_of("files", state)],
         totals: Totals::default(),
+        provenance: Provenance::default(),
     };
     (ObjectId::from_bytes(id), snapshot)
 }

@@ -128,9 +128,22 @@ impl<W: Write> TarStream<W> {
         out.write_all(&[0; BLOCK as usize][..padding as usize])
     }
 
+    /// Forgets what links could lead to: what comes is another tree.
+    pub fn forget_links(&mut self) {
+        self.links.clear();
+        self.link_bytes = 0;
+    }
+
     /// Ends the stream.
     pub fn finish(self) -> io::Result<()> {
-        self.tar.into_inner()?.flush()
+        self.finish_into().map(drop)
+    }
+
+    /// Ends the stream, and returns where it went.
+    pub fn finish_into(self) -> io::Result<W> {
+        let mut out = self.tar.into_inner()?;
+        out.flush()?;
+        Ok(out)
     }
 }
 

@@ -4,12 +4,15 @@ mod backup;
 mod check;
 mod check_source;
 mod completions;
+mod copy;
 mod diff;
 mod diff_records;
 mod dump;
+mod export;
 mod find;
 mod forget;
 mod history;
+mod import;
 mod init;
 mod job;
 mod key;
@@ -27,6 +30,7 @@ mod restore_only;
 mod restore_plan;
 mod restore_target;
 mod restore_whole;
+mod rewrite;
 mod snapshots;
 mod space;
 mod space_back;
@@ -64,6 +68,10 @@ pub enum Command {
     Dump(dump::DumpArgs),
     Stats(stats::StatsArgs),
     Check(check::CheckArgs),
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
+    Copy(copy::CopyArgs),
+    Rewrite(rewrite::RewriteArgs),
     Forget(Box<forget::ForgetArgs>),
     Prune(prune::PruneArgs),
     Key(key::KeyArgs),
@@ -117,6 +125,10 @@ impl Command {
             Self::Dump(args) => dump::run(ctx, args),
             Self::Stats(args) => stats::run(ctx, args),
             Self::Check(args) => check::run(ctx, args),
+            Self::Export(args) => export::run(ctx, args),
+            Self::Import(args) => import::run(ctx, args),
+            Self::Copy(args) => copy::run(ctx, args),
+            Self::Rewrite(args) => rewrite::run(ctx, args),
             Self::Forget(args) => forget::run(ctx, args),
             Self::Prune(args) => prune::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),

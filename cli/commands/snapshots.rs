@@ -8,7 +8,7 @@ use crate::output::{Table, put_path};
 use crate::record;
 use crate::select::Filter;
 use dedup_engine::id::ObjectId;
-use dedup_engine::snapshot::{Account, Dump, Snapshot, State};
+use dedup_engine::snapshot::{Account, Dump, Origin, Snapshot, State};
 use jiff::Zoned;
 use serde_json::{Value, json};
 
@@ -112,7 +112,13 @@ pub fn object(id: &ObjectId, snapshot: &Snapshot) -> Value {
         "stored_bytes": totals.bytes_stored,
         "problems": totals.problems,
         "modules": accounts,
+        "copy_of": snapshot.provenance.copy_of.as_ref().map(origin),
+        "rewritten_from": snapshot.provenance.rewritten_from.as_ref().map(origin),
     })
+}
+
+fn origin(origin: &Origin) -> Value {
+    json!({ "repository_id": origin.repo.to_hex(), "snapshot_id": origin.snapshot.to_hex() })
 }
 
 fn account_object(account: &Account) -> Value {

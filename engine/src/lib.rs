@@ -12,7 +12,7 @@
 //! | structures | [`pack`] [`map`] [`listing`] [`snapshot`] |
 //! | index | [`index`] |
 //! | repository | [`repo`] |
-//! | operations | [`backup`] [`restore`] [`browse`] [`check`] [`stats`] [`forget`] [`prune`] |
+//! | operations | [`backup`] [`mod@copy`] [`restore`] [`browse`] [`check`] [`stats`] [`forget`] [`prune`] |
 //!
 //! The stored format is `FORMAT.md`, the reasons are in `DESIGN.md`, both beside this crate.
 
@@ -21,6 +21,7 @@ pub mod browse;
 pub mod check;
 pub mod chunker;
 pub mod compress;
+pub mod copy;
 pub mod crypto;
 pub mod error;
 pub mod forget;

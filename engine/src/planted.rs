@@ -105,6 +105,10 @@ bugs! {
     UndoWithoutLook = "undo-forget-without-look",
     /// Packs of an interrupted run are never put into a segment.
     AdoptNothing = "forget-packs-of-dead-runs",
+    /// A file that cannot be read is left out of a copy.
+    CopyGaps = "copy-leaves-gaps",
+    /// A snapshot that is suspect is simply good where it is copied to.
+    ForgetDoubt = "copy-forgets-doubt",
     /// Names with the same hard-link group are one file, though the group was named for another path.
     ForgetLinkGroup = "trust-hard-link-group",
     /// A new key slot is not read back before the old one goes.

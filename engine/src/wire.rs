@@ -154,6 +154,14 @@ impl<'a> Reader<'a> {
     ///
     /// This version defines none, so every odd tag is unknown.
     pub fn extensions(&mut self) -> Result<(), Corrupt> {
+        self.known_extensions(&mut |_, _| Ok(()))
+    }
+
+    /// Reads an extension list likewise; `each` gets the even ones, in the order of their tags, and takes those it knows.
+    pub fn known_extensions(
+        &mut self,
+        each: &mut dyn FnMut(u64, &mut Reader<'_>) -> Result<(), Corrupt>,
+    ) -> Result<(), Corrupt> {
         let count = self.count(MAX_EXTENSIONS, 2, "extensions")?;
         let mut last = None;
         for _ in 0..count {
@@ -164,7 +172,8 @@ impl<'a> Reader<'a> {
             if tag % 2 == 1 {
                 return Err(self.corrupt(format!("needs feature {tag}, which this version does not know")));
             }
-            self.bytes(MAX_EXTENSION, "extension")?;
+            let value = self.bytes(MAX_EXTENSION, "extension")?;
+            each(tag, &mut Reader::new(self.what, value))?;
             last = Some(tag);
         }
         Ok(())

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | words | [`id`] [`units`] [`version`] [`mod@folder`] |
 //! | programs of others | [`child`] |
-//! | what lies in files | [`files`] |
+//! | what lies in files | [`files`] [`archive`] |
 //! | what modules and jobs say | [`manifest`] |
 //! | what a run is about | [`selection`] |
 //! | what is declared on this machine, and who may declare it | [`trust`] [`catalog`] [`discover`] |
@@ -19,6 +19,7 @@
 //!
 //! The guide to manifests is `MANIFEST.md` beside this crate.
 
+pub mod archive;
 pub mod backup;
 pub mod catalog;
 pub mod child;

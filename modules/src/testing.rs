@@ -21,8 +21,9 @@ use jiff::civil::datetime;
 /// One parser: its name, which is that of the fuzz target and of its corpus, and what must hold.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// Every parser of what people write, and of stored records.
-pub const TARGETS: [Target; 10] = [
+/// Every parser of what people write, of archives, and of stored records.
+pub const TARGETS: [Target; 11] = [
+    ("archive", crate::archive::fuzz_archive),
     ("job", job),
     ("manifest", manifest),
     ("platform", platform),

@@ -3,6 +3,7 @@
 
 mod check_source;
 mod commands;
+mod copy;
 mod declared;
 mod exit_codes;
 mod failures;
@@ -11,6 +12,7 @@ mod json;
 mod log;
 mod module;
 mod prune;
+mod rewrite;
 mod sections;
 mod signals;
 mod space;

@@ -1,6 +1,7 @@
 //! The engine as a whole: backup, restore and check over storage in memory, real trees and real indexes.
 
 mod concurrency;
+pub mod copying;
 mod dry_run;
 mod forgetting;
 mod keys;
@@ -14,6 +15,7 @@ mod pruning;
 mod reading;
 mod readings;
 mod records;
+mod rewriting;
 mod rubbish;
 mod secrecy;
 mod secrets;

@@ -70,6 +70,12 @@ fn seeds_are_what_the_parsers_accept() {
     any("protocol", &|bytes| {
         dedup_modules::testing::protocol_accepts(bytes).is_some_and(|(heard, ended)| heard > 10 && !ended)
     });
+    any("archive", &|bytes| {
+        let archive = std::sync::Arc::new(bytes.to_vec());
+        let source = dedup_modules::archive::TarSource::new(&archive, bytes.len() as u64, b"files", true);
+        source.is_ok_and(|source| source.entries() > 3)
+    });
+    any("archive", &|bytes| dedup_modules::archive::About::parse(bytes).is_ok());
     any("job", &|bytes| dedup_modules::manifest::job::Job::parse("seed", bytes).is_ok());
     any("platform", &|bytes| dedup_modules::manifest::platform::Platform::parse("seed", bytes).is_ok());
     any("record_key", &dedup_modules::records::fuzz::key);

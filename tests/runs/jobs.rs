@@ -215,15 +215,20 @@ fn steps_5_and_14_further_storages_are_owed_a_copy() {
     assert!(table.out.contains("complete, owed"), "{}", table.out);
     // It is good as far as is known.
     machine.dedup(&["ls", "latest", "-m", "one"]).ok();
-    storages(other.to_str().unwrap(), true);
+    // One that is there and does not open is owed its copy too; without one that is required the run is partial.
+    machine.dedup(&["init", "-r", "closed", "--key-file", "closed.key"]).ok();
+    storages(machine.place.path("closed").to_str().unwrap(), true);
     let told = run(&machine, &["--json"]).ends(3).summary();
     assert_eq!((&told["record"]["verdict"], &told["state"]), (&"owed".into(), &"complete".into()));
+    storages(other.to_str().unwrap(), true);
+    let told = run(&machine, &["--json"]).ok().summary();
+    assert_eq!((&told["record"]["verdict"], &told["state"]), (&"good".into(), &"complete".into()));
     // One that is required and not there: nothing is begun.
     machine.events();
     storages("/nowhere/at/all", true);
     run(&machine, &[]).ends(10).says(&["/nowhere/at/all is required"]);
     assert_eq!(machine.events(), Vec::<String>::new());
-    assert_eq!(machine.snapshots(), 2);
+    assert_eq!(machine.snapshots(), 3);
 }
 
 #[test]

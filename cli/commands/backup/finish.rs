@@ -1,6 +1,7 @@
 //! What follows a backup of modules once its snapshot is there: further storages, verification, retention, hooks at the end
 //! of the job, the record (steps 14 to 18).
 
+use super::copies::Copies;
 use super::job::{JobRun, is_complete};
 use super::retain::ForgetIn;
 use crate::context::Context;
@@ -46,41 +47,23 @@ impl Finish<'_> {
     ) -> Result<Exit, Failure> {
         after.hooks.clone_from(&outcome.published_ends);
         let (Some(job), Some(id)) = (self.job, outcome.report.snapshot) else { return Ok(exit) };
-        let exit = exit.merge(self.owe(job, after)?);
         let verified = self.verify(job, &id, &outcome.report, after);
         if after.suspect.is_some() {
             // At once: a process that dies now must not leave it unsaid.
             self.record(&outcome.report, after);
         }
-        let exit = exit.merge(verified);
+        // After the verification: what it finds damaged goes nowhere.
+        let copied = Copies { finish: self, job }.make(&id, after)?;
+        let exit = exit.merge(verified).merge(copied);
         let made = Some((id, outcome.report.state));
         // Not the status: warned accounts end with 3 as well, and do not keep retention back.
         let whole = whole
             && outcome.left_undone.is_empty()
             && after.hooks.iter().all(|hook| hook.why.is_none())
-            && !self.is_missing_copy(job)?
+            && copied == Exit::Complete
             && matches!(verified, Exit::Complete);
         self.retain(job, &RunEnd { made, whole, suspect: after.suspect.is_some() });
         Ok(exit)
-    }
-
-    /// Notes which storages are owed a copy (step 14): this build makes none.
-    fn owe(&self, job: &JobRun, after: &mut After) -> Result<Exit, Failure> {
-        let mut exit = Exit::Complete;
-        for storage in job.further(self.ctx)? {
-            let owed = format!("a copy is owed to {}", storage.address);
-            let required = if storage.require { ", which the job requires" } else { "" };
-            self.warn(&format!("{owed}{required}: this version makes none"));
-            after.owed.extend((!planted(Bug::OweNothing)).then_some(owed));
-            if storage.require {
-                exit = Exit::Partial;
-            }
-        }
-        Ok(exit)
-    }
-
-    fn is_missing_copy(&self, job: &JobRun) -> Result<bool, Failure> {
-        Ok(job.further(self.ctx)?.iter().any(|storage| storage.require))
     }
 
     /// Reads again what was written (step 15).
@@ -181,7 +164,7 @@ impl Finish<'_> {
         }
     }
 
-    fn warn(&self, message: &str) {
+    pub(super) fn warn(&self, message: &str) {
         self.machine.log.log(Severity::Warning, None, message);
     }
 }

@@ -1,6 +1,7 @@
 //! `dedup backup`: stores directory trees in a new snapshot.
 
 mod asked;
+mod copies;
 mod finish;
 mod job;
 mod modules;

@@ -33,6 +33,8 @@ mod stream;
 
 pub use entries::Entries;
 pub use parts::{PartReport, PartRequest, Parts};
+pub(crate) use run::{Ended, RunKind, in_run};
+pub(crate) use sinks::{ListingSaver, Sinks, built};
 pub use stream::{StreamError, StreamReport, StreamRequest, Streams};
 
 use crate::compress::Level;
@@ -42,14 +44,13 @@ use crate::listing::{StoredPath, Time};
 use crate::progress::Events;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::{Account, Item, Outcome, Section, State, Totals};
-use run::{Ended, in_run};
 use source::Source;
 use std::time::Duration;
 
 /// Entries with problems, and notices, that a report carries at most; the snapshot has all.
 pub const REPORTED: usize = 1000;
 /// How often a run stores anew what a prune was about to take before it gives up.
-const ATTEMPTS: usize = 5;
+pub(crate) const ATTEMPTS: usize = 5;
 
 /// Which snapshot to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +202,7 @@ pub fn run<S: Source>(
     };
     // Before the session is there: a mistake leaves no trace.
     part.named_parent(repo)?;
-    in_run(repo, &request.run, events, |run| {
+    in_run(repo, &request.run, &RunKind::BACKUP, events, |run| {
         for _ in 0..ATTEMPTS {
             let mut stored = None;
             let pass = run.pass(|parts| {
@@ -240,7 +241,7 @@ pub fn run_parts<E: From<BackupError>>(
     events: &dyn Events,
     body: impl FnOnce(&mut Parts<'_>) -> Result<Vec<Account>, E>,
 ) -> Result<RunReport, E> {
-    in_run(repo, request, events, |run| {
+    in_run(repo, request, &RunKind::BACKUP, events, |run| {
         let pass = run.pass(body)?;
         run.commit(pass)?.ok_or_else(|| Ended::from(BackupError::Overtaken))
     })

@@ -202,6 +202,16 @@ impl<'p> Parts<'p> {
         self.note(stored, BackupError::kind)
     }
 
+    /// Notes why storing what somebody else read has failed.
+    pub(crate) fn fails(&mut self, kind: Kind) {
+        self.failed = Some(kind);
+    }
+
+    /// Returns how many chunks of a module were new so far, and their plain bytes.
+    pub(crate) fn new_of(&self, module: &str) -> (u64, u64) {
+        self.meters.get(module).map_or((0, 0), |meter| (meter.chunks_new(), meter.bytes_new()))
+    }
+
     fn store_tree<S: Source>(
         &mut self,
         source: &S,
@@ -235,7 +245,11 @@ impl<'p> Parts<'p> {
     }
 
     /// Makes the sinks of a part, if the key in use can store what is in it.
-    fn sinks(&mut self, module: &str, section: Section) -> Result<(Sinks<'p>, Arc<Meter>), RepoError> {
+    pub(crate) fn sinks(
+        &mut self,
+        module: &str,
+        section: Section,
+    ) -> Result<(Sinks<'p>, Arc<Meter>), RepoError> {
         self.run.repo.assert_opens(section.class())?;
         self.store.assert_storing()?;
         let meter = Arc::clone(self.meters.entry(module.to_owned()).or_default());

@@ -6,13 +6,14 @@ use super::parts::Parts;
 use super::{BackupError, RunReport, RunRequest};
 use crate::error::Kind;
 use crate::id::{ObjectId, SessionId};
+use crate::listing::Time;
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events, Phase};
 use crate::repo::control::{Purpose, Verdict};
 use crate::repo::sessions::{Endangered, OpenSession, look_again};
 use crate::repo::write::{Meter, StoreOptions, Stored, store_chunks};
 use crate::repo::{RepoError, Repository};
-use crate::snapshot::{Account, Snapshot, State, Totals};
+use crate::snapshot::{Account, Provenance, Snapshot, State, Totals};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ const SESSIONS: usize = 6;
 pub(super) type Meters = BTreeMap<String, Arc<Meter>>;
 
 /// Why a run ended before its end.
-pub(super) struct Ended<E> {
+pub(crate) struct Ended<E> {
     error: E,
     /// What kind of failure it was, if it was the engine's.
     kind: Option<Kind>,
@@ -43,15 +44,36 @@ impl<E: From<BackupError>> From<RepoError> for Ended<E> {
 }
 
 /// What was stored by one go, and what is to be said of it.
-pub(super) struct Pass {
+pub(crate) struct Pass {
     accounts: Vec<Account>,
     parents: Vec<ObjectId>,
     meters: Meters,
     stored: Stored,
 }
 
+/// What kind of run it is.
+pub(crate) struct RunKind<'a> {
+    pub purpose: Purpose,
+    /// Host and moment of the session, where they are not those of the snapshot.
+    pub session_of: Option<(&'a str, Time)>,
+    /// Parents that the snapshot names beside those that its parts were compared with: nothing of them is relied on.
+    pub parents: Vec<ObjectId>,
+    pub provenance: Provenance,
+}
+
+impl RunKind<'_> {
+    /// An ordinary backup.
+    pub const BACKUP: Self = Self {
+        purpose: Purpose::Backup,
+        session_of: None,
+        parents: Vec::new(),
+        provenance: Provenance { copy_of: None, rewritten_from: None },
+    };
+}
+
 /// A run whose session is open; a dry run has none.
-pub(super) struct Run<'a> {
+pub(crate) struct Run<'a> {
+    kind: &'a RunKind<'a>,
     pub repo: &'a Repository,
     pub request: &'a RunRequest<'a>,
     pub events: &'a dyn Events,
@@ -66,14 +88,15 @@ pub(super) struct Run<'a> {
 }
 
 /// Opens the session, lets `work` store and commit, and ends the session if that fails.
-pub(super) fn in_run<T, E: From<BackupError>>(
+pub(crate) fn in_run<T, E: From<BackupError>>(
     repo: &Repository,
     request: &RunRequest<'_>,
+    kind: &RunKind<'_>,
     events: &dyn Events,
     work: impl FnOnce(&mut Run<'_>) -> Result<T, Ended<E>>,
 ) -> Result<T, E> {
     events.event(Event::Phase(Phase::Store));
-    let mut run = Run::begin(repo, request, events).map_err(BackupError::from)?;
+    let mut run = Run::begin(repo, request, kind, events).map_err(BackupError::from)?;
     let result = run.prepare().map_err(Ended::from).and_then(|()| work(&mut run));
     result.map_err(|ended| {
         run.abandon(ended.kind);
@@ -85,12 +108,14 @@ impl<'a> Run<'a> {
     fn begin(
         repo: &'a Repository,
         request: &'a RunRequest<'a>,
+        kind: &'a RunKind<'a>,
         events: &'a dyn Events,
     ) -> Result<Self, RepoError> {
         let generation = repo.index()?.generation()?.map_or(0, |mark| mark.number);
         let (avoid, parents, own) = Default::default();
         let session = None;
         let mut run = Self {
+            kind,
             repo,
             request,
             events,
@@ -109,8 +134,8 @@ impl<'a> Run<'a> {
     }
 
     fn begin_session(&self) -> Result<OpenSession, RepoError> {
-        let RunRequest { host, time, .. } = self.request;
-        OpenSession::begin(&self.repo.objects, Purpose::Backup, host, *time, self.generation)
+        let (host, time) = self.kind.session_of.unwrap_or((&self.request.host, self.request.time));
+        OpenSession::begin(&self.repo.objects, self.kind.purpose, host, time, self.generation)
     }
 
     fn prepare(&mut self) -> Result<(), RepoError> {
@@ -136,7 +161,7 @@ impl<'a> Run<'a> {
     }
 
     /// Returns what parts may be compared with.
-    pub fn parents(&self) -> Result<Option<&Parents>, RepoError> {
+    pub(super) fn parents(&self) -> Result<Option<&Parents>, RepoError> {
         if self.distrusts_parents {
             return Ok(None);
         }
@@ -237,6 +262,7 @@ impl<'a> Run<'a> {
         let mut tags = request.tags.clone();
         tags.sort();
         tags.dedup();
+        let parents = [&pass.parents[..], &self.kind.parents].concat();
         Snapshot {
             session,
             time: request.time,
@@ -246,9 +272,10 @@ impl<'a> Run<'a> {
             program: request.program.clone(),
             tags,
             comment: request.comment.clone(),
-            parents: pass.parents.clone(),
+            parents,
             accounts: pass.accounts.clone(),
             totals: pass.totals(),
+            provenance: self.kind.provenance,
         }
     }
 

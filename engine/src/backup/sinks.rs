@@ -6,7 +6,7 @@ use crate::repo::write::{ChunkSink, Meter, Store, lock};
 use std::sync::{Arc, Mutex};
 
 /// Makes the sinks of one part of a run: no block holds chunks of two.
-pub(super) struct Sinks<'s> {
+pub(crate) struct Sinks<'s> {
     store: &'s Store<'s>,
     class: Class,
     meter: Arc<Meter>,
@@ -38,7 +38,7 @@ impl<'s> Sinks<'s> {
 }
 
 /// Saves map nodes, lists and attribute sets through a sink of its own.
-pub(super) struct ListingSaver<'s> {
+pub(crate) struct ListingSaver<'s> {
     class: Class,
     sink: Mutex<ChunkSink<'s>>,
 }
@@ -62,7 +62,7 @@ impl SaveChunk for ListingSaver<'_> {
 }
 
 /// Turns a builder's error into the repository's.
-pub(super) fn built<T>(result: Result<T, BuildError<RepoError>>) -> Result<T, RepoError> {
+pub(crate) fn built<T>(result: Result<T, BuildError<RepoError>>) -> Result<T, RepoError> {
     result.map_err(|error| match error {
         BuildError::Save(error) => error,
         BuildError::Refused(refused) => RepoError::Refused(refused.to_string()),

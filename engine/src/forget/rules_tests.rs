@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::id::SessionId;
-use crate::snapshot::{Account, Snapshot, Totals};
+use crate::snapshot::{Account, Provenance, Snapshot, Totals};
 use proptest::prelude::*;
 
 const NOW: Time = Time { secs: 1_800_000_000, nanos: 0 };
@@ -21,6 +21,7 @@ fn snapshot(n: u8, secs: i64, host: &str, states: &[(&str, State)]) -> Candidate
         parents: Vec::new(),
         accounts: states.iter().map(account).collect(),
         totals: Totals::default(),
+        provenance: Provenance::default(),
     };
     Candidate { id: ObjectId::from_bytes([n; 32]), snapshot, seen: 0, is_suspect: false, is_pinned: false }
 }

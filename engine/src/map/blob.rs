@@ -121,6 +121,24 @@ impl<'a, S: SaveChunk> BlobWriter<'a, S> {
         Ok(())
     }
 
+    /// Appends a piece that was saved before: 256 KiB, or fewer bytes if it is the last one.
+    ///
+    /// # Errors
+    /// Bytes were written since the last whole piece, or a piece of another length came before.
+    pub fn saved_piece(&mut self, id: ChunkId, len: u32) -> Result<(), BuildError<S::Error>> {
+        let total = self.len.saturating_add(u64::from(len));
+        if !self.piece.is_empty()
+            || !self.len.is_multiple_of(PIECE)
+            || u64::from(len) > PIECE
+            || total > MAX_VALUE
+        {
+            return Err(Refused::ValueLength { len: total }.into());
+        }
+        self.pieces.push(id, len)?;
+        self.len = total;
+        Ok(())
+    }
+
     /// Saves what is left and returns the blob.
     pub fn finish(mut self) -> Result<Blob, BuildError<S::Error>> {
         if !self.piece.is_empty() {

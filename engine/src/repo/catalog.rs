@@ -73,7 +73,9 @@ impl Repository {
                 faults.push((id, Corrupt::new(Name::snapshot(id).to_string(), wrong).into()));
             }
         }
-        snapshots.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
+        // One that was rewritten has the time of what it was made from, and is the newer of the two.
+        let is_rewritten = |snapshot: &Snapshot| snapshot.provenance.rewritten_from.is_some();
+        snapshots.sort_by_key(|(id, snapshot)| (snapshot.time, is_rewritten(snapshot), *id));
         Ok((snapshots, faults))
     }
 

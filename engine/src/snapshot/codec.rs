@@ -1,9 +1,11 @@
 //! Encoding of snapshots. Normative text: `FORMAT.md` 12.
 
-use super::{Account, Dump, Form, Item, Listing, Outcome, Section, Snapshot, State, Totals};
+use super::{
+    Account, Dump, Form, Item, Listing, Origin, Outcome, Provenance, Section, Snapshot, State, Totals,
+};
 use crate::error::Corrupt;
 use crate::format::MAX_LIST;
-use crate::id::{ObjectId, SessionId};
+use crate::id::{ObjectId, RepoId, SessionId};
 use crate::listing::Time;
 use crate::map::{Blob, Root};
 use crate::wire::{Put, Reader};
@@ -15,6 +17,10 @@ const MAX_ACCOUNTS: usize = 1024;
 const MAX_SOURCE: usize = 65_536;
 const MAX_MANIFEST: u64 = 1 << 20;
 const MAX_SCHEMA: u64 = 16 << 20;
+
+/// Extensions of a snapshot.
+const COPY_OF: u64 = 2;
+const REWRITTEN_FROM: u64 = 4;
 
 const STATES: [State; 5] = [State::Complete, State::Warned, State::Partial, State::Failed, State::Skipped];
 const SECTIONS: [Section; 3] = Section::ALL;
@@ -72,7 +78,13 @@ pub fn encode(snapshot: &Snapshot) -> Vec<u8> {
     out.put_varint(snapshot.accounts.len() as u64);
     snapshot.accounts.iter().for_each(|account| put_account(&mut out, account));
     put_totals(&mut out, &snapshot.totals);
-    out.put_no_extensions();
+    let Provenance { copy_of, rewritten_from } = &snapshot.provenance;
+    let origins = [(COPY_OF, copy_of), (REWRITTEN_FROM, rewritten_from)];
+    out.put_varint(origins.iter().filter(|(_, origin)| origin.is_some()).count() as u64);
+    for (tag, origin) in origins.iter().filter_map(|(tag, origin)| Some((tag, origin.as_ref()?))) {
+        out.put_varint(*tag);
+        out.put_bytes(&[&origin.repo.as_bytes()[..], origin.snapshot.as_bytes()].concat());
+    }
     out
 }
 
@@ -101,7 +113,17 @@ pub fn decode(bytes: &[u8]) -> Result<Snapshot, Corrupt> {
         return Err(reader.corrupt("accounts are missing or do not rise"));
     }
     let totals = totals(reader)?;
-    reader.extensions()?;
+    let mut provenance = Provenance::default();
+    reader.known_extensions(&mut |tag, value| {
+        let place = match tag {
+            COPY_OF => &mut provenance.copy_of,
+            REWRITTEN_FROM => &mut provenance.rewritten_from,
+            _ => return Ok(()),
+        };
+        let (repo, snapshot) = (RepoId::from_bytes(value.array()?), ObjectId::from_bytes(value.array()?));
+        *place = Some(Origin { repo, snapshot });
+        value.clone().finish()
+    })?;
     reader.clone().finish()?;
     Ok(Snapshot {
         session,
@@ -115,6 +137,7 @@ pub fn decode(bytes: &[u8]) -> Result<Snapshot, Corrupt> {
         parents,
         accounts,
         totals,
+        provenance,
     })
 }
 

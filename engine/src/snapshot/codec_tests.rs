@@ -35,6 +35,7 @@ fn snapshot() -> Snapshot {
         parents: Vec::new(),
         accounts: vec![account],
         totals: Totals::default(),
+        provenance: Provenance::default(),
     }
 }
 

@@ -6,7 +6,7 @@ mod codec;
 
 pub use codec::{decode, encode};
 
-use crate::id::{ObjectId, SessionId};
+use crate::id::{ObjectId, RepoId, SessionId};
 use crate::listing::Time;
 use crate::map::{Blob, Class, Root};
 
@@ -35,6 +35,26 @@ pub struct Snapshot {
     pub accounts: Vec<Account>,
     /// Sums over all accounts.
     pub totals: Totals,
+    /// What it was made from, if no backup made it.
+    pub provenance: Provenance,
+}
+
+/// What a snapshot was made from: the word of whoever stored it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// It holds what that snapshot holds. Of a copy of a copy: the first one.
+    pub copy_of: Option<Origin>,
+    /// It holds what that snapshot holds, but for paths that were taken out of it.
+    pub rewritten_from: Option<Origin>,
+}
+
+/// A snapshot of some repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The repository.
+    pub repo: RepoId,
+    /// The snapshot in it.
+    pub snapshot: ObjectId,
 }
 
 /// What a run did for one module.
@@ -233,6 +253,11 @@ impl Snapshot {
     /// Returns the account of a module.
     pub fn account(&self, module: &str) -> Option<&Account> {
         self.accounts.iter().find(|account| account.module == module)
+    }
+
+    /// Returns what it is a copy of, or itself: equal for all that hold the same because of being copied.
+    pub fn original(&self, repo: RepoId, id: ObjectId) -> Origin {
+        self.provenance.copy_of.unwrap_or(Origin { repo, snapshot: id })
     }
 
     /// Returns the worst state of its modules.

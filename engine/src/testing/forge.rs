@@ -17,7 +17,7 @@ use crate::repo::control::{Purpose, Verdict};
 use crate::repo::sessions::{Dependencies, OpenSession};
 use crate::repo::write::lock;
 use crate::repo::{RepoError, Repository};
-use crate::snapshot::{self, Account, Listing, Section, Snapshot, Totals};
+use crate::snapshot::{self, Account, Listing, Provenance, Section, Snapshot, Totals};
 use crate::storage::{Name, Put};
 use crate::wire::Put as _;
 use std::sync::Mutex;
@@ -226,6 +226,7 @@ impl<'r> Forge<'r> {
             parents: Vec::new(),
             accounts: vec![account],
             totals: Totals::default(),
+            provenance: Provenance::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! custom.rs     paths of the job's own: a module that nobody declares (step 10)
-//! storages.rs   which of its storages is the repository, and which are owed a copy (steps 5, 14)
+//! storages.rs   which of its storages is the repository, and which get copies (steps 5, 14)
 //! names.rs      the labels under which its snapshots are found again (steps 13, 14)
 //! retention.rs  what may be removed after a run, and whether anything may (step 16)
 //! ends.rs       hooks at the end (step 18)

@@ -1,4 +1,4 @@
-//! The storages of a job: one is the repository of its runs, the others are owed a copy.
+//! The storages of a job: one is the repository of its runs, the others get copies.
 
 use crate::manifest::job::{Job, JobStorage};
 use std::path::{Path, PathBuf};

@@ -61,6 +61,10 @@ pub struct JobStorage {
     pub address: String,
     /// Whether a run without it is partial; else the upload is owed.
     pub require: bool,
+    /// Key file that opens it; without one it is opened as the repository of the run is.
+    pub key_file: Option<String>,
+    /// File with its passphrase.
+    pub passphrase_file: Option<String>,
 }
 
 /// A path that no module declares.
@@ -299,6 +303,8 @@ fn read_storage(t: &mut Table<'_, '_>) -> JobStorage {
     JobStorage {
         address: t.required("address", NAME, "Its address: a directory, or SCHEME:….").unwrap_or_default(),
         require: t.or("require", Flag, true, "Whether a run without it is partial; else the upload is owed."),
+        key_file: t.optional("key_file", NAME, "Key file that opens it (default: as the repository)."),
+        passphrase_file: t.optional("passphrase_file", NAME, "File with its passphrase."),
     }
 }
 

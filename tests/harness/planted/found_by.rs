@@ -67,6 +67,8 @@ pub const FOUND_BY: &[Row] = {
         (KeepTornRead, Whole, &["engine::vanishing"]),
         (IgnoreCtime, Whole, &["engine::unchanged"]),
         (DropProblem, Whole, &["cli::failures::files_that"]),
+        (CopyGaps, Whole, &["engine::copying::damage"]),
+        (ForgetDoubt, Whole, &["engine::copying::a_suspect"]),
         (ForgetLinkGroup, Whole, &["engine::model::names_of"]),
         // Runs that are cut after every storage call, and calls that fail.
         (IgnoreStageError, Whole, &["harness::faults::calls::one_object"]),
