@@ -42,6 +42,7 @@ pub struct Context {
     interrupt: Interrupt,
     begun: Instant,
     of_job: OnceLock<Place>,
+    owner: OnceLock<(u32, u32)>,
 }
 
 impl Context {
@@ -68,6 +69,7 @@ impl Context {
             interrupt,
             begun: Instant::now(),
             of_job: OnceLock::new(),
+            owner: OnceLock::new(),
         })
     }
 
@@ -87,6 +89,11 @@ impl Context {
         let _ = self.of_job.set(place);
     }
 
+    /// Gives what is stored to this user and group, as a job may want it: only root can, and what others store is theirs.
+    pub fn give_to(&self, owner: (u32, u32)) {
+        let _ = self.owner.set(owner);
+    }
+
     /// Opens the repository without its index: enough for keys and snapshots.
     pub fn open(&self) -> Result<Repository, Failure> {
         let place = self.place()?;
@@ -102,6 +109,10 @@ impl Context {
             _ => failure,
         };
         let storage = LocalStorage::open(&place.path).map_err(|error| explain(error.into()))?;
+        let storage = match self.owner.get().filter(|_| nix::unistd::geteuid().is_root()) {
+            Some((user, group)) => storage.give_to(*user, *group),
+            None => storage,
+        };
         let storage: Arc<dyn Storage> = Arc::new(storage);
         let way = Way::choose(&self.global, &self.config)?;
         let prompt = format!("Passphrase of {}: ", crate::escape::text(&place.path.display().to_string()));

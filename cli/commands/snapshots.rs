@@ -115,7 +115,8 @@ pub fn object(id: &ObjectId, snapshot: &Snapshot) -> Value {
     })
 }
 
-fn account_object(account: &Account) -> Value {
+/// Describes an account in JSON.
+pub(super) fn account_object(account: &Account) -> Value {
     let sources = account.sources.iter().map(|source| {
         let mut object = json!({});
         put_path(&mut object, "path", source);
@@ -135,7 +136,8 @@ fn account_object(account: &Account) -> Value {
     })
 }
 
-fn dump_object(dump: &Dump) -> Value {
+/// Describes a dump in JSON.
+pub(super) fn dump_object(dump: &Dump) -> Value {
     json!({
         "name": dump.name,
         "section": dump.section.word(),
