@@ -42,6 +42,7 @@ pub struct Context {
     interrupt: Interrupt,
     begun: Instant,
     of_job: OnceLock<Place>,
+    owner: OnceLock<(u32, u32)>,
 }
 
 impl Context {
@@ -68,6 +69,7 @@ impl Context {
             interrupt,
             begun: Instant::now(),
             of_job: OnceLock::new(),
+            owner: OnceLock::new(),
         })
     }
 
@@ -85,6 +87,11 @@ impl Context {
     pub fn prefer(&self, place: Place) {
         // A run is of one job.
         let _ = self.of_job.set(place);
+    }
+
+    /// Gives what is stored to this user and group, as a job may want it: only root can, and what others store is theirs.
+    pub fn give_to(&self, owner: (u32, u32)) {
+        let _ = self.owner.set(owner);
     }
 
     /// Opens the repository without its index: enough for keys and snapshots.
@@ -106,6 +113,10 @@ impl Context {
             _ => failure,
         };
         let storage = LocalStorage::open(&place.path).map_err(|error| explain(error.into()))?;
+        let storage = match self.owner.get().filter(|_| nix::unistd::geteuid().is_root()) {
+            Some((user, group)) => storage.give_to(*user, *group),
+            None => storage,
+        };
         let storage: Arc<dyn Storage> = Arc::new(storage);
         let prompt = format!("Passphrase of {}: ", crate::escape::text(&place.path.display().to_string()));
         let mut tries = 1;

@@ -233,6 +233,12 @@ pub fn beside<T>(output: Output, work: impl FnOnce(&Machine<'_>) -> T) -> Result
     }))
 }
 
+/// Works with the machine as a dry run does: no lock, no log, no journal; what dead runs left stays.
+pub fn dry<T>(ctx: &Context, work: impl FnOnce(&Machine<'_>) -> T) -> Result<T, Failure> {
+    let (run, interrupt) = (new_id(), ctx.interrupt());
+    beside(ctx.output, |machine| work(&Machine { run: &run, cancelled: &|| interrupt.asked(), ..*machine }))
+}
+
 /// Removes filesystem snapshots and copies that dead runs of this state directory left and no journal knows any more. Returns
 /// each with why it could not be removed. Others are only named: somebody else's run may be reading them.
 pub fn remove_snapshots(ctx: &Context) -> Result<Vec<(PathBuf, Option<String>)>, Failure> {

@@ -222,7 +222,10 @@ pub fn account<'a>(snapshot: &'a Snapshot, module: Option<&str>) -> Result<&'a A
             Some(module) => format!("the snapshot has no module {}", escape::text(module)),
             None => "the snapshot has several modules, and none is named".to_owned(),
         };
-        missing(&message).hint(format!("it has {}; choose with -m", escape::text(&modules.join(", "))))
+        missing(&message).hint(format!(
+            "it has {}; choose with -m; `dedup ls --parts` tells what each has",
+            escape::text(&modules.join(", "))
+        ))
     })
 }
 

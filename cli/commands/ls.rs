@@ -1,16 +1,18 @@
 //! `dedup ls`: lists what a snapshot holds.
 
+use super::records::spec;
 use super::restore::not_there;
-use super::{choose, kind_word, listing};
+use super::{choose, kind_word, listing, ls_parts};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::{Output, put_path};
 use crate::section::SectionChoice;
-use crate::select::{Filter, Selection};
+use crate::select::{self, Filter, Selection};
 use dedup_engine::browse;
 use dedup_engine::listing::{Body, Node, StoredPath};
+use dedup_modules::records::RecordSpec;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -23,11 +25,19 @@ use std::ops::ControlFlow;
 #[command(after_help = "Examples:
   dedup ls latest
   dedup ls -l latest:/etc
-  dedup ls --no-recursive 1a2b3c4d:/home/ann")]
+  dedup ls --no-recursive 1a2b3c4d:/home/ann
+  dedup ls --parts latest                        what each module stored: sections, sources, items
+  dedup ls latest -m wiki source:db              the tables of a source, or what it gave")]
 pub struct LsArgs {
     /// The snapshot: first digits of its id, latest or latest-any; and perhaps a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     snapshot: OsString,
+    /// What a source of a module gave, instead of files: the tables of records, with their rows; else its streams
+    #[arg(value_name = "source:NAME", value_parser = spec)]
+    source: Option<RecordSpec>,
+    /// List what each module stored beside files as well: sections, sources, and what became of what is declared
+    #[arg(long, conflicts_with_all = ["source", "long", "recursive", "no_recursive"])]
+    parts: bool,
     /// Show mode, owner, size and time as well
     #[arg(long, short)]
     long: bool,
@@ -47,7 +57,26 @@ pub fn run(ctx: &Context, args: &LsArgs) -> Result<Exit, Failure> {
     let selection = Selection::parse(&args.snapshot)?;
     let repo = ctx.open_indexed()?;
     let chosen = choose(ctx, &repo, &selection.wanted, &args.filter)?;
-    let root = listing(ctx, &chosen.snapshot, &args.filter, args.section)?;
+    let module = args.filter.module.as_deref();
+    if selection.path.is_some() && (args.parts || args.source.is_some()) {
+        return Err(Failure::refused("either a path is listed or a part of a module, not both"));
+    }
+    if args.parts {
+        return ls_parts::parts(ctx, &chosen, module, args.section);
+    }
+    let root = match &args.source {
+        Some(spec) => match ls_parts::source(ctx, &repo, &chosen, module, args.section, spec)? {
+            Some(root) => root,
+            None => return Ok(Exit::Complete),
+        },
+        None => {
+            let root = listing(ctx, &chosen.snapshot, &args.filter, args.section)?;
+            if selection.path.is_none() {
+                ls_parts::tell_sources(ctx, select::account(&chosen.snapshot, module)?);
+            }
+            root
+        }
+    };
     let base = selection.path.unwrap_or_default();
     let at = browse::find_entry(&repo, root, &base)?;
     if at.is_none() && base != StoredPath::root() {

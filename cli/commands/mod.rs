@@ -18,6 +18,7 @@ mod job;
 mod key;
 mod log;
 mod ls;
+mod ls_parts;
 mod man;
 mod module;
 mod module_helper;

@@ -121,7 +121,8 @@ fn origin(origin: &Origin) -> Value {
     json!({ "repository_id": origin.repo.to_hex(), "snapshot_id": origin.snapshot.to_hex() })
 }
 
-fn account_object(account: &Account) -> Value {
+/// Describes an account in JSON.
+pub(super) fn account_object(account: &Account) -> Value {
     let sources = account.sources.iter().map(|source| {
         let mut object = json!({});
         put_path(&mut object, "path", source);
@@ -141,7 +142,8 @@ fn account_object(account: &Account) -> Value {
     })
 }
 
-fn dump_object(dump: &Dump) -> Value {
+/// Describes a dump in JSON.
+pub(super) fn dump_object(dump: &Dump) -> Value {
     json!({
         "name": dump.name,
         "section": dump.section.word(),

@@ -186,6 +186,8 @@ bugs! {
     DeleteForGood = "delete-instead-of-move",
     /// What was stored and nobody takes is not told.
     TakeInSilence = "tell-nothing-of-what-is-not-taken",
+    /// What an importer leaves of what was exported is not told.
+    ImportInSilence = "tell-nothing-of-what-importers-leave",
     /// Files go where the snapshot says, declared here or not.
     RestoreAnywhere = "restore-undeclared-places",
     /// A service that does not start is no error.

@@ -150,6 +150,11 @@ impl ResolvedHook {
         self.argv.first().map_or("", String::as_str)
     }
 
+    /// Returns its words, for people.
+    pub fn line(&self) -> String {
+        self.argv.join(" ")
+    }
+
     /// Returns what is run: on this machine, or by the engine that has the container.
     fn runnable(&self, context: &HookContext, machine: &Machine<'_>) -> Result<Program, String> {
         let env: Vec<_> = self.env.iter().cloned().chain(context.env()).collect();

@@ -1,6 +1,7 @@
 //! Every command once, as a person runs it.
 
 use super::support::{Place, finish, small_tree, tree};
+use crate::runs::app::Machine;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -89,11 +90,22 @@ fn every_command_works_and_says_no_more_than_asked() {
     place.run(["man", "--dir", "."]).ok().quiet();
     assert!(place.path("dedup-backup.1").exists());
 
+    // Rows need a module, which root declares in a place of its own.
+    let machine = Machine::new();
+    let rows = machine.place.path("rows.db");
+    let made = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO t VALUES (1, 'Ann')";
+    rusqlite::Connection::open(&rows).unwrap().execute_batch(made).unwrap();
+    let source =
+        format!("[[source]]\nname = \"db\"\ndriver = \"sqlite\"\nformat = \"records\"\npath = {rows:?}\n");
+    machine.module("app", &source);
+    machine.dedup(&["backup"]).ok();
+    let history = ["history", "-m", "app", "source:db:t[1]"];
+    machine.dedup(&history).ok().quiet().shows(&["name=Ann"]);
+
     let help = place.run(["help"]).ok().out;
     let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     for command in commands.lines().filter_map(|line| line.split_whitespace().next()) {
-        // `history` is of rows: `runs/records.rs`.
-        let known = ["init", "backup", "restore", "history", "help"].contains(&command);
+        let known = ["init", "backup", "restore", "help", history[0]].contains(&command);
         assert!(known || lines.iter().any(|(line, _)| line[0] == command), "{command} is not tried");
     }
 }

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 
 /// Leaves what a machine leaves that loses its power while everything stands still.
-fn die_at(machine: &Machine, name: &str) {
+pub fn die_at(machine: &Machine, name: &str) {
     let mut guard = Going::start(machine, &["backup"], name).into_child();
     let children = format!("/proc/{0}/task/{0}/children", guard.id());
     let children = fs::read_to_string(children).unwrap();

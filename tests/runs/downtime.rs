@@ -10,10 +10,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A file system in a file; unmounted when this goes.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Mounted {
-    fn new(machine: &Machine, kind: &str, at: &Path) -> Option<Self> {
+    /// Makes and mounts one; nothing where only root could.
+    pub fn new(machine: &Machine, kind: &str, at: &Path) -> Option<Self> {
         let image = machine.place.path(format!("disk-{kind}"));
         fs::create_dir_all(at).unwrap();
         fs::File::create(&image).unwrap().set_len(6 << 30).unwrap();

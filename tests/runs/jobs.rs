@@ -373,7 +373,7 @@ fn logs_of_a_job_are_given_to_its_owner_and_keep_what_it_wants() {
     run(&machine, &[]).ok();
     let log = fs::read_dir(machine.place.path("state/logs")).unwrap().next().unwrap().unwrap();
     let owner = std::os::unix::fs::MetadataExt::uid(&log.metadata().unwrap());
-    assert_eq!(owner, rustix_user("nobody"));
+    assert_eq!(owner, user_number("nobody"));
     let text = fs::read_to_string(log.path()).unwrap();
     assert!(!text.contains("\"info\"") && text.contains("\"job\":\"night\""), "{text}");
     write(&machine, "night", "[owner]\nuser = \"nobody-at-all\"\n");
@@ -382,7 +382,8 @@ fn logs_of_a_job_are_given_to_its_owner_and_keep_what_it_wants() {
     assert_eq!(machine.events(), Vec::<String>::new());
 }
 
-fn rustix_user(name: &str) -> u32 {
+/// Returns the number of a user of this machine.
+pub fn user_number(name: &str) -> u32 {
     let users = fs::read_to_string("/etc/passwd").unwrap();
     let line = users.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
     line.split(':').nth(2).unwrap().parse().unwrap()

@@ -79,7 +79,7 @@ pub const ROWS: &[Row] = {
         row(
             "8",
             "a filesystem snapshot that is required and fails ends the run",
-            &["around_backups::step_8_"],
+            &["around_backups::step_8_", "fallback::step_8_"],
             &[NeedNoSnapshot],
             "",
         ),
@@ -142,7 +142,7 @@ pub const ROWS: &[Row] = {
             "retention never follows a run that is partial or failed",
             &["job_ends::step_16_"],
             &[RetainAfterPartial],
-            "the removing itself",
+            "",
         ),
         row("17", "what runs left aside is removed", &["around_backups::step_17_"], &[KeepLeftovers], ""),
         row(
@@ -227,9 +227,9 @@ pub const ROWS: &[Row] = {
         row(
             "R13",
             "what was stored and is not taken is told",
-            &["restore_steps::step_r13_"],
-            &[TakeInSilence],
-            "importers",
+            &["restore_steps::step_r13_", "importers::step_r13_"],
+            &[TakeInSilence, ImportInSilence],
+            "",
         ),
         row(
             "R14",

@@ -17,7 +17,7 @@ use dedup_engine::repo::Repository;
 use dedup_modules::backup::BackupOutcome;
 use dedup_modules::job::after::After;
 use dedup_modules::job::ends::Ends;
-use dedup_modules::job::retention::{Forget, RunEnd, Spared, retention};
+use dedup_modules::job::retention::{RunEnd, Spared, retention};
 use dedup_modules::machine::Machine;
 use dedup_modules::manifest::job::VerifyAfter;
 use dedup_modules::manifest::programs::Severity;

@@ -45,6 +45,9 @@ pub struct JobRun {
 pub fn run(ctx: &Context, args: &BackupArgs, wanted: &OsStr) -> Result<Exit, Failure> {
     let job = jobs::find(ctx, &args.modules.job_dirs, wanted)?;
     let run = JobRun::of(args, job)?;
+    if let Some(owner) = run.log_of.owner {
+        ctx.give_to(owner);
+    }
     let result = run.choose_storages(ctx, args).and_then(|()| super::store(ctx, args, Some(&run)));
     // Whatever kept it from beginning is told as well.
     if !run.told.get() && !args.dry_run {
@@ -219,7 +222,7 @@ fn place_of(storage: &JobStorage, named_by: String) -> Result<Place, Failure> {
     }
 }
 
-/// Returns user and group of whoever is given the logs.
+/// Returns user and group of whoever is given the logs, and what is stored.
 fn owner(name: &str) -> Result<(u32, u32), Failure> {
     let found = nix::unistd::User::from_name(name)
         .map_err(|error| Failure::io(format!("cannot ask for the user {name}"), &error.into()))?;

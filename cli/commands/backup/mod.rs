@@ -97,7 +97,9 @@ pub struct BackupArgs {
     /// status 3, unless --exclude leaves out what is in them ('/boot/*').
     #[arg(long, conflicts_with_all = ["paths", "modules", "one_file_system"])]
     full: bool,
-    /// Only find out what would be stored
+    /// Only find out what would be stored, and of modules what would be run, dumped, locked and stopped
+    ///
+    /// Nothing of that is done. So nobody knows what dumps would hold: they are not counted.
     #[arg(long, short = 'n')]
     dry_run: bool,
     /// End with status 4 if there were notices, such as files that vanished meanwhile
@@ -115,7 +117,7 @@ impl BackupArgs {
 
     /// Returns whether something is stopped or made that must not stay if the process is killed.
     pub fn wants_guard(&self) -> bool {
-        self.full || self.is_about_modules()
+        !self.dry_run && (self.full || self.is_about_modules())
     }
 }
 

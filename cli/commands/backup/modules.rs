@@ -9,14 +9,14 @@ use crate::context::Context;
 use crate::declared;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::runs::ModuleRun;
+use crate::runs::{self, ModuleRun};
 use crate::setup_state;
 use dedup_engine::backup::{Parent, RunRequest};
 use dedup_engine::error::Kind;
 use dedup_engine::planted::{Bug, planted};
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::{Account, State};
-use dedup_modules::backup::{BackupJob, BackupOutcome, Paths, RunError, run};
+use dedup_modules::backup::{Act, BackupJob, BackupOutcome, Paths, RunError, Step, dry_run, run};
 use dedup_modules::catalog::Catalog;
 use dedup_modules::files::FilesSource;
 use dedup_modules::id::ModuleId;
@@ -30,7 +30,7 @@ use dedup_modules::manifest::programs::Severity;
 use dedup_modules::manifest::services::Operation;
 use dedup_modules::member::{Halt, Member, MemberError, halts};
 use dedup_modules::selection::{Request, Selection, select};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is asked for beside modules.
 pub struct Beside<'a> {
@@ -149,9 +149,12 @@ impl Declared {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| refused(&error))?;
         let halts = halts(&members, Operation::Backup).map_err(|error| refused(&error))?;
+        if args.dry_run {
+            return self.dry_run(ctx, args, repo, &beside, &members, &halts, job);
+        }
         let log_of = job.map(|job| job.log_of.clone()).unwrap_or_default();
         let module_run = ModuleRun::begin_of(ctx, "backup", self.wanted.lock_wait, &log_of)?;
-        let result = self.run(ctx, args, repo, beside, &members, &halts, &module_run, job);
+        let result = self.run(ctx, args, repo, &beside, &members, &halts, &module_run, job);
         module_run.expire(&ctx.output, &self.catalog);
         module_run.finish(&result);
         result
@@ -163,7 +166,7 @@ impl Declared {
         ctx: &Context,
         args: &BackupArgs,
         repo: &Repository,
-        beside: Beside<'_>,
+        beside: &Beside<'_>,
         members: &[Member<'_>],
         halts: &[Halt],
         module_run: &ModuleRun<'_>,
@@ -173,22 +176,7 @@ impl Declared {
         let copies = declared::copies(&ctx.config)?;
         let mut undoing = module_run.undoing(&machine)?;
         let ends = job.map(|job| Ends::note(&job.hooks, machine.run, &mut undoing)).transpose()?;
-        let run_job = BackupJob {
-            repo,
-            request: &beside.request,
-            parent: beside.parent,
-            members,
-            halts,
-            left_out: &self.selection.left_out,
-            paths: beside.paths.map(|(source, asked)| Paths { source, asked }),
-            use_snapshot: self.wanted.use_snapshot,
-            before: job.map_or(&[], |job| &job.hooks.before),
-            allow_partial: self.wanted.allow_partial,
-            copies: copies.as_deref(),
-            skip: &beside.skip,
-            scratch_dir: &beside.scratch_dir,
-            events: ctx.events(),
-        };
+        let run_job = self.job(ctx, repo, beside, (members, halts), copies.as_deref(), job);
         // Until the end: what comes after the snapshot is not cut short either.
         let _operation = ctx.operation();
         let outcome = run(&run_job, &machine, &mut undoing).map_err(failure);
@@ -207,7 +195,7 @@ impl Declared {
         for failed in undone? {
             ctx.output.warning(&format!("{failed}; `dedup recover` tries it again"));
         }
-        if let Some(job) = job.filter(|_| !args.dry_run) {
+        if let Some(job) = job {
             for failed in job.tell(ctx, machine.run, Some(module_run.log_path()), &result) {
                 machine.log.log(Severity::Warning, None, &failed);
                 after.notes.push(failed);
@@ -228,6 +216,65 @@ impl Declared {
             tell::text(ctx, args, &outcome, &after)?;
         }
         Ok(exit)
+    }
+
+    /// Finds out what the backup would store and do; nothing is done.
+    #[expect(clippy::too_many_arguments, reason = "what one run works with, borrowed from its caller")]
+    fn dry_run(
+        &self,
+        ctx: &Context,
+        args: &BackupArgs,
+        repo: &Repository,
+        beside: &Beside<'_>,
+        members: &[Member<'_>],
+        halts: &[Halt],
+        job: Option<&JobRun>,
+    ) -> Result<Exit, Failure> {
+        let copies = declared::copies(&ctx.config)?;
+        let run_job = self.job(ctx, repo, beside, (members, halts), copies.as_deref(), job);
+        let outcome = {
+            let _operation = ctx.operation();
+            runs::dry(ctx, |machine| dry_run(&run_job, machine))?
+        };
+        ctx.progress.finish();
+        let mut outcome = outcome.map_err(failure)?;
+        let after = job.iter().flat_map(|job| &job.hooks.after);
+        let step = |what: String| Step { act: Act::Run, module: None, what };
+        outcome.plan.extend(after.map(|after| step(after.hook.line())));
+        let exit = exit(&outcome, self.whole && !beside.missing);
+        if ctx.output.json {
+            tell::json(ctx, args, &outcome, &After::default(), job, exit)?;
+        } else {
+            tell::text(ctx, args, &outcome, &After::default())?;
+        }
+        Ok(exit)
+    }
+
+    fn job<'j>(
+        &'j self,
+        ctx: &'j Context,
+        repo: &'j Repository,
+        beside: &'j Beside<'j>,
+        (members, halts): (&'j [Member<'j>], &'j [Halt]),
+        copies: Option<&'j Path>,
+        job: Option<&'j JobRun>,
+    ) -> BackupJob<'j> {
+        BackupJob {
+            repo,
+            request: &beside.request,
+            parent: beside.parent,
+            members,
+            halts,
+            left_out: &self.selection.left_out,
+            paths: beside.paths.as_ref().map(|(source, asked)| Paths { source, asked: asked.clone() }),
+            use_snapshot: self.wanted.use_snapshot,
+            before: job.map_or(&[], |job| &job.hooks.before),
+            allow_partial: self.wanted.allow_partial,
+            copies,
+            skip: &beside.skip,
+            scratch_dir: &beside.scratch_dir,
+            events: ctx.events(),
+        }
     }
 }
 

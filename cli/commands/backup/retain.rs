@@ -6,7 +6,7 @@ use dedup_engine::forget::{self, Candidate, Reason};
 use dedup_engine::id::ObjectId;
 use dedup_engine::listing::Time;
 use dedup_engine::repo::Repository;
-use dedup_modules::job::retention::{self, Forget, Forgotten, Retention};
+use dedup_modules::job::retention::{self, Retention};
 use std::collections::BTreeSet;
 
 /// Forgets in a repository, at this time.
@@ -15,8 +15,20 @@ pub struct ForgetIn<'r> {
     pub now: Time,
 }
 
-impl Forget for ForgetIn<'_> {
-    fn forget(&self, asked: &Retention) -> Result<Forgotten, String> {
+/// What retention has done.
+pub struct Forgotten {
+    /// Snapshots that stay.
+    pub kept: u64,
+    /// Snapshots that were forgotten.
+    pub removed: u64,
+}
+
+impl ForgetIn<'_> {
+    /// Forgets what is to go.
+    ///
+    /// # Errors
+    /// Why it could not, for people; the run is none the worse.
+    pub fn forget(&self, asked: &Retention) -> Result<Forgotten, String> {
         let mut all = forget::candidates(self.repo).map_err(|error| error.to_string())?;
         all.retain(|one| one.snapshot.host == asked.host && one.snapshot.tags.contains(&asked.tag));
         let go = self.choose(asked, &all)?;
@@ -26,9 +38,7 @@ impl Forget for ForgetIn<'_> {
         let removed = go.len() as u64;
         Ok(Forgotten { kept: all.len() as u64 - removed, removed })
     }
-}
 
-impl ForgetIn<'_> {
     /// Chooses what goes.
     ///
     /// # Errors

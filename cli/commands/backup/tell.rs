@@ -7,10 +7,15 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
-use dedup_engine::snapshot::Account;
-use dedup_modules::backup::BackupOutcome;
+use dedup_engine::snapshot::{Account, Item};
+use dedup_modules::backup::{Act, BackupOutcome, Step};
+use dedup_modules::id::ModuleId;
 use dedup_modules::job::after::After;
+use dedup_modules::manifest::words::Words;
 use serde_json::json;
+
+/// Items of a module that are named at most.
+const TOLD: usize = 20;
 
 /// Says it to people.
 pub fn text(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome, after: &After) -> Result<(), Failure> {
@@ -26,6 +31,12 @@ pub fn text(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome, after: &A
             human::counted(totals.entries, "entry", "entries"),
             crate::escape::text(&reason),
         ))?;
+        for line in gaps(account) {
+            output.line(format!("    {}", crate::escape::text(&line)))?;
+        }
+    }
+    for step in &outcome.plan {
+        output.line(format!("would {}", crate::escape::text(&planned(step))))?;
     }
     for downtime in &outcome.downtimes {
         output.summary_line(format!("Down:    {} for {}", downtime.name, human::duration(downtime.time)))?;
@@ -49,6 +60,39 @@ pub fn text(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome, after: &A
         (None, _) => output.line("nothing was stored (dry run)")?,
     }
     Ok(())
+}
+
+/// Names the items of a module that are not as they should be, as far as its reason does not tell of them already.
+fn gaps(account: &Account) -> Vec<String> {
+    let untold = |item: &&Item| {
+        item.outcome.is_gap()
+            && !account.reason.contains(&format!("{}: {}", item.name, item.message))
+            && !account.reason.contains(&format!("{} is not there", item.name))
+    };
+    let gaps: Vec<_> = account.items.iter().filter(untold).collect();
+    let line = |item: &&Item| {
+        format!("{}: {} {}", item.name, crate::output::outcome_word(item.outcome), item.message)
+    };
+    let mut lines: Vec<_> = gaps.iter().take(TOLD).map(line).collect();
+    if gaps.len() > TOLD {
+        lines.push(format!("and {} more; the snapshot's account has all", gaps.len() - TOLD));
+    }
+    lines
+}
+
+fn planned(step: &Step) -> String {
+    let of = step.module.as_ref().map_or_else(|| "the job".to_owned(), ToString::to_string);
+    let what = &step.what;
+    match step.act {
+        Act::Run => format!("run {what}, a hook of {of}"),
+        Act::Export => format!("run {what}, the exporter of {of}"),
+        Act::Dump => format!("dump {what} of {of}"),
+        Act::Lock => format!("keep the users of {of} out"),
+        Act::Unlock => format!("let the users of {of} in again"),
+        Act::Stop => format!("stop {what} of {of}, if it runs"),
+        Act::Start => format!("start {what} of {of}, if it ran"),
+        Act::Snapshot => format!("take a filesystem snapshot: {what}"),
+    }
 }
 
 /// Says it to programs.
@@ -87,6 +131,11 @@ pub fn json(
         "downtimes": outcome.downtimes.iter().map(downtime).collect::<Vec<_>>(),
         "from_filesystem_snapshot": outcome.from_snapshot,
         "left_undone": outcome.left_undone,
+        "plan": outcome.plan.iter().map(|step| json!({
+            "act": step.act.word(),
+            "module": step.module.as_ref().map(ModuleId::as_str),
+            "what": step.what,
+        })).collect::<Vec<_>>(),
         "job": job.map(|job| job.job.id.as_str()),
         "record": finish::record_json(after),
         "entries": totals.entries,

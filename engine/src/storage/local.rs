@@ -18,6 +18,7 @@
 mod create;
 mod disk;
 mod folder;
+mod owner;
 
 #[cfg(test)]
 mod crash;
@@ -31,6 +32,7 @@ use crate::id::to_hex;
 use crate::planted::{Bug, planted};
 use disk::Disk;
 use folder::{each_entry, file_len, look, open_folder};
+use owner::{Owner, give, give_folder};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -51,6 +53,8 @@ pub struct LocalStorage {
     path: PathBuf,
     root: OwnedFd,
     disk: Box<dyn Disk>,
+    /// Who is given what is new, if not who stores it.
+    owner: Option<Owner>,
     /// Which of `packs/00` to `packs/ff` are known to be there durably.
     shards: Mutex<[bool; 256]>,
     /// Whether a sync has failed.
@@ -122,9 +126,11 @@ impl LocalStorage {
             return Ok(());
         }
         let packs = self.top_folder("packs")?;
-        match self.disk.make_folder(packs.as_fd(), &to_hex(&[first_byte])) {
+        let shard_name = to_hex(&[first_byte]);
+        match self.disk.make_folder(packs.as_fd(), &shard_name) {
+            Ok(()) => give_folder(&*self.disk, packs.as_fd(), &shard_name, self.owner)?,
             // It may be the work of a process that died before its sync, so it is synced like a new one.
-            Ok(()) | Err(Errno::EXIST) => {}
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
         // One sync covers all names that were there before it.
@@ -170,6 +176,7 @@ impl LocalStorage {
     fn store_new(&self, folder: BorrowedFd<'_>, file: &str, bytes: &[u8]) -> Result<Put, Trouble> {
         let tmp = self.top_folder(TEMPORARY)?;
         let temporary = self.new_temporary(tmp.as_fd())?;
+        give(&*self.disk, temporary.file.as_fd(), self.owner)?;
         let mut rest = bytes;
         while !rest.is_empty() {
             match retry_on_intr(|| self.disk.write(temporary.file.as_fd(), rest))? {
@@ -384,7 +391,5 @@ fn read_range(file: &OwnedFd, range: Range<u64>) -> Result<Vec<u8>, Trouble> {
             return Err(Trouble::Short { have: at, need: range.end });
         }
     }
-    // The capacity may be a little more than was asked for.
-
     Ok(bytes)
 }

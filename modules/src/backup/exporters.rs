@@ -3,15 +3,15 @@
 use super::{Run, RunError};
 use crate::conduct::source_item;
 use crate::external::{
-    Around, Collected, EXPORTER, EXPORTER_SECRETS, ExportHost, Exported, ExternalError, Job, KIND, Spec,
-    StoreError, describe, export,
+    Collected, EXPORTER, EXPORTER_SECRETS, ExportHost, Exported, ExternalError, Job, KIND, Spec, StoreError,
+    describe, export,
 };
 use crate::manifest::Manifest;
 use crate::manifest::drivers::Driver;
 use crate::manifest::paths::{ManifestPath, Variables};
 use crate::manifest::programs::{External, Severity};
 use crate::manifest::sections::{Entry, Section as Declared, SectionKind};
-use crate::protocol::{Name, Needs, Offer, Opened};
+use crate::protocol::{Hello, Name, Needs, Opened};
 use crate::sources::Head;
 use crate::undo::{Ticket, Undo};
 use dedup_engine::backup::{BackupError, Parts, StreamError, StreamReport, StreamRequest};
@@ -21,7 +21,7 @@ use dedup_engine::repo::RepoError;
 use dedup_engine::snapshot::{Outcome, Section};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What became of a member's exporter.
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Run<'_, '_> {
         for at in self.conduct.members_in() {
             let Some(external) = &self.job.members[at].manifest.exporter else { continue };
             self.conduct.unless_cancelled()?;
-            match self.with_job(at, external, describe) {
+            match self.describe(at, external) {
                 Ok(hello) if hello.needs == Needs::Stopped => self.exports[at].is_due_stopped = true,
                 Ok(_) => self.export(parts, at, external)?,
                 Err(error) => self.export_failed(at, &error)?,
@@ -71,26 +71,10 @@ impl Run<'_, '_> {
             && !self.exports[at].dumped.contains_key(name)
     }
 
-    fn with_job<T>(
-        &self,
-        at: usize,
-        external: &External,
-        work: impl FnOnce(&Job<'_>) -> Result<T, ExternalError>,
-    ) -> Result<T, ExternalError> {
-        let (member, machine) = (&self.job.members[at], self.conduct.machine);
+    fn describe(&self, at: usize, external: &External) -> Result<Hello, ExternalError> {
+        let member = &self.job.members[at];
         let spec = Spec::of(external, member.manifest, member.variables)?;
-        let around = machine.around_of_run();
-        let log = |level: Severity, text: &str| machine.log.log(level, Some(member.id()), text);
-        let (cancelled, elapsed) = (|| (machine.cancelled)(), || (machine.elapsed)());
-        work(&Job {
-            spec: &spec,
-            run: machine.run,
-            root: Path::new("/"),
-            spaces_dir: &machine.state_dir.join("spaces"),
-            log: &log,
-            offer: Offer::default(),
-            world: Around { around: &around, cancelled: &cancelled, elapsed: &elapsed },
-        })
+        Job::of_run(&spec, member.id(), self.conduct.machine, describe)
     }
 
     fn export(&mut self, parts: &mut Parts<'_>, at: usize, external: &External) -> Result<(), RunError> {
@@ -103,21 +87,9 @@ impl Run<'_, '_> {
             Err(error) => return self.export_failed(at, &error),
         };
         let machine = self.conduct.machine;
-        let around = machine.around_of_run();
-        let log = |level: Severity, text: &str| machine.log.log(level, Some(member.id()), text);
-        let (cancelled, elapsed) = (|| (machine.cancelled)(), || (machine.elapsed)());
-        let job = Job {
-            spec: &spec,
-            run: machine.run,
-            root: Path::new("/"),
-            spaces_dir: &machine.state_dir.join("spaces"),
-            log: &log,
-            offer: Offer::default(),
-            world: Around { around: &around, cancelled: &cancelled, elapsed: &elapsed },
-        };
         let (reports, error, scratch) = Default::default();
         let mut host = Host { run: self, parts, at, user: spec.user.as_deref(), reports, error, scratch };
-        let exported = export(&job, &reserved, &mut host);
+        let exported = Job::of_run(&spec, member.id(), machine, |job| export(job, &reserved, &mut host));
         let Host { reports, error, scratch, .. } = host;
         if let Some(ticket) = scratch
             && let Err(error) = self.conduct.undoing.undo(ticket)
@@ -245,7 +217,6 @@ impl Run<'_, '_> {
         }
         let member = &self.job.members[at];
         let why = error.to_string();
-        self.conduct.log(Severity::Error, Some(member.id()), &format!("exporter: {why}"));
         self.item(at, "exporter".into(), Outcome::Failed, why.clone());
         self.tell_missing(at, &|_| false, "the exporter failed");
         if member.manifest.exporter.as_ref().is_some_and(|exporter| exporter.replaces_declared) {

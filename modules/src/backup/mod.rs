@@ -7,6 +7,7 @@
 //! read     files of every section, below the snapshot or `/`                             files.rs
 //! back     hooks after · services in exact order, those that ran · unlock · live hooks   conduct/
 //! tell     one account for each module, its manifest with it                             account.rs
+//! [dry      what would be stored and done, with nothing done                             dry.rs, plan.rs]
 //! [whole   the whole system from a filesystem snapshot, without modules                  whole.rs]
 //! ```
 //!
@@ -18,15 +19,19 @@
 //! requires.
 
 mod account;
+mod dry;
 mod exporters;
 mod files;
 mod live;
+mod plan;
 mod quiet;
 mod records;
 mod root;
 mod sources;
 mod whole;
 
+pub use dry::dry_run;
+pub use plan::{Act, Step};
 pub use whole::{WholeJob, run_whole};
 
 use crate::conduct::{Cancelled, Conduct, Downtime, HookEnded, StillError};
@@ -39,13 +44,18 @@ use crate::manifest::services::Operation;
 use crate::member::{Halt, Member};
 use crate::selection::LeftOut;
 use crate::undo::{JournalError, Undoing};
+use account::{Known, tell};
 use dedup_engine::backup::{BackupError, Parent, Parts, RunReport, RunRequest, run_parts};
 use dedup_engine::error::Kind;
 use dedup_engine::planted::{Bug, planted};
 use dedup_engine::progress::Events;
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::{Account, Outcome};
+use root::plan_root;
 use std::path::Path;
+
+/// Items that failed of which a log tells for each module.
+const FAILED_TOLD: usize = 20;
 
 /// What a backup run works with.
 pub struct BackupJob<'a> {
@@ -100,6 +110,8 @@ pub struct BackupOutcome {
     pub from_snapshot: bool,
     /// Hooks that ran after publication, in their order: what they did came too late for the accounts.
     pub published_ends: Vec<HookEnded>,
+    /// What a run would do on this machine; of dry runs only.
+    pub plan: Vec<Step>,
 }
 
 /// Why a run published nothing.
@@ -172,7 +184,8 @@ struct Run<'r, 'a> {
     exports: Vec<exporters::Export>,
 }
 
-/// Runs the backup. The journal is closed by the caller, who sees what is left in it.
+/// Runs the backup. The journal is closed by the caller, who sees what is left in it. What is asked to be a dry run is one,
+/// and needs no journal: [`dry_run`].
 ///
 /// # Errors
 /// Nothing was published then; whatever was stopped was brought back, or is told by `left_undone` of the journal.
@@ -181,6 +194,9 @@ pub fn run<'a>(
     machine: &Machine<'a>,
     undoing: &mut Undoing<'a>,
 ) -> Result<BackupOutcome, RunError> {
+    if job.request.dry_run {
+        return dry_run(job, machine);
+    }
     let mut run = Run {
         job,
         conduct: Conduct::new(job.members, job.halts, Operation::Backup, machine, undoing),
@@ -205,6 +221,7 @@ pub fn run<'a>(
         left_undone: conduct.left_undone,
         from_snapshot: run.from_snapshot,
         published_ends: conduct.published_ends,
+        plan: Vec::new(),
     })
 }
 
@@ -239,12 +256,18 @@ impl Run<'_, '_> {
         self.conduct.bring_back();
         self.conduct.finish_live();
         collected?;
-        self.tell(parts)
+        let known = Known {
+            standings: &self.conduct.standings,
+            accounts: std::mem::take(&mut self.accounts),
+            requires: self.exports.iter_mut().map(|export| std::mem::take(&mut export.requires)).collect(),
+            paths: self.paths_account.take(),
+        };
+        tell(self.job, self.conduct.machine, parts, known)
     }
 
     fn collect(&mut self, parts: &mut Parts<'_>) -> Result<(), RunError> {
         self.live(parts)?;
-        let root = self.choose_root()?;
+        let root = plan_root(self.job, self.conduct.machine, &self.conduct.members_in())?;
         self.quieten(parts, root.is_of_one_moment())?;
         let root = self.take(root)?;
         if root.is_snapshot() {
@@ -256,17 +279,24 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    /// Notes what became of a declared item, and what that makes of its module.
+    /// Notes what became of a declared item, and what that makes of its module. What failed is told at once, so far as
+    /// that is not too much; the account has all of it.
     fn item(&mut self, at: usize, name: String, outcome: Outcome, message: String) {
-        let standing = &mut self.conduct.standings[at];
-        match outcome {
-            Outcome::Failed => standing.partial(format!("{name}: {message}")),
-            Outcome::Absent => standing.warn(format!("{name} is not there")),
-            Outcome::Unreadable | Outcome::NotStorable | Outcome::ChangedWhileRead => {
-                standing.warn(format!("{name}: {message}"));
+        if outcome == Outcome::Failed {
+            self.tell_failed(at, &name, &message);
+        }
+        self.conduct.standings[at].outcome(name, outcome, message);
+    }
+
+    fn tell_failed(&self, at: usize, name: &str, why: &str) {
+        let id = self.job.members[at].id();
+        let items = &self.conduct.standings[at].items;
+        match items.iter().filter(|item| item.outcome == Outcome::Failed).count() {
+            ..FAILED_TOLD => self.conduct.log(Severity::Error, Some(id), &format!("{name}: {why}")),
+            FAILED_TOLD => {
+                self.conduct.log(Severity::Error, Some(id), "more items failed; its account has all of them")
             }
             _ => {}
         }
-        standing.item(name, outcome, message);
     }
 }

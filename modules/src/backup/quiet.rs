@@ -1,6 +1,6 @@
 //! Quiet: everything stands still that must, so that dumps and files are of one moment.
 
-use super::{Run, RunError};
+use super::{BackupJob, Run, RunError};
 use crate::manifest::drivers::SourcePhase;
 use crate::manifest::hooks::HookPhase;
 use dedup_engine::backup::Parts;
@@ -12,8 +12,10 @@ impl Run<'_, '_> {
     /// the services they needed; the sources that want all of them stopped.
     pub(super) fn quieten(&mut self, parts: &mut Parts<'_>, with_snapshot: bool) -> Result<(), RunError> {
         self.conduct.lock_all()?;
-        let concerned = self.concerned(with_snapshot);
-        let needed: Vec<usize> = concerned.iter().copied().filter(|halt| self.is_needed(*halt)).collect();
+        let concerned = concerned(self.job, with_snapshot, &|at| self.exports[at].is_due_stopped);
+        let is_in = |at: usize| self.conduct.standings[at].is_in();
+        let needed: Vec<usize> =
+            concerned.iter().copied().filter(|halt| is_needed(self.job, *halt, &is_in)).collect();
         self.conduct.stop(concerned.iter().filter(|halt| !needed.contains(halt)))?;
         self.conduct.note_due_when_stopped()?;
         self.conduct.run_pre(HookPhase::Stopped)?;
@@ -22,28 +24,32 @@ impl Run<'_, '_> {
         self.export_stopped(parts)?;
         self.dump(parts, SourcePhase::Stopped)
     }
+}
 
-    /// Returns the services to stop. With a filesystem snapshot only those that ask for it, and those of modules whose
-    /// dumps must be of the same moment as the snapshot.
-    fn concerned(&self, with_snapshot: bool) -> Vec<usize> {
-        let dumps = |at: &usize| {
-            let sources = &self.job.members[*at].manifest.sources;
-            sources.iter().any(|source| source.phase != SourcePhase::Live) || self.exports[*at].is_due_stopped
-        };
-        let is_concerned = |halt: &usize| {
-            let halt = &self.job.halts[*halt];
-            !with_snapshot || !halt.not_with_snapshot || halt.members.iter().any(dumps)
-        };
-        (0..self.job.halts.len()).filter(is_concerned).collect()
-    }
+/// Returns the services to stop. With a filesystem snapshot only those that ask for it, and those of modules whose dumps must
+/// be of the same moment as the snapshot; `exports`: whether a member's exporter runs when they stand still.
+pub(super) fn concerned(
+    job: &BackupJob<'_>,
+    with_snapshot: bool,
+    exports: &dyn Fn(usize) -> bool,
+) -> Vec<usize> {
+    let dumps = |at: &usize| {
+        let sources = &job.members[*at].manifest.sources;
+        sources.iter().any(|source| source.phase != SourcePhase::Live) || exports(*at)
+    };
+    let is_concerned = |halt: &usize| {
+        let halt = &job.halts[*halt];
+        !with_snapshot || !halt.not_with_snapshot || halt.members.iter().any(dumps)
+    };
+    (0..job.halts.len()).filter(is_concerned).collect()
+}
 
-    /// Returns whether a source of a member that takes part wants the service to run.
-    fn is_needed(&self, halt: usize) -> bool {
-        let halt = &self.job.halts[halt];
-        halt.members.iter().filter(|at| self.conduct.standings[**at].is_in()).any(|at| {
-            let sources = &self.job.members[*at].manifest.sources;
-            let auto = sources.iter().filter(|source| source.phase == SourcePhase::Auto);
-            auto.flat_map(|source| &source.needs).any(|name| name == halt.spec.name())
-        })
-    }
+/// Returns whether a source of a member that takes part wants the service to run.
+pub(super) fn is_needed(job: &BackupJob<'_>, halt: usize, is_in: &dyn Fn(usize) -> bool) -> bool {
+    let halt = &job.halts[halt];
+    halt.members.iter().filter(|at| is_in(**at)).any(|at| {
+        let sources = &job.members[*at].manifest.sources;
+        let auto = sources.iter().filter(|source| source.phase == SourcePhase::Auto);
+        auto.flat_map(|source| &source.needs).any(|name| name == halt.spec.name())
+    })
 }

@@ -1,7 +1,8 @@
 //! The root of what is read: the running system, or a filesystem snapshot of it.
 
-use super::{Run, RunError};
+use super::{BackupJob, Run, RunError};
 use crate::fsnap::{Btrfs, Coverage, DirectoryCopy, FsSnapshotRef, SnapshotProvider};
+use crate::machine::Machine;
 use crate::manifest::items::{Extent, Item};
 use crate::manifest::job::UseSnapshot;
 use crate::manifest::programs::Severity;
@@ -39,64 +40,72 @@ impl Root {
     }
 }
 
+/// Chooses what will be read of these members; nothing is changed.
+pub(super) fn plan_root(
+    job: &BackupJob<'_>,
+    machine: &Machine<'_>,
+    members: &[usize],
+) -> Result<Root, RunError> {
+    if job.use_snapshot == UseSnapshot::Off {
+        return Ok(Root::System);
+    }
+    let items = members.iter().flat_map(|at| &job.members[*at].items);
+    let paths: Vec<PathBuf> = items.map(covered).collect();
+    if paths.is_empty() {
+        return Ok(Root::System);
+    }
+    let why = match Btrfs::of(machine.around).plan(&paths, machine.run) {
+        Ok(plan) => match (plan.coverage, plan.reference) {
+            (Coverage::All, Some(reference)) => return Ok(Root::Planned(reference)),
+            (Coverage::Some(of), _) => format!("btrfs covers only a part of the declared paths: {of:?}"),
+            _ => "no declared path lies on btrfs".into(),
+        },
+        Err(error) => error.to_string(),
+    };
+    let why = match plan_copy(job, machine, &paths) {
+        Ok(Some(reference)) => return Ok(Root::Planned(reference)),
+        Ok(None) => why,
+        Err(error) => format!("{why}; {error}"),
+    };
+    if job.use_snapshot == UseSnapshot::Require && !planted(Bug::NeedNoSnapshot) {
+        return Err(RunError::NoSnapshot(why));
+    }
+    machine.log.log(Severity::Debug, None, &format!("no filesystem snapshot: {why}"));
+    Ok(Root::System)
+}
+
+/// Plans a copy, where somebody configured a directory for that.
+fn plan_copy(
+    job: &BackupJob<'_>,
+    machine: &Machine<'_>,
+    paths: &[PathBuf],
+) -> Result<Option<FsSnapshotRef>, String> {
+    let Some(copy) = copy_of(job, machine) else { return Ok(None) };
+    let plan = copy.plan(paths, machine.run).map_err(|error| error.to_string())?;
+    match (plan.coverage, plan.reference) {
+        (Coverage::All, Some(reference)) => Ok(Some(reference)),
+        _ => Err(format!(
+            "{} is itself below what is declared, so it cannot hold a copy",
+            copy.directory.display()
+        )),
+    }
+}
+
+fn copy_of(job: &BackupJob<'_>, machine: &Machine<'_>) -> Option<DirectoryCopy> {
+    job.copies.map(|directory| DirectoryCopy::of(machine.around, directory))
+}
+
 impl Run<'_, '_> {
-    /// Chooses what will be read; nothing is changed yet.
-    pub(super) fn choose_root(&mut self) -> Result<Root, RunError> {
-        if self.job.use_snapshot == UseSnapshot::Off || self.job.request.dry_run {
-            return Ok(Root::System);
-        }
-        let members = self.conduct.members_in();
-        let items = members.iter().flat_map(|at| &self.job.members[*at].items);
-        let paths: Vec<PathBuf> = items.map(covered).collect();
-        if paths.is_empty() {
-            return Ok(Root::System);
-        }
-        let why = match Btrfs::of(self.conduct.machine.around).plan(&paths, self.conduct.machine.run) {
-            Ok(plan) => match (plan.coverage, plan.reference) {
-                (Coverage::All, Some(reference)) => return Ok(Root::Planned(reference)),
-                (Coverage::Some(of), _) => format!("btrfs covers only a part of the declared paths: {of:?}"),
-                _ => "no declared path lies on btrfs".into(),
-            },
-            Err(error) => error.to_string(),
-        };
-        let why = match self.plan_copy(&paths) {
-            Ok(Some(reference)) => return Ok(Root::Planned(reference)),
-            Ok(None) => why,
-            Err(error) => format!("{why}; {error}"),
-        };
-        if self.job.use_snapshot == UseSnapshot::Require && !planted(Bug::NeedNoSnapshot) {
-            return Err(RunError::NoSnapshot(why));
-        }
-        self.conduct.log(Severity::Debug, None, &format!("no filesystem snapshot: {why}"));
-        Ok(Root::System)
-    }
-
-    /// Plans a copy, where somebody configured a directory for that.
-    fn plan_copy(&self, paths: &[PathBuf]) -> Result<Option<FsSnapshotRef>, String> {
-        let Some(copy) = self.copy() else { return Ok(None) };
-        let plan = copy.plan(paths, self.conduct.machine.run).map_err(|error| error.to_string())?;
-        match (plan.coverage, plan.reference) {
-            (Coverage::All, Some(reference)) => Ok(Some(reference)),
-            _ => Err(format!(
-                "{} is itself below what is declared, so it cannot hold a copy",
-                copy.directory.display()
-            )),
-        }
-    }
-
-    fn copy(&self) -> Option<DirectoryCopy> {
-        self.job.copies.map(|directory| DirectoryCopy::of(self.conduct.machine.around, directory))
-    }
-
     /// Takes the snapshot, if one was chosen. If that fails, the running system is read instead, and must stand still.
     pub(super) fn take(&mut self, root: Root) -> Result<Root, RunError> {
         let Root::Planned(reference) = root else { return Ok(root) };
         let ticket = self.conduct.undoing.note(Undo::DeleteSnapshot { snapshot: reference.clone() })?;
         let btrfs = Btrfs::of(self.conduct.machine.around);
-        let taken = match self.copy().filter(|copy| copy.name() == reference.provider) {
-            Some(copy) => copy.take(&reference),
-            None => btrfs.take(&reference),
-        };
+        let taken =
+            match copy_of(self.job, self.conduct.machine).filter(|copy| copy.name() == reference.provider) {
+                Some(copy) => copy.take(&reference),
+                None => btrfs.take(&reference),
+            };
         let why = match taken {
             Ok(()) => return Ok(Root::Snapshot(reference, ticket)),
             Err(error) => error.to_string(),

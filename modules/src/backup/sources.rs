@@ -171,16 +171,15 @@ impl Run<'_, '_> {
                 }
             }
             Dumped::Not(outcome, why) => {
-                let member = &self.job.members[at];
-                self.conduct.log(Severity::Error, Some(member.id()), &format!("{name}: {why}"));
-                if member.manifest.restore.require.contains(&name) {
+                self.tell_failed(at, &name, &why);
+                let standing = &mut self.conduct.standings[at];
+                if self.job.members[at].manifest.restore.require.contains(&name) {
                     // Without it the rest could never be restored.
-                    self.conduct.standings[at].fail(format!("{name}, which a restore requires: {why}"));
-                    self.conduct.standings[at].item(name, outcome, why);
+                    standing.fail(format!("{name}, which a restore requires: {why}"));
                 } else {
-                    self.conduct.standings[at].partial(format!("{name}: {why}"));
-                    self.conduct.standings[at].item(name, outcome, why);
+                    standing.partial(format!("{name}: {why}"));
                 }
+                standing.item(name, outcome, why);
             }
         }
     }

@@ -100,6 +100,7 @@ pub fn run_whole<'a>(
             left_undone,
             from_snapshot: true,
             published_ends: Vec::new(),
+            plan: Vec::new(),
         },
         missing,
     ))

@@ -67,7 +67,20 @@ impl Standing {
         }
     }
 
-    /// Notes what became of a declared item.
+    /// Notes what became of a declared item, and what that makes of the module.
+    pub fn outcome(&mut self, name: String, outcome: Outcome, message: String) {
+        match outcome {
+            Outcome::Failed => self.partial(format!("{name}: {message}")),
+            Outcome::Absent => self.warn(format!("{name} is not there")),
+            Outcome::Unreadable | Outcome::NotStorable | Outcome::ChangedWhileRead => {
+                self.warn(format!("{name}: {message}"));
+            }
+            _ => {}
+        }
+        self.item(name, outcome, message);
+    }
+
+    /// Notes what became of a declared item, which makes nothing of the module by itself.
     ///
     /// What an account cannot hold makes the module partial, not the snapshot unreadable.
     pub fn item(&mut self, name: String, outcome: Outcome, message: impl Into<String>) {

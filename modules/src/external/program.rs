@@ -5,6 +5,8 @@ use super::error::ExternalError;
 use super::memory::Fence;
 use super::talker::{Around, Talker};
 use crate::child;
+use crate::id::ModuleId;
+use crate::machine::Machine;
 use crate::manifest::Manifest;
 use crate::manifest::paths::Variables;
 use crate::manifest::programs::{External, Program, Severity};
@@ -34,6 +36,29 @@ pub struct Job<'a> {
     pub offer: Offer,
     /// The rest.
     pub world: Around<'a>,
+}
+
+impl Job<'_> {
+    /// Makes an operation of a run for a module: its messages go to the log of the run, and what cancels the run cancels it.
+    pub fn of_run<T>(
+        spec: &Spec,
+        module: &ModuleId,
+        machine: &Machine<'_>,
+        work: impl FnOnce(&Job<'_>) -> T,
+    ) -> T {
+        let around = machine.around_of_run();
+        let log = |level: Severity, text: &str| machine.log.log(level, Some(module), text);
+        let (cancelled, elapsed) = (|| (machine.cancelled)(), || (machine.elapsed)());
+        work(&Job {
+            spec,
+            run: machine.run,
+            root: Path::new("/"),
+            spaces_dir: &machine.state_dir.join("spaces"),
+            log: &log,
+            offer: Offer::default(),
+            world: Around { around: &around, cancelled: &cancelled, elapsed: &elapsed },
+        })
+    }
 }
 
 impl<'a> Job<'a> {

@@ -1,7 +1,7 @@
 //! What may be removed after a run of a job: pure functions of the job, the run and its time.
 //!
 //! Never anything after a run that is not whole; never the snapshot that the run has made; never a snapshot of an immortal
-//! job. Snapshots are removed by whoever carries the [`Retention`] out, which sees all of them; see [`Forget`].
+//! job. Snapshots are removed by whoever carries the [`Retention`] out, which sees all of them.
 
 use super::names::{job_tag, slot_tag};
 use crate::manifest::job::Job;
@@ -42,24 +42,6 @@ pub struct Retention {
     pub rules: Option<Rules>,
     /// The label of the slot that the run has taken over: older snapshots that have it go.
     pub slot: Option<String>,
-}
-
-/// What retention has done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Forgotten {
-    /// Snapshots that stay.
-    pub kept: u64,
-    /// Snapshots that were removed.
-    pub removed: u64,
-}
-
-/// Carries retention out.
-pub trait Forget {
-    /// Removes what is to go.
-    ///
-    /// # Errors
-    /// Why it could not, for people; the run is none the worse.
-    fn forget(&self, asked: &Retention) -> Result<Forgotten, String>;
 }
 
 /// How a run ended, as far as retention is concerned.

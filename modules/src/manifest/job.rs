@@ -117,7 +117,7 @@ pub struct Job {
     pub hooks: JobHooks,
     /// Paths that no module declares.
     pub custom: Vec<Custom>,
-    /// The user whom the logs of its runs, and exported archives, are given to.
+    /// The user whom the logs of its runs, what they store, and exported archives, are given to.
     pub owner: Option<String>,
     /// The least severity that the logs of its runs keep.
     pub log_level: Severity,
@@ -205,7 +205,7 @@ fn read_job(t: &mut Table<'_, '_>) -> Job {
             .optional(
                 "owner",
                 Sub(read_owner),
-                "The user whom the logs of its runs, and exported archives, are given to; only root may.",
+                "The user whom the logs of its runs, what they store, and exported archives, are given to; only root may.",
             )
             .flatten(),
         log_level: t.optional("log", Sub(read_log), "Its messages.").unwrap_or(Severity::Info),

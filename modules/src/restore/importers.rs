@@ -4,16 +4,17 @@ use super::Run;
 use super::put::{PutError, head};
 use super::stream::with_stream;
 use crate::external::{
-    Around, EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job, KIND, Reading,
-    Spec, StoredStream, import, make_scratch, scratch_path,
+    EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job, KIND, Reading, Spec,
+    StoredStream, import, make_scratch, scratch_path,
 };
 use crate::manifest::programs::Severity;
 use crate::manifest::sections::SectionKind;
-use crate::protocol::{Offer, Op, Shape};
+use crate::protocol::{Op, Shape};
 use crate::spaces::Spaces;
 use crate::undo::{Ticket, Undo, Undoing};
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
+use dedup_engine::planted::{Bug, planted};
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::{Account, Dump, Form, Section};
 use serde_json::json;
@@ -153,7 +154,7 @@ impl Run<'_, '_> {
             }
         }
         self.puts[at].bytes += data.streams.iter().map(|stream| stream.bytes).sum::<u64>();
-        if imported.untaken.is_empty() {
+        if imported.untaken.is_empty() || planted(Bug::ImportInSilence) {
             return Ok(());
         }
         let (first, more) =
@@ -193,18 +194,6 @@ impl Run<'_, '_> {
         let (member, machine) = (&self.job.members[at], self.conduct.machine);
         let Some(external) = &member.manifest.importer else { return Ok(None) };
         let spec = Spec::of(external, member.manifest, member.variables)?;
-        let around = machine.around_of_run();
-        let log = |level: Severity, text: &str| machine.log.log(level, Some(member.id()), text);
-        let (cancelled, elapsed) = (|| (machine.cancelled)(), || (machine.elapsed)());
-        let job = Job {
-            spec: &spec,
-            run: machine.run,
-            root: Path::new("/"),
-            spaces_dir: &machine.state_dir.join("spaces"),
-            log: &log,
-            offer: Offer::default(),
-            world: Around { around: &around, cancelled: &cancelled, elapsed: &elapsed },
-        };
         let path = scratch_path(machine, member.id().as_str(), spec.user.as_deref(), &op.to_string());
         let mut host = Host {
             repo: self.job.repo,
@@ -214,7 +203,7 @@ impl Run<'_, '_> {
             user: spec.user.as_deref(),
             scratch: None,
         };
-        let ended = import(&job, op, data, &mut host);
+        let ended = Job::of_run(&spec, member.id(), machine, |job| import(job, op, data, &mut host));
         if let Some(ticket) = host.scratch.take()
             && let Err(error) = self.conduct.undoing.undo(ticket)
         {

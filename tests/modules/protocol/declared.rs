@@ -49,7 +49,7 @@ fn an_exporter_runs_when_it_asks_to_and_has_sources_dumped_once() {
 fn a_source_that_the_exporter_should_send_and_did_not_is_told() {
     let machine = app("");
     fs::write(machine.place.path("forget"), "").unwrap();
-    machine.dedup(&["backup"]).ends(3);
+    machine.dedup(&["backup"]).ends(3).says(&["source:extra", "did not send"]).shows(&["source:extra"]);
     assert_eq!(dumps(&machine), [".exporter", "db"]);
     let machine = app("[restore]\nrequire = [\"source:extra\"]\n");
     fs::write(machine.place.path("forget"), "").unwrap();

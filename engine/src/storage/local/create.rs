@@ -2,6 +2,7 @@
 
 use super::disk::{Disk, RealDisk};
 use super::folder::{each_entry, look, open_folder};
+use super::owner::{Owner, give_folder};
 use super::{LocalStorage, TEMPORARY};
 use crate::storage::{Family, StorageError, Trouble};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -69,7 +70,8 @@ impl LocalStorage {
     }
 
     fn over(path: PathBuf, root: OwnedFd, disk: Box<dyn Disk>) -> Self {
-        Self { path, root, disk, shards: Mutex::new([false; 256]), poisoned: AtomicBool::new(false) }
+        let owner = Owner::of(&root);
+        Self { path, root, disk, owner, shards: Mutex::new([false; 256]), poisoned: AtomicBool::new(false) }
     }
 
     /// Removes unfinished writes that were last touched before `older_than`, and returns how many.
@@ -140,7 +142,8 @@ fn make(path: &Path, disk: &dyn Disk) -> Result<OwnedFd, Trouble> {
     }
     for folder in folders() {
         match disk.make_folder(root.as_fd(), folder) {
-            Ok(()) | Err(Errno::EXIST) => {}
+            Ok(()) => give_folder(disk, root.as_fd(), folder, Owner::of(&root))?,
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
         open_folder(&root, folder).map_err(|error| unusable(folder, error))?;

@@ -3,7 +3,7 @@
 //! Behind a trait, so that a test can fail any of them, or see which bytes and names were not yet
 //! synced when the power goes. Nothing here retries: what an error means is decided above.
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::{Errno, Result};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -14,6 +14,9 @@ pub(super) trait Disk: Send + Sync {
 
     /// Creates an empty file, for writing only; `EXIST` if the name is taken.
     fn create(&self, folder: BorrowedFd<'_>, name: &str) -> Result<OwnedFd>;
+
+    /// Gives a file or folder to a user and a group.
+    fn give(&self, file: BorrowedFd<'_>, user: u32, group: u32) -> Result<()>;
 
     /// Appends some of `bytes` and returns how many.
     fn write(&self, file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize>;
@@ -43,6 +46,10 @@ impl Disk for RealDisk {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // The process's umask takes from this what its user does not want.
         rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o666))
+    }
+
+    fn give(&self, file: BorrowedFd<'_>, user: u32, group: u32) -> Result<()> {
+        rustix::fs::fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))
     }
 
     fn write(&self, file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize> {

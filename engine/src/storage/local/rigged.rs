@@ -140,6 +140,10 @@ impl Disk for RiggedDisk {
         })
     }
 
+    fn give(&self, file: BorrowedFd<'_>, user: u32, group: u32) -> Result<()> {
+        RealDisk.give(file, user, group)
+    }
+
     fn write(&self, file: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize> {
         self.step(Op::Write, |script| {
             script.writes += 1;
