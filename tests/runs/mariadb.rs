@@ -14,14 +14,14 @@ use std::thread;
 use std::time::Duration;
 
 /// A machine, a database of its own on the server, and a module that has it.
-struct Case<'s> {
-    machine: Machine,
-    server: &'s MariaDb,
-    database: String,
+pub struct Case<'s> {
+    pub machine: Machine,
+    pub server: &'s MariaDb,
+    pub database: String,
 }
 
 impl<'s> Case<'s> {
-    fn new(server: &'s MariaDb, database: &str, sql: &str) -> Self {
+    pub fn new(server: &'s MariaDb, database: &str, sql: &str) -> Self {
         server.sql(&format!("CREATE DATABASE {database} CHARACTER SET utf8mb4; USE {database};\n{sql}"));
         let case = Self { machine: Machine::new(), server, database: database.to_owned() };
         case.password(PASSWORD);
@@ -29,17 +29,17 @@ impl<'s> Case<'s> {
         case
     }
 
-    fn password(&self, password: &str) {
+    pub fn password(&self, password: &str) {
         let file = self.machine.place.path("password");
         fs::write(&file, format!("{password}\n")).unwrap();
         fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
     }
 
-    fn declare(&self, more: &str) {
+    pub fn declare(&self, more: &str) {
         self.declare_of(&[&self.database], "root", more);
     }
 
-    fn declare_of(&self, databases: &[&str], user: &str, more: &str) {
+    pub fn declare_of(&self, databases: &[&str], user: &str, more: &str) {
         let (socket, file) = (self.server.socket.display(), self.machine.place.path("password"));
         self.machine.module(
             "shop",
@@ -51,13 +51,13 @@ impl<'s> Case<'s> {
         );
     }
 
-    fn state(&self) -> String {
+    pub fn state(&self) -> String {
         self.server.state(&self.database)
     }
 
     /// Backs up, and returns what was told: the source failed, the module is partial, its files are stored, and no dump
     /// of it is in the snapshot.
-    fn is_partial(&self) -> String {
+    pub fn is_partial(&self) -> String {
         let run = self.machine.dedup(&["backup"]).ends(3);
         let account = self.machine.account("shop");
         assert_eq!(account["state"], "partial", "{account}");
@@ -66,14 +66,14 @@ impl<'s> Case<'s> {
     }
 }
 
-fn told(run: &Run) -> String {
+pub fn told(run: &Run) -> String {
     let told = format!("{}{}", run.out, run.err);
     assert!(!told.contains(PASSWORD), "the password is never told");
     told
 }
 
 /// A table that does not fit into a pipe, and another one after it.
-const BIG: &str = "CREATE TABLE big (id INT PRIMARY KEY, v TEXT); CREATE TABLE later (id INT PRIMARY KEY); \
+pub const BIG: &str = "CREATE TABLE big (id INT PRIMARY KEY, v TEXT); CREATE TABLE later (id INT PRIMARY KEY); \
     INSERT INTO big SELECT seq, REPEAT(MD5(seq), 20) FROM seq_1_to_20000; INSERT INTO later VALUES (1);";
 
 #[test]
@@ -185,10 +185,10 @@ fn faults_of_a_server_make_a_module_partial() {
 }
 
 /// A small file system that anybody may write to.
-struct Disk(PathBuf);
+pub struct Disk(pub PathBuf);
 
 impl Disk {
-    fn mount(at: PathBuf) -> Self {
+    pub fn mount(at: PathBuf) -> Self {
         let words = ["-t", "tmpfs", "-o", "size=120m,mode=777", "tmpfs"];
         assert!(Command::new("mount").args(words).arg(&at).status().unwrap().success());
         Self(at)

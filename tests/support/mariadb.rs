@@ -5,11 +5,11 @@
 //! process ends, however that is, the shell kills the servers and removes the folder.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::thread::sleep;
@@ -163,6 +163,15 @@ impl MariaDb {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Opens a session of somebody else, as `root`.
+    pub fn session(&self) -> Other {
+        let mut client = self.client("root", PASSWORD);
+        client.arg("--unbuffered").stderr(Stdio::null());
+        let mut client = client.spawn().unwrap();
+        let output = BufReader::new(client.stdout.take().unwrap());
+        Other { input: client.stdin.take().unwrap(), client, output }
+    }
+
     /// Runs SQL as `root`.
     pub fn try_sql(&self, sql: &str) -> Output {
         self.try_as("root", PASSWORD, sql)
@@ -170,7 +179,18 @@ impl MariaDb {
 
     /// Runs SQL as somebody.
     pub fn try_as(&self, user: &str, password: &str, sql: &str) -> Output {
-        let mut client = Command::new("mariadb")
+        let mut client = self.client(user, password).spawn().unwrap();
+        let mut input = client.stdin.take().unwrap();
+        let sql = sql.to_owned();
+        let writer = std::thread::spawn(move || drop(input.write_all(sql.as_bytes())));
+        let output = client.wait_with_output().unwrap();
+        writer.join().unwrap();
+        output
+    }
+
+    fn client(&self, user: &str, password: &str) -> Command {
+        let mut client = Command::new("mariadb");
+        client
             .args([
                 "--no-defaults",
                 "--batch",
@@ -183,15 +203,8 @@ impl MariaDb {
             .env("MYSQL_PWD", password)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut input = client.stdin.take().unwrap();
-        let sql = sql.to_owned();
-        let writer = std::thread::spawn(move || drop(input.write_all(sql.as_bytes())));
-        let output = client.wait_with_output().unwrap();
-        writer.join().unwrap();
-        output
+            .stderr(Stdio::piped());
+        client
     }
 
     /// Returns the checksum of every table of a database, and what makes its tables, views, triggers and routines.
@@ -237,6 +250,30 @@ impl MariaDb {
     pub fn restart(&mut self) {
         let Self { dir, socket, port, .. } = self;
         *self = Self { dir: dir.clone(), socket: socket.clone(), port: *port, pid: 0 }.run(&[]);
+    }
+}
+
+/// A session that stays open until it is dropped.
+pub struct Other {
+    client: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Other {
+    /// Runs SQL without an answer, and waits for its end.
+    pub fn sql(&mut self, sql: &str) {
+        writeln!(self.input, "{sql};\nSELECT 'done';").unwrap();
+        let mut line = String::new();
+        while self.output.read_line(&mut line).unwrap() > 0 && !line.ends_with("done\n") {}
+        assert!(line.ends_with("done\n"), "{sql}: {line}");
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
     }
 }
 

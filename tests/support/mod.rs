@@ -14,6 +14,7 @@ pub mod planted;
 pub mod postgres;
 pub mod pruned;
 pub mod random;
+pub mod redis;
 pub mod systemd;
 pub mod trees;
 pub mod world;

@@ -97,7 +97,17 @@ pub fn restore_rows(
         WayBack::DumpFirst => None,
         _ => Some(undoing.note(act)?),
     };
+    let taken = match load.takes_away()? {
+        Some(way) => {
+            let (module, source) = (member.id().clone(), dump.name.clone());
+            Some(undoing.note(Undo::PutBack { module, source, way })?)
+        }
+        None => None,
+    };
     load.put_records(&mut put)?;
+    if let Some(ticket) = taken {
+        undoing.settle(ticket)?;
+    }
     if let Some(ticket) = ticket {
         undoing.settle(ticket)?;
         way.discard()?;

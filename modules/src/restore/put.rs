@@ -275,7 +275,7 @@ impl Run<'_, '_> {
                 self.puts[at].one_way.push(format!("the source {}", spec.name));
                 Ok(())
             }
-            way => self.note_way(at, spec, way),
+            way => self.note_way(at, spec, way).map(drop),
         });
         // Only now, and before anything is touched: from here on what lies beside is the way back.
         if let Some(beside) = beside {
@@ -296,11 +296,22 @@ impl Run<'_, '_> {
     }
 
     /// Notes how a source comes back, before it is changed.
-    fn note_way(&mut self, at: usize, spec: &SourceSpec, way: WayBack) -> Result<(), PutError> {
+    pub(super) fn note_way(
+        &mut self,
+        at: usize,
+        spec: &SourceSpec,
+        way: WayBack,
+    ) -> Result<Ticket, PutError> {
         let act = Undo::PutBack { module: self.job.members[at].id().clone(), source: spec.name.clone(), way };
         let ticket = self.conduct.undoing.note(act).map_err(run)?;
         self.puts[at].tickets.push(ticket);
-        Ok(())
+        Ok(ticket)
+    }
+
+    /// Strikes out what need not be undone any more, whatever becomes of the rest.
+    pub(super) fn strike_out(&mut self, at: usize, ticket: Ticket) -> Result<(), PutError> {
+        self.puts[at].tickets.retain(|open| *open != ticket);
+        self.conduct.undoing.settle(ticket).map_err(run)
     }
 }
 

@@ -39,7 +39,14 @@ impl Run<'_, '_> {
         let beside = load.beside().map(|way| self.note_beside(at, spec, way)).transpose()?;
         let prepared = load.prepare_records(&mut put).map_err(|error| failed(error.to_string()));
         self.note_prepared(at, spec, world, beside, prepared)?;
+        let taken = match load.takes_away().map_err(|error| failed(error.to_string()))? {
+            Some(way) => Some(self.note_way(at, spec, way)?),
+            None => None,
+        };
         load.put_records(&mut put).map_err(|error| failed(error.to_string()))?;
+        if let Some(ticket) = taken {
+            self.strike_out(at, ticket)?;
+        }
         let standing = &mut self.conduct.standings[at];
         for warning in &imported.warnings {
             let warning = format!("source {}: {warning}", dump.name);

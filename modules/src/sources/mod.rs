@@ -39,7 +39,7 @@ mod way_back;
 
 pub use error::SourceError;
 pub use kept::KeptDump;
-pub use mariadb::MariadbSpec;
+pub use mariadb::{MariadbSpec, MariadbTriggers};
 pub use postgresql::{PostgresError, PostgresSpec};
 pub use redis::RedisSpec;
 pub use sqlite::SqliteWayBack;
@@ -328,6 +328,12 @@ pub trait Load {
     /// changes nothing.
     fn prepare_records(&mut self, _import: &mut ImportInto<'_>) -> Result<WayBack, SourceError> {
         Err(SourceError::NoRecords)
+    }
+
+    /// Returns what brings back what [`put_records`](Self::put_records) takes away for as long as it works: to be
+    /// written down before it, and struck out after its success.
+    fn takes_away(&mut self) -> Result<Option<WayBack>, SourceError> {
+        Ok(None)
     }
 
     /// Puts the rows in place: calls `import` if `prepare_records` did not.

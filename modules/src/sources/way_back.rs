@@ -1,6 +1,6 @@
 //! What a load replaces, and how it comes back.
 
-use super::{KeptDump, SourceError, SqliteWayBack, World};
+use super::{KeptDump, MariadbTriggers, SourceError, SqliteWayBack, World};
 use serde::{Deserialize, Serialize};
 
 /// What brings back what was there before a load.
@@ -12,6 +12,8 @@ pub enum WayBack {
     DumpFirst,
     /// What was there was dumped first.
     Kept(Box<KeptDump>),
+    /// Of drivers `mariadb` and `mysql`: what a load of rows takes away while it works.
+    Triggers(Box<MariadbTriggers>),
 }
 
 /// What a restore of a source keeps of what was there before.
@@ -31,6 +33,7 @@ impl WayBack {
         match self {
             Self::Sqlite(way) => way.put_back(world),
             Self::Kept(dump) => dump.put_back(world),
+            Self::Triggers(triggers) => triggers.put_back(world),
             Self::DumpFirst => Ok(()),
         }
     }
@@ -39,7 +42,7 @@ impl WayBack {
     pub fn remove_beside(&self) -> Result<(), SourceError> {
         match self {
             Self::Sqlite(way) => way.remove_beside(),
-            Self::Kept(_) | Self::DumpFirst => Ok(()),
+            Self::Kept(_) | Self::Triggers(_) | Self::DumpFirst => Ok(()),
         }
     }
 
@@ -48,7 +51,7 @@ impl WayBack {
         match self {
             Self::Sqlite(way) => way.discard(),
             Self::Kept(dump) => dump.discard(),
-            Self::DumpFirst => Ok(()),
+            Self::Triggers(_) | Self::DumpFirst => Ok(()),
         }
     }
 }

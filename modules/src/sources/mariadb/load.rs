@@ -85,6 +85,11 @@ impl Load for MariadbLoad<'_> {
         Ok(WayBack::DumpFirst)
     }
 
+    fn takes_away(&mut self) -> Result<Option<WayBack>, SourceError> {
+        let triggers = records::MariadbTriggers::of(&self.spec, self.world)?;
+        Ok(triggers.map(|triggers| WayBack::Triggers(Box::new(triggers))))
+    }
+
     fn put_records(self: Box<Self>, import: &mut ImportInto<'_>) -> Result<(), SourceError> {
         Ok(import(Box::new(records::MariadbTarget::open(&self.spec, self.world)?))?)
     }

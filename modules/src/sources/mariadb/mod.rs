@@ -6,7 +6,8 @@
 //! choice.rs   which databases and tables a dump has
 //! dump.rs     format `sql`: what mariadb-dump prints, whole or void
 //! load.rs     what the client is given back, or rows
-//! records/    format `records`: rows by the client library
+//! client/     the server's protocol, for rows
+//! records/    format `records`: rows
 //! ```
 //!
 //! The programs are those of the server's own packages, here or in its container, so that they know the server. A
@@ -14,6 +15,7 @@
 //! that. Where the manifest has none, the configuration of the machine and the user holds (`/root/.my.cnf`).
 
 mod choice;
+mod client;
 mod dump;
 mod load;
 mod records;
@@ -24,6 +26,7 @@ mod tools;
 pub(super) use dump::MariadbDump;
 pub(super) use load::MariadbLoad;
 pub(super) use records::MariadbSource;
+pub use records::MariadbTriggers;
 
 use super::IDLE_LIMIT;
 use crate::endpoint::Reach;

@@ -1,104 +1,22 @@
 //! Dumps and loads of real servers.
 
+#[path = "../../../../tests/support/redis.rs"]
+#[allow(dead_code, reason = "some of it is for runs alone")]
+mod server;
+
 use super::super::{How, Load, LoadOptions, SourceSpec, WayBack, open_dump, open_load};
 use super::*;
 use crate::child::Surroundings;
 use crate::manifest::secret::Secret;
 use crate::sources::World;
+use server::{PASSWORD, Server};
 use std::io::{Cursor, Read};
-use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
 
-const PASSWORD: &str = "p a\"s's%";
-
-/// A server in a folder of its own, as nobody.
-struct Server {
-    dir: tempfile::TempDir,
-    port: u16,
-    child: Child,
+trait Spec {
+    fn spec(&self) -> RedisSpec;
 }
 
-impl Server {
-    fn start(options: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let words = [
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            "redis-server",
-            "--rdbcompression",
-            "no",
-            "--save",
-            "",
-            "--bind",
-            "127.0.0.1",
-        ];
-        let child = Command::new("setpriv")
-            .args(words)
-            .arg("--dir")
-            .arg(dir.path())
-            .arg("--unixsocket")
-            .arg(dir.path().join("socket"))
-            .args(["--unixsocketperm", "777", "--requirepass", PASSWORD, "--port", &port.to_string()])
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed: benches/setup.sh test");
-        let server = Self { dir, port, child };
-        for _ in 0..200 {
-            if server.cli(&["PING"]) == "PONG\n" {
-                return server;
-            }
-            sleep(Duration::from_millis(50));
-        }
-        panic!("the server does not start");
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.dir.path().join("socket")
-    }
-
-    fn cli(&self, words: &[&str]) -> String {
-        let output = Command::new("redis-cli")
-            .arg("-s")
-            .arg(self.socket())
-            .args(words)
-            .env("REDISCLI_AUTH", PASSWORD)
-            .output();
-        String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
-    }
-
-    fn lua(&self, script: &str) -> String {
-        self.cli(&["EVAL", script, "0"])
-    }
-
-    /// Every kind of value.
-    fn fill(&self) {
-        self.lua(
-            "for i = 1, 2000 do redis.call('SET', 'key:' .. i, string.rep(tostring(i), 500)) end \
-             redis.call('HSET', 'hash', 'a', '1', 'b', '\\0\\255'); redis.call('RPUSH', 'list', 'x', 'y'); \
-             redis.call('SADD', 'set', '1', '2', 'three'); redis.call('ZADD', 'sorted', 1.5, 'a', -2, 'b'); \
-             redis.call('XADD', 'stream', '1-1', 'f', 'v'); redis.call('SETEX', 'soon', 100000, 'v'); redis.call('PFADD', 'hll', 'a')",
-        );
-        self.cli(&["-n", "3", "SET", "other", "database"]);
-    }
-
-    /// A digest of all keys and values.
-    fn state(&self) -> String {
-        format!(
-            "{}{}",
-            self.cli(&["DEBUG", "DIGEST"]),
-            self.cli(&["INFO", "keyspace"]).replace(|c: char| c.is_ascii_digit(), "")
-        )
-    }
-
+impl Spec for Server {
     fn spec(&self) -> RedisSpec {
         RedisSpec {
             reach: Reach {
@@ -109,19 +27,6 @@ impl Server {
             import: Import::Replace,
             idle_limit: Duration::from_secs(30),
         }
-    }
-
-    fn signal(&self, signal: &str) {
-        assert!(
-            Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success()
-        );
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

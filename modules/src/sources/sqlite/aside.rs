@@ -195,6 +195,8 @@ pub(super) fn copy_into(from: &Path, to: &Path, patience: Patience<'_>) -> Resul
             return Err(SourceError::InUse { path: to.to_owned(), why: "its pages have another size" });
         }
     }
+    // A copy that meets a lock comes back at once, whatever the limit: it is waited here.
+    target.busy_timeout(Duration::ZERO).map_err(failed)?;
     let copy = Backup::new(&source, &mut target).map_err(failed)?;
     patience.until_free(to, "write", || match copy.step(-1)? {
         StepResult::Done => Ok(Some(())),

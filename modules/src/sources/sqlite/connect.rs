@@ -114,7 +114,7 @@ impl Patience<'_> {
         connection.busy_timeout(turn).map_err(|error| SourceError::sqlite(path, "open", error))
     }
 
-    /// Calls `work` until it meets no lock any more (none: it met one), as long as the limit allows.
+    /// Calls `work` until it meets no lock any more (none: it met one and did not wait), as long as the limit allows.
     pub(super) fn until_free<T>(
         &self,
         path: &Path,
@@ -130,7 +130,8 @@ impl Patience<'_> {
             match work() {
                 Ok(Some(done)) => return Ok(done),
                 Err(error) if !is_locked(&error) => return Err(SourceError::sqlite(path, doing, error)),
-                Ok(None) | Err(_) => {}
+                Ok(None) => std::thread::sleep(TURN),
+                Err(_) => {}
             }
             turn += 1;
             if turn > turns {

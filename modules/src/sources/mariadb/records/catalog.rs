@@ -23,7 +23,7 @@ pub(super) struct Table {
     pub(super) readings: Vec<(String, Reading)>,
 }
 
-impl Session {
+impl Session<'_> {
     /// Returns what is known of a table; `None` if there is none.
     pub(super) fn table(&mut self, names: &Names, name: &TableName) -> Result<Option<Table>, RecordError> {
         let (database, table) = names.split(name)?;
@@ -121,7 +121,13 @@ impl Session {
         Ok((key, whole.map(|(_, columns, _)| columns).collect()))
     }
 
-    fn triggers(&mut self, doing: &str, database: &str, table: &str) -> Result<Vec<Object>, RecordError> {
+    /// Returns the triggers of a table, in the order in which they act.
+    pub(super) fn triggers(
+        &mut self,
+        doing: &str,
+        database: &str,
+        table: &str,
+    ) -> Result<Vec<Object>, RecordError> {
         let sql = format!(
             "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = {} AND \
              EVENT_OBJECT_TABLE = {} ORDER BY EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER",

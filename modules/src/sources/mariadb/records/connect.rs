@@ -2,21 +2,17 @@
 
 use super::super::super::{SourceError, World};
 use super::super::MariadbSpec;
+use super::super::client::{Address, Client, ClientError, Done, Patience, Row, Said};
 use crate::endpoint::Asking;
 use crate::records::RecordError;
-use crate::units::show_duration;
 use dedup_engine::error::Kind;
-use mysql::prelude::Queryable;
-use mysql::{Conn, Error, OptsBuilder, Row};
-use std::io::ErrorKind;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(30);
 /// Where the server's programs look for it if nothing is said.
 const SOCKETS: [&str; 3] = ["/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"];
-/// Largest packet either way: the protocol's own limit.
-const MAX_PACKET: usize = 1 << 30;
+/// Port of servers if nothing is said.
+const PORT: u16 = 3306;
 
 /// The mode in which rows are read and written.
 pub(super) const STRICT: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'";
@@ -36,25 +32,25 @@ const SESSION: [&str; 5] = [
 ];
 
 /// A session.
-pub(super) struct Session {
-    conn: Conn,
-    /// The answer to a question was left in the middle: what comes next would be its rest.
-    is_torn: bool,
+pub(super) struct Session<'a> {
+    client: Client<'a>,
     server: String,
-    idle_limit: Duration,
 }
 
 /// Ways in, by which further sessions can be opened.
 #[derive(Clone)]
-pub(super) struct Way {
-    opts: mysql::Opts,
+pub(super) struct Way<'a> {
+    address: Address,
+    user: String,
+    password: Zeroizing<Vec<u8>>,
     server: String,
     idle_limit: Duration,
+    cancelled: &'a dyn Fn() -> bool,
 }
 
-impl Way {
+impl<'a> Way<'a> {
     /// Finds the way in, and reads the password.
-    pub(super) fn new(spec: &MariadbSpec, world: World<'_>) -> Result<Self, SourceError> {
+    pub(super) fn new(spec: &MariadbSpec, world: World<'a>) -> Result<Self, SourceError> {
         let asking = Asking { around: world.around, cancelled: world.cancelled };
         let reach = &spec.reach;
         if reach.tls == Some(true) || reach.ca.is_some() || reach.cert.is_some() {
@@ -64,41 +60,37 @@ impl Way {
         }
         let container = reach.container(asking)?;
         let password = reach.password(container.as_ref(), asking)?;
-        let password =
-            password.map(|password| String::from_utf8(password.as_bytes().to_vec())).transpose().map_err(
-                |_| SourceError::CannotBe("the password is not UTF-8, which this server asks for".into()),
-            )?;
-        let mut opts = OptsBuilder::new()
-            .user(reach.user.clone().or_else(|| user(world)))
-            .pass(password)
-            .prefer_socket(false)
-            .stmt_cache_size(0)
-            .max_allowed_packet(Some(MAX_PACKET))
-            .tcp_connect_timeout(Some(CONNECT))
-            .read_timeout(Some(spec.idle_limit))
-            .write_timeout(Some(spec.idle_limit));
-        opts = match (&container, &reach.socket, &reach.host, reach.port) {
-            (None, Some(socket), ..) => opts.socket(Some(socket.to_string_lossy())),
+        let password = password.map(|password| password.as_bytes().to_vec()).unwrap_or_default();
+        let address = match (&container, &reach.socket, &reach.host, reach.port) {
+            (None, Some(socket), ..) => Address::Socket(socket.clone()),
             (None, None, None, None) => {
                 let there = SOCKETS.iter().find(|path| std::fs::exists(path).unwrap_or(false));
-                opts.socket(Some(*there.unwrap_or(&SOCKETS[0])))
+                Address::Socket(there.unwrap_or(&SOCKETS[0]).into())
             }
             (Some(container), _, None, port) => {
-                opts.ip_or_hostname(Some(container.address()?)).tcp_port(port.unwrap_or(3306))
+                Address::Host(container.address()?.to_owned(), port.unwrap_or(PORT))
             }
-            (_, _, host, port) => opts
-                .ip_or_hostname(Some(host.clone().unwrap_or_else(|| "127.0.0.1".into())))
-                .tcp_port(port.unwrap_or(3306)),
+            (_, _, host, port) => {
+                Address::Host(host.clone().unwrap_or_else(|| "127.0.0.1".into()), port.unwrap_or(PORT))
+            }
         };
-        Ok(Self { opts: opts.into(), server: reach.shown(), idle_limit: spec.idle_limit })
+        Ok(Self {
+            address,
+            user: reach.user.clone().or_else(|| user(world)).unwrap_or_default(),
+            password: Zeroizing::new(password),
+            server: reach.shown(),
+            idle_limit: spec.idle_limit,
+            cancelled: world.cancelled,
+        })
     }
 
     /// Opens a session.
-    pub(super) fn open(&self) -> Result<Session, RecordError> {
+    pub(super) fn open(&self) -> Result<Session<'a>, RecordError> {
         let doing = format!("connect to MariaDB at {}", self.server);
-        let conn = Conn::new(self.opts.clone()).map_err(|error| failed(&doing, error, self.idle_limit))?;
-        let mut session =
-            Session { conn, is_torn: false, server: self.server.clone(), idle_limit: self.idle_limit };
+        let patience = Patience { idle_limit: self.idle_limit, cancelled: self.cancelled };
+        let client = Client::connect(&self.address, &self.user, &self.password, patience);
+        let client = client.map_err(|error| failed(&doing, error))?;
+        let mut session = Session { client, server: self.server.clone() };
         for sql in SESSION {
             session.run(&doing, sql)?;
         }
@@ -113,7 +105,7 @@ fn user(world: World<'_>) -> Option<String> {
     named.or_else(|| nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.name))
 }
 
-impl Session {
+impl Session<'_> {
     /// Returns where the server is.
     pub(super) fn server(&self) -> &str {
         &self.server
@@ -121,87 +113,70 @@ impl Session {
 
     /// Runs a statement; returns how many rows it changed.
     pub(super) fn run(&mut self, doing: &str, sql: &str) -> Result<u64, RecordError> {
-        self.try_run(sql).map_err(|error| failed(doing, error, self.idle_limit))
+        self.try_run(sql).map(|done| done.rows).map_err(|error| failed(doing, error))
     }
 
-    /// Runs a statement; its error is the library's own.
-    pub(super) fn try_run(&mut self, sql: &str) -> Result<u64, Error> {
-        self.unless_torn()?;
-        self.conn.query_drop(sql)?;
-        Ok(self.conn.affected_rows())
+    /// Runs a statement; its error is the client's own.
+    pub(super) fn try_run(&mut self, sql: &str) -> Result<Done, ClientError> {
+        self.client.run(sql)
+    }
+
+    /// Sends a statement; [`end`](Self::end) must come next.
+    pub(super) fn begin(&mut self, sql: &str) -> Result<(), ClientError> {
+        self.client.begin(sql)
+    }
+
+    /// Waits for the end of the statement that was begun.
+    pub(super) fn end(&mut self) -> Result<Done, ClientError> {
+        self.client.end()
+    }
+
+    /// Ends the session at once, whatever it is doing.
+    pub(super) fn close(&mut self) {
+        self.client.close();
     }
 
     /// Asks something small; returns rows of text, `None` for NULL. Bytes that are no text come as `HEX()`.
     pub(super) fn ask(&mut self, doing: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, RecordError> {
-        let rows = self.unless_torn().and_then(|()| self.conn.query(sql));
-        let rows: Vec<Row> = rows.map_err(|error| failed(doing, error, self.idle_limit))?;
-        let text = |value: mysql::Value| match value {
-            mysql::Value::NULL => None,
-            mysql::Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            other => Some(other.as_sql(true).trim_matches('\'').to_owned()),
-        };
-        Ok(rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect())
+        let rows = self.client.ask(sql).map_err(|error| failed(doing, error))?;
+        let text = |value: Option<Vec<u8>>| value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(rows.into_iter().map(|row| row.into_iter().map(text).collect()).collect())
     }
 
-    /// Asks for rows by the binary protocol; `each` gets them one by one, and its error ends it.
+    /// Asks for rows in the binary form; `each` gets them one by one, and its error ends it, and the session.
     pub(super) fn rows(
         &mut self,
         doing: &str,
         sql: &str,
-        each: &mut dyn FnMut(Vec<mysql::Value>) -> Result<(), RecordError>,
+        each: &mut dyn FnMut(&mut Row<'_>) -> Result<(), RecordError>,
     ) -> Result<(), RecordError> {
-        let idle_limit = self.idle_limit;
-        let failed = |error| failed(doing, error, idle_limit);
-        self.unless_torn().map_err(failed)?;
-        let mut rows = self.conn.exec_iter(sql, ()).map_err(failed)?;
-        while let Some(row) = rows.next() {
-            if let Err(error) = row.map_err(failed).and_then(|row| each(row.unwrap())) {
-                // Dropped it would read all that is left, however much and however long.
-                std::mem::forget(rows);
-                self.is_torn = true;
-                return Err(error);
-            }
+        let failed = |error| failed(doing, error);
+        self.client.execute(sql).map_err(failed)?;
+        while let Some(mut row) = self.client.row().map_err(failed)? {
+            each(&mut row)?;
+            row.finish().map_err(failed)?;
         }
         Ok(())
-    }
-
-    fn unless_torn(&self) -> Result<(), Error> {
-        match self.is_torn {
-            true => Err(Error::IoError(std::io::Error::other("an earlier answer was left in the middle"))),
-            false => Ok(()),
-        }
     }
 }
 
 /// Sorts an error. What the server says of a row's content is left out.
-pub(super) fn failed(doing: &str, error: Error, idle_limit: Duration) -> RecordError {
-    // Packets are read by a layer of its own, which wraps what the wire said.
-    let wrapped = match &error {
-        Error::CodecError(codec) => std::error::Error::source(codec).and_then(|cause| cause.downcast_ref()),
-        Error::IoError(io) => Some(io),
-        _ => None,
-    };
-    let timed_out = |io: &std::io::Error| matches!(io.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+pub(super) fn failed(doing: &str, error: ClientError) -> RecordError {
     let (message, kind) = match &error {
-        Error::MySqlError(said) => (words(said), kind(said.code)),
-        _ if wrapped.is_some_and(timed_out) => {
-            (format!("the server said nothing for {}", show_duration(idle_limit)), Kind::Io)
+        ClientError::Cancelled => return RecordError::Cancelled,
+        ClientError::Said(said) => (words(said), kind(said.code)),
+        ClientError::Plugin(_) | ClientError::Clear | ClientError::Protocol(_) => {
+            (error.to_string(), Kind::Refused)
         }
-        Error::IoError(io) => (format!("the connection is lost: {io}"), Kind::Io),
-        Error::CodecError(_) => (format!("the connection is lost: {error}"), Kind::Io),
-        Error::DriverError(mysql::DriverError::UnknownAuthPlugin(plugin)) => (
-            format!(
-                "the server lets this user in by {plugin} only, which is not known here; format = \"sql\" may"
-            ),
-            Kind::Refused,
-        ),
-        other => (other.to_string(), Kind::Io),
+        ClientError::Lost(_) | ClientError::Silent(_) | ClientError::Broken(_) => {
+            (error.to_string(), Kind::Io)
+        }
     };
     RecordError::Engine { doing: doing.to_owned(), message, kind, source: None }
 }
 
 /// Returns the server's words without values of rows.
-pub(super) fn words(said: &mysql::MySqlError) -> String {
+pub(super) fn words(said: &Said) -> String {
     let (code, text) = (said.code, &said.message);
     match code {
         1062 | 1586 => {

@@ -1,4 +1,4 @@
-//! Format `records`: rows by the client library.
+//! Format `records`: rows, by a client of our own.
 //!
 //! ```text
 //! connect.rs   connections, and what their errors mean
@@ -6,7 +6,9 @@
 //! catalog.rs   what the server says of tables and of what is made of programs
 //! values.rs    values as the server sends them, and as SQL has them
 //! source.rs    MariadbSource: one view, read in one session
+//! pending.rs   a statement that was sent, while the next one is made
 //! target.rs    MariadbTarget: one transaction, and what must come after it
+//! triggers.rs  triggers of tables that are loaded, taken away and made again
 //! write.rs     statements that write and remove rows
 //! ```
 //!
@@ -16,10 +18,13 @@
 mod catalog;
 mod connect;
 mod names;
+mod pending;
 mod source;
 mod target;
+mod triggers;
 mod values;
 mod write;
 
 pub use source::{MariadbSource, look};
 pub use target::MariadbTarget;
+pub use triggers::MariadbTriggers;

@@ -46,7 +46,7 @@ pub(super) fn at(row: &Row, place: usize) -> &str {
     row.get(place).and_then(|value| value.as_deref()).unwrap_or_default()
 }
 
-impl Session {
+impl Session<'_> {
     /// Returns the databases that the manifest names, or all that are not the server's own.
     pub(super) fn databases(&mut self, spec: &MariadbSpec) -> Result<Names, RecordError> {
         let rows =

@@ -1,12 +1,12 @@
 //! One view over all tables of a source, read in one session.
 
 use super::super::super::{Said, SourceError, World};
+use super::super::client::{Row, Sent};
 use super::super::dump::without_view;
 use super::super::{MariadbSpec, quoted};
 use super::catalog::Table;
-use super::connect::{Session, Way};
+use super::connect::{Session, Way, failed};
 use super::names::Names;
-use super::values::Reading;
 use crate::records::{
     EachRow, RecordError, RecordSource, RowOrder, SourceSchema, TableName, TableSchema, TypeClass, Value,
 };
@@ -23,7 +23,7 @@ pub fn look(spec: &MariadbSpec, world: World<'_>) -> Result<(), SourceError> {
 
 /// A view of a source.
 pub struct MariadbSource<'a> {
-    session: Session,
+    session: Session<'a>,
     names: Names,
     spec: MariadbSpec,
     cancelled: &'a dyn Fn() -> bool,
@@ -113,10 +113,9 @@ impl RecordSource for MariadbSource<'_> {
                 return Err(changed(format!("column {} is gone", column.name)));
             };
             columns.push(quoted(name));
-            if *reading == Reading::Word {
-                columns.push(format!("{} + 0", quoted(name)));
-            }
-            readings.push(*reading);
+            let beside = reading.beside(&quoted(name));
+            readings.push((*reading, beside.is_some()));
+            columns.extend(beside);
         }
         if columns.is_empty() {
             columns.push("1".into());
@@ -129,25 +128,25 @@ impl RecordSource for MariadbSource<'_> {
             let key: Vec<String> = table.key.iter().map(|column| quoted(column)).collect();
             sql.push_str(&format!(" ORDER BY {}", key.join(", ")));
         }
-        let (mut number, mut row, cancelled) = (0u64, Vec::new(), self.cancelled);
-        let mut take = |sent: Vec<mysql::Value>| {
+        let (mut number, mut row, cancelled) = (0u64, vec![Value::Null; readings.len()], self.cancelled);
+        let mut take = |sent: &mut Row<'_>| {
             number += 1;
             if number.is_multiple_of(ASK_ROWS) && cancelled() {
                 return Err(RecordError::Cancelled);
             }
-            row.clear();
-            let mut sent = sent.into_iter();
-            for reading in &readings {
-                let value = reading.read(sent.next().unwrap_or(mysql::Value::NULL));
-                let mut value = value.ok_or_else(|| RecordError::Row {
+            for ((reading, is_beside), value) in readings.iter().zip(&mut row) {
+                let broken = |error| failed(&doing, error);
+                *value = reading.read(sent.next().map_err(broken)?).ok_or_else(|| RecordError::Row {
                     table: table.name.to_string(),
                     row: number,
                     why: "the server sent a value of another type than its column has".into(),
                 })?;
-                if *reading == Reading::Word && sent.next().is_some_and(is_zero) {
-                    value = Value::Int(0);
+                if *is_beside && matches!(sent.next().map_err(broken)?, Sent::Int(1) | Sent::UInt(1)) {
+                    *value = reading.other();
                 }
-                row.push(value);
+            }
+            if readings.is_empty() {
+                sent.next().map_err(|error| failed(&doing, error))?;
             }
             each(&row)
         };
@@ -177,15 +176,6 @@ impl RecordSource for MariadbSource<'_> {
 
     fn finish(mut self: Box<Self>) -> Result<(), RecordError> {
         self.session.run("end the view", "COMMIT").map(drop)
-    }
-}
-
-fn is_zero(value: mysql::Value) -> bool {
-    match value {
-        mysql::Value::Int(number) => number == 0,
-        mysql::Value::UInt(number) => number == 0,
-        mysql::Value::Double(number) => number == 0.0,
-        _ => false,
     }
 }
 

@@ -2,29 +2,31 @@
 //!
 //! The server ends a transaction with every statement that makes or changes a table. So tables are made in a second
 //! session, and what would wait for the first one (triggers, counters) is done after its end. Tables that were made
-//! are removed again if it does not come to that; one that was dropped is gone.
+//! are removed again if it does not come to that; one that was dropped is gone. Triggers that were taken away stand in
+//! the run's journal ([`MariadbTriggers`](super::MariadbTriggers)): if this process dies, they are made again all the same.
 
 use super::super::super::{SourceError, World};
 use super::super::{MariadbSpec, literal, quoted};
-use super::catalog::read_with;
-use super::connect::{STRICT, Session, UTC, Way, failed};
+use super::connect::{Session, Way};
 use super::names::Names;
+use super::pending::Pending;
+use super::triggers::TRIGGER_EXISTS;
 use crate::records::{
     Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Value,
     Written,
 };
 use dedup_engine::error::Kind;
-use mysql::Error;
-use std::time::Duration;
 
 /// How long a table that others use is waited for.
 const LOCK_SECONDS: u32 = 60;
 
 /// A database that rows are put into.
 pub struct MariadbTarget<'a> {
-    data: Session,
+    data: Session<'a>,
+    /// A statement of it that was sent, while the next one is made.
+    pub(super) pending: Option<Pending>,
     /// The session that makes tables.
-    making: Session,
+    making: Session<'a>,
     names: Names,
     spec: MariadbSpec,
     world: World<'a>,
@@ -32,11 +34,12 @@ pub struct MariadbTarget<'a> {
     /// Tables that were made.
     made: Vec<TableName>,
     loaded: Vec<TableName>,
+    /// Rows that were given of the last of them.
+    given: u64,
     /// What is made after the end of the transaction, and in which database.
     then: Vec<(String, Object)>,
     /// Triggers of tables that were there, which would act on what is loaded: made again at the end, whatever it is.
     silenced: Vec<(String, Object)>,
-    idle_limit: Duration,
     committed: bool,
 }
 
@@ -60,9 +63,10 @@ impl<'a> MariadbTarget<'a> {
         }
         let names = data.databases(&wanted)?;
         let (made, loaded, then, silenced) = Default::default();
-        let (spec, idle_limit) = (spec.clone(), spec.idle_limit);
+        let spec = spec.clone();
         Ok(Self {
             data,
+            pending: None,
             making,
             names,
             spec,
@@ -70,14 +74,21 @@ impl<'a> MariadbTarget<'a> {
             options: None,
             made,
             loaded,
+            given: 0,
             then,
             silenced,
-            idle_limit,
             committed: false,
         })
     }
 
-    pub(super) fn data(&mut self) -> &mut Session {
+    /// Returns the session of the transaction, when nothing more is due of it.
+    pub(super) fn data(&mut self) -> Result<&mut Session<'a>, RecordError> {
+        self.settle()?;
+        Ok(&mut self.data)
+    }
+
+    /// As [`data`](Self::data), whatever is due.
+    pub(super) fn wire(&mut self) -> &mut Session<'a> {
         &mut self.data
     }
 
@@ -89,32 +100,8 @@ impl<'a> MariadbTarget<'a> {
         self.options.as_ref()
     }
 
-    pub(super) fn failed(&self, doing: &str, error: Error) -> RecordError {
-        failed(doing, error, self.idle_limit)
-    }
-
     fn unless_cancelled(&self) -> Result<(), RecordError> {
         if (self.world.cancelled)() { Err(RecordError::Cancelled) } else { Ok(()) }
-    }
-
-    /// Makes something in the session for that; `exists` are the errors that say it is there.
-    fn make(&mut self, database: &str, object: &Object, exists: &[u16]) -> Result<(), RecordError> {
-        let doing = format!("make {} {}", object.kind, object.name);
-        let (with, statement) = read_with(&object.ddl);
-        self.making.run(&doing, &format!("USE {}", quoted(database)))?;
-        if let Some(with) = with {
-            self.making.run(&doing, with)?;
-        }
-        let made = self.making.try_run(statement);
-        if with.is_some() {
-            self.making.run(&doing, STRICT)?;
-            self.making.run(&doing, UTC)?;
-        }
-        match made {
-            Err(Error::MySqlError(said)) if exists.contains(&said.code) => Ok(()),
-            Err(error) => Err(self.failed(&doing, error)),
-            Ok(_) => Ok(()),
-        }
     }
 
     /// Begins with a table, before this session has touched it: takes its triggers away.
@@ -122,14 +109,24 @@ impl<'a> MariadbTarget<'a> {
         if self.loaded.contains(&table.name) {
             return Ok(());
         }
+        self.settle()?;
         self.loaded.push(table.name.clone());
+        self.given = 0;
         let database = self.names.split(&table.name)?.0.to_owned();
-        for trigger in table.after.iter().filter(|object| object.kind == "trigger") {
+        // The last first: those that are left by a death are made again in their order behind those that stayed.
+        for trigger in table.after.iter().rev().filter(|object| object.kind == "trigger") {
             let sql = format!("DROP TRIGGER IF EXISTS {}.{}", quoted(&database), quoted(&trigger.name));
             self.making.run(&format!("take away trigger {}", trigger.name), &sql)?;
-            self.silenced.push((database.clone(), trigger.clone()));
+            self.silenced.insert(0, (database.clone(), trigger.clone()));
         }
         Ok(())
+    }
+
+    /// Counts rows of a table that are given; returns the number of the first of them.
+    pub(super) fn count_given(&mut self, rows: u64) -> u64 {
+        let first = self.given + 1;
+        self.given += rows;
+        first
     }
 
     /// Returns the database of what has names of one part.
@@ -152,7 +149,7 @@ impl<'a> MariadbTarget<'a> {
             /// A foreign key, the table it leads to, and the pairs of columns.
             type Key = (String, String, Vec<(String, String)>);
             let mut keys: Vec<Key> = Vec::new();
-            for row in self.data.ask(&doing, &sql)? {
+            for row in self.data()?.ask(&doing, &sql)? {
                 let mut row = row.into_iter().map(Option::unwrap_or_default);
                 let mut next = || row.next().unwrap_or_default();
                 let (constraint, column, schema, parent, parent_column) =
@@ -181,7 +178,7 @@ impl<'a> MariadbTarget<'a> {
                     joined.join(" AND "),
                     whole.join(" AND ")
                 );
-                if !self.data.ask(&doing, &sql)?.is_empty() {
+                if !self.data()?.ask(&doing, &sql)?.is_empty() {
                     return Err(RecordError::Engine {
                         doing,
                         message: format!("rows refer by {constraint} to rows of {parent} that are not there"),
@@ -233,14 +230,14 @@ impl RecordTarget for MariadbTarget<'_> {
 
     fn make_before(&mut self, objects: &[Object]) -> Result<(), RecordError> {
         let Some(database) = self.only_database() else { return Ok(()) };
-        objects.iter().try_for_each(|object| self.make(&database, object, &[1050]))
+        objects.iter().try_for_each(|object| self.making.make(&database, object, &[1050]))
     }
 
     fn create(&mut self, table: &TableSchema) -> Result<(), RecordError> {
         let database = self.names.split(&table.name)?.0.to_owned();
         let ddl = table.create.clone();
         let object = Object { kind: "table".into(), name: table.name.to_string(), ddl };
-        self.make(&database, &object, &[])?;
+        self.making.make(&database, &object, &[])?;
         self.made.push(table.name.clone());
         Ok(())
     }
@@ -256,7 +253,7 @@ impl RecordTarget for MariadbTarget<'_> {
         if let Some(condition) = condition {
             sql.push_str(&format!(" WHERE ({condition})"));
         }
-        self.data.run(&format!("clear table {}", table.name), &sql).map(drop)
+        self.data()?.run(&format!("clear table {}", table.name), &sql).map(drop)
     }
 
     fn write(&mut self, batch: &Batch<'_>) -> Result<Written, RecordError> {
@@ -279,7 +276,7 @@ impl RecordTarget for MariadbTarget<'_> {
             sql.push_str(&format!(" WHERE ({condition})"));
         }
         let doing = format!("count table {}", table.name);
-        let rows = self.data.ask(&doing, &sql)?;
+        let rows = self.data()?.ask(&doing, &sql)?;
         let count = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()?.parse().ok());
         count.ok_or(RecordError::Engine {
             doing,
@@ -317,7 +314,7 @@ impl RecordTarget for MariadbTarget<'_> {
         loop {
             let (mut left, mut first) = (Vec::new(), None);
             for object in &waiting {
-                match self.make(&database, object, &[1050, 1304, 1537]) {
+                match self.making.make(&database, object, &[1050, 1304, 1537]) {
                     Ok(()) => {}
                     Err(error) if object.kind == "view" && error.kind() == Kind::Missing => {
                         first.get_or_insert(error);
@@ -335,14 +332,14 @@ impl RecordTarget for MariadbTarget<'_> {
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), RecordError> {
-        self.data.run("end the import", "COMMIT")?;
+        self.data()?.run("end the import", "COMMIT")?;
         self.committed = true;
         while let Some((database, object)) = self.silenced.first().cloned() {
-            self.make(&database, &object, &[1359])?;
+            self.making.make(&database, &object, &[TRIGGER_EXISTS])?;
             self.silenced.remove(0);
         }
         for (database, object) in std::mem::take(&mut self.then) {
-            self.make(&database, &object, &[1359])?;
+            self.making.make(&database, &object, &[TRIGGER_EXISTS])?;
         }
         if self.options.is_some_and(|options| options.refresh_statistics) {
             for name in self.loaded.clone() {
@@ -358,8 +355,14 @@ impl Drop for MariadbTarget<'_> {
     fn drop(&mut self) {
         // Whoever drops it has an error to tell already.
         let undoes = !self.committed && self.options.is_some_and(|options| options.transaction);
+        if self.pending.take().is_some() {
+            let _ = self.data.end();
+        }
         if undoes {
-            let _ = self.data.try_run("ROLLBACK");
+            if self.data.try_run("ROLLBACK").is_err() {
+                // Else it would hold the tables.
+                self.data.close();
+            }
             for name in &self.made {
                 if let Ok(sql) = self.names.sql(name) {
                     let _ = self.making.try_run(&format!("DROP TABLE IF EXISTS {sql}"));
@@ -367,7 +370,7 @@ impl Drop for MariadbTarget<'_> {
             }
         }
         for (database, trigger) in std::mem::take(&mut self.silenced) {
-            let _ = self.make(&database, &trigger, &[1359]);
+            let _ = self.making.make(&database, &trigger, &[TRIGGER_EXISTS]);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Values as the server sends them, and as SQL has them.
 
+use super::super::client::Sent;
 use crate::records::{TimeKind, TypeClass, Value};
 use std::fmt::Write;
 
@@ -9,6 +10,8 @@ pub(super) enum Reading {
     Integer,
     Decimal,
     Float,
+    /// One whose zero may be below zero, which the server sends as any other: a second value tells.
+    Single,
     Bytes,
     Text,
     /// One of the words of the type, or no word at all, which looks like the empty one: a second value tells.
@@ -27,7 +30,8 @@ impl Reading {
                 (Self::Integer, TypeClass::Integer)
             }
             "decimal" => (Self::Decimal, TypeClass::Decimal),
-            "float" | "double" => (Self::Float, TypeClass::Float),
+            "float" => (Self::Single, TypeClass::Float),
+            "double" => (Self::Float, TypeClass::Float),
             "date" => (Self::Date, TypeClass::Date),
             "datetime" => (Self::Moment(TimeKind::Timestamp, digits), TypeClass::Timestamp),
             "timestamp" => (Self::Moment(TimeKind::Moment, digits), TypeClass::Moment),
@@ -46,31 +50,56 @@ impl Reading {
         }
     }
 
+    /// Returns what is asked of the server beside a column: whether the value is another than it looks like.
+    pub(super) fn beside(self, column: &str) -> Option<String> {
+        match self {
+            Self::Word => Some(format!("{column} + 0 = 0")),
+            // The only function that shows it: of any other zero the angle is above.
+            Self::Single => Some(format!("{column} = 0 AND ATAN2({column}, -1) < 0")),
+            _ => None,
+        }
+    }
+
+    /// Returns the value that looks like another one.
+    pub(super) fn other(self) -> Value {
+        match self {
+            Self::Word => Value::Int(0),
+            _ => Value::Float(-0.0),
+        }
+    }
+
     /// Reads a value; `None` if the server sent something that this type does not have.
-    pub(super) fn read(self, value: mysql::Value) -> Option<Value> {
-        use mysql::Value as Sent;
+    pub(super) fn read(self, value: Sent<'_>) -> Option<Value> {
         Some(match (self, value) {
-            (_, Sent::NULL) => Value::Null,
+            (_, Sent::Null) => Value::Null,
             (Self::Integer, Sent::Int(number)) => Value::Int(number),
             (Self::Integer, Sent::UInt(number)) => Value::from_u64(number),
-            (Self::Decimal, Sent::Bytes(text)) => Value::decimal(std::str::from_utf8(&text).ok()?)?,
-            (Self::Float, Sent::Float(number)) => Value::Float(f64::from(number)),
-            (Self::Float, Sent::Double(number)) => Value::Float(number),
-            (Self::Bytes, Sent::Bytes(bytes)) => Value::Bytes(bytes),
-            (Self::Text | Self::Word, Sent::Bytes(bytes)) => Value::text(bytes),
+            (Self::Decimal, Sent::Bytes(text)) => Value::decimal(std::str::from_utf8(text).ok()?)?,
+            (Self::Float | Self::Single, Sent::Float(number)) => Value::Float(f64::from(number)),
+            (Self::Float | Self::Single, Sent::Double(number)) => Value::Float(number),
+            (Self::Bytes, Sent::Bytes(bytes)) => Value::Bytes(bytes.to_vec()),
+            (Self::Text | Self::Word, Sent::Bytes(bytes)) => match std::str::from_utf8(bytes) {
+                Ok(text) => Value::Text(text.to_owned()),
+                Err(_) => Value::RawText(bytes.to_vec()),
+            },
             (Self::Date, Sent::Date(year, month, day, ..)) => {
-                Value::Time(TimeKind::Date, format!("{year:04}-{month:02}-{day:02}"))
+                let mut text = String::with_capacity(10);
+                put_day(&mut text, year, month, day);
+                Value::Time(TimeKind::Date, text)
             }
             (Self::Moment(kind, digits), Sent::Date(year, month, day, hour, minute, second, micros)) => {
-                let mut text = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
-                fraction(&mut text, micros, digits);
+                let mut text = String::with_capacity(26);
+                put_day(&mut text, year, month, day);
+                text.push(' ');
+                put_time(&mut text, hour.into(), minute, second);
+                put_fraction(&mut text, micros, digits);
                 Value::Time(kind, text)
             }
             (Self::Time(digits), Sent::Time(is_negative, days, hours, minute, second, micros)) => {
-                let hours = u64::from(days) * 24 + u64::from(hours);
-                let sign = if is_negative { "-" } else { "" };
-                let mut text = format!("{sign}{hours:02}:{minute:02}:{second:02}");
-                fraction(&mut text, micros, digits);
+                let mut text = String::with_capacity(17);
+                text.push_str(if is_negative { "-" } else { "" });
+                put_time(&mut text, u64::from(days) * 24 + u64::from(hours), minute, second);
+                put_fraction(&mut text, micros, digits);
                 Value::Time(TimeKind::Time, text)
             }
             _ => return None,
@@ -78,12 +107,40 @@ impl Reading {
     }
 }
 
-fn fraction(text: &mut String, micros: u32, digits: usize) {
-    if digits > 0 {
-        let all = format!("{micros:06}");
+fn put_day(text: &mut String, year: u16, month: u8, day: u8) {
+    put_number(text, year.into(), 4);
+    text.push('-');
+    put_number(text, month.into(), 2);
+    text.push('-');
+    put_number(text, day.into(), 2);
+}
+
+fn put_time(text: &mut String, hours: u64, minute: u8, second: u8) {
+    put_number(text, hours, 2);
+    text.push(':');
+    put_number(text, minute.into(), 2);
+    text.push(':');
+    put_number(text, second.into(), 2);
+}
+
+fn put_fraction(text: &mut String, micros: u32, digits: usize) {
+    if let Some(dropped) = (digits > 0).then(|| 6usize.saturating_sub(digits)) {
+        let scale = 10u32.pow(dropped as u32);
         text.push('.');
-        text.push_str(all.get(..digits).unwrap_or(&all));
+        put_number(text, (micros / scale).into(), 6 - dropped);
     }
+}
+
+/// Appends a number of at least so many digits.
+fn put_number(text: &mut String, number: u64, digits: usize) {
+    let (mut ascii, mut at, mut rest) = ([b'0'; 20], 20, number);
+    while rest > 0 && at > 0 {
+        at -= 1;
+        ascii[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let begin = at.min(20usize.saturating_sub(digits));
+    text.push_str(std::str::from_utf8(&ascii[begin..]).unwrap_or_default());
 }
 
 /// Writes a value as SQL has it, for a session as all of ours are; `false` if there is no such thing in it.
@@ -102,11 +159,7 @@ pub(super) fn literal(sql: &mut String, value: &Value) -> bool {
         Value::Bytes(bytes) | Value::RawText(bytes) => {
             sql.reserve(2 * bytes.len() + 3);
             sql.push_str("x'");
-            for byte in bytes {
-                for nibble in [byte >> 4, byte & 15] {
-                    sql.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-                }
-            }
+            put_hex(sql, bytes);
             sql.push('\'');
             Ok(())
         }
@@ -123,17 +176,34 @@ pub(super) fn is_negative_zero(value: &Value) -> bool {
     matches!(value, Value::Float(number) if *number == 0.0 && number.is_sign_negative())
 }
 
+fn put_hex(sql: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // In pieces, so that what they become lies on the stack.
+    let mut piece = [0; 256];
+    for bytes in bytes.chunks(piece.len() / 2) {
+        for (pair, byte) in piece.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        sql.push_str(std::str::from_utf8(&piece[..2 * bytes.len()]).unwrap_or_default());
+    }
+}
+
 fn quote(sql: &mut String, text: &str) {
     sql.reserve(text.len() + 2);
     sql.push('\'');
-    for c in text.chars() {
-        match c {
-            '\'' => sql.push_str("\\'"),
-            '\\' => sql.push_str("\\\\"),
-            '\0' => sql.push_str("\\0"),
-            other => sql.push(other),
-        }
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'\'' | b'\\' | 0)) {
+        let (plain, from) = rest.split_at(at);
+        sql.push_str(plain);
+        sql.push_str(match from.as_bytes().first() {
+            Some(b'\'') => "\\'",
+            Some(b'\\') => "\\\\",
+            _ => "\\0",
+        });
+        rest = &from[1..];
     }
+    sql.push_str(rest);
     sql.push('\'');
 }
 
@@ -171,15 +241,12 @@ mod tests {
     fn times_are_read_with_all_their_digits() {
         let read = |data_type, digits, value| Reading::of(data_type, digits).0.read(value);
         let time = |kind, text: &str| Some(Value::Time(kind, text.into()));
-        assert_eq!(
-            read("date", 0, mysql::Value::Date(0, 0, 0, 0, 0, 0, 0)),
-            time(TimeKind::Date, "0000-00-00")
-        );
-        let moment = mysql::Value::Date(2026, 2, 31, 1, 2, 3, 100_000);
-        assert_eq!(read("datetime", 3, moment.clone()), time(TimeKind::Timestamp, "2026-02-31 01:02:03.100"));
+        assert_eq!(read("date", 0, Sent::Date(0, 0, 0, 0, 0, 0, 0)), time(TimeKind::Date, "0000-00-00"));
+        let moment = Sent::Date(2026, 2, 31, 1, 2, 3, 100_000);
+        assert_eq!(read("datetime", 3, moment), time(TimeKind::Timestamp, "2026-02-31 01:02:03.100"));
         assert_eq!(read("timestamp", 0, moment), time(TimeKind::Moment, "2026-02-31 01:02:03"));
-        let span = mysql::Value::Time(true, 34, 22, 59, 59, 999_999);
+        let span = Sent::Time(true, 34, 22, 59, 59, 999_999);
         assert_eq!(read("time", 6, span), time(TimeKind::Time, "-838:59:59.999999"));
-        assert_eq!(read("int", 0, mysql::Value::Bytes(b"x".to_vec())), None);
+        assert_eq!(read("int", 0, Sent::Bytes(b"x")), None);
     }
 }

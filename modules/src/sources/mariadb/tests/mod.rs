@@ -4,6 +4,7 @@ mod faults;
 mod random;
 mod records;
 #[path = "../../../../../tests/support/mariadb.rs"]
+#[allow(dead_code, reason = "some of it is for runs alone")]
 mod server;
 mod sql;
 

@@ -20,9 +20,9 @@ const OPTIONS: ImportOptions = ImportOptions {
     batch_rows: 3,
 };
 
-pub(super) struct Whole {
-    pub(super) source: SourceSchema,
-    pub(super) tables: Vec<(TableSchema, Vec<Vec<Value>>, Option<u64>)>,
+struct Whole {
+    source: SourceSchema,
+    tables: Vec<(TableSchema, Vec<Vec<Value>>, Option<u64>)>,
 }
 
 impl Whole {
@@ -35,11 +35,17 @@ pub(super) fn records(mariadb: MariadbSpec) -> MariadbSpec {
     MariadbSpec { format: Format::Records, ..mariadb }
 }
 
-fn open<'a>(mariadb: &MariadbSpec, around: &'a Surroundings) -> Result<MariadbSource<'a>, SourceError> {
+pub(super) fn open<'a>(
+    mariadb: &MariadbSpec,
+    around: &'a Surroundings,
+) -> Result<MariadbSource<'a>, SourceError> {
     MariadbSource::open(mariadb, World { around, cancelled: &|| false }, &mut |_| {})
 }
 
-fn target<'a>(mariadb: &MariadbSpec, around: &'a Surroundings) -> Result<MariadbTarget<'a>, SourceError> {
+pub(super) fn target<'a>(
+    mariadb: &MariadbSpec,
+    around: &'a Surroundings,
+) -> Result<MariadbTarget<'a>, SourceError> {
     MariadbTarget::open(mariadb, World { around, cancelled: &|| false })
 }
 
@@ -52,7 +58,7 @@ fn rows(source: &mut MariadbSource<'_>, table: &TableSchema) -> Result<Vec<Vec<V
     source.rows(table, None, &mut each).map(|()| rows)
 }
 
-pub(super) fn export(mariadb: &MariadbSpec) -> Result<Whole, SourceError> {
+fn export(mariadb: &MariadbSpec) -> Result<Whole, SourceError> {
     let around = around();
     let mut source = open(mariadb, &around)?;
     let about = source.describe()?;
@@ -69,7 +75,7 @@ pub(super) fn export(mariadb: &MariadbSpec) -> Result<Whole, SourceError> {
     Ok(Whole { source: about, tables })
 }
 
-pub(super) fn import(mariadb: &MariadbSpec, whole: &Whole) -> Result<(), SourceError> {
+fn import(mariadb: &MariadbSpec, whole: &Whole) -> Result<(), SourceError> {
     let around = around();
     let mut target = Box::new(target(mariadb, &around)?);
     target.begin(&OPTIONS)?;
