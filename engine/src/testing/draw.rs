@@ -1,5 +1,8 @@
 //! Values drawn from the bytes of a fuzzer: the same bytes, the same values; when they end, zeros follow.
 
+use crate::id::{ObjectId, RepoId};
+use crate::snapshot::{Origin, Provenance};
+
 /// What is left of the bytes.
 pub(super) struct Draw<'a>(pub &'a [u8]);
 
@@ -17,6 +20,15 @@ impl Draw<'_> {
         out[..len].copy_from_slice(taken);
         self.0 = rest;
         out
+    }
+
+    /// Draws what a snapshot was made from.
+    pub fn provenance(&mut self) -> Provenance {
+        let mut origin = || {
+            let (repo, snapshot) = (RepoId::from_bytes(self.array()), ObjectId::from_bytes(self.array()));
+            self.flag().then_some(Origin { repo, snapshot })
+        };
+        Provenance { copy_of: origin(), rewritten_from: origin() }
     }
 
     /// Draws any byte.

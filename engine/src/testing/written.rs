@@ -16,9 +16,7 @@ use crate::pack::{Chunk, Directory, PackKind};
 use crate::repo::control::{Condemned, Generation, Intent, Purpose, Session, Verdict};
 use crate::repo::records::{RunRecord, RunVerdict};
 use crate::repo::retention::{Retention, Signed};
-use crate::snapshot::{
-    self, Account, Dump, Form, Item, Listing, Origin, Outcome, Provenance, Section, Snapshot, State, Totals,
-};
+use crate::snapshot::{self, Account, Dump, Form, Item, Listing, Outcome, Section, Snapshot, State, Totals};
 use crate::storage::{Name, Part};
 use crate::wire::{Put, Reader};
 use std::collections::BTreeMap;
@@ -328,10 +326,6 @@ fn dump(draw: &mut Draw<'_>) -> Dump {
     Dump { name, section, kind: draw.text(99), form, root, bytes, schema: blob(draw) }
 }
 
-fn origin(draw: &mut Draw<'_>) -> Option<Origin> {
-    draw.flag().then(|| Origin { repo: RepoId::from_bytes(draw.array()), snapshot: object(draw) })
-}
-
 /// Snapshots with all they can hold.
 pub(super) fn written_snapshot(bytes: &[u8]) {
     let draw = &mut Draw(bytes);
@@ -353,7 +347,7 @@ pub(super) fn written_snapshot(bytes: &[u8]) {
         parents: draw.list(4, object),
         accounts: modules.into_iter().map(|module| account(module, draw)).collect(),
         totals: totals(draw),
-        provenance: Provenance { copy_of: origin(draw), rewritten_from: origin(draw) },
+        provenance: draw.provenance(),
     };
     assert_eq!(snapshot::decode(&snapshot::encode(&written)), Ok(written));
 }
