@@ -194,8 +194,8 @@ fn no_conversation_ends_the_process() {
     let row = packet(4, &[0, 0, 3, b'a', b'b', b'c']);
     let answers = [ok(2), prepared, [packet(1, &[1]), column(2, 253), end(3), row, end(5)].concat()];
     let (mut wrong, mut right) = (0, 0);
-    for at in 0..answers.len() {
-        for place in 0..answers[at].len() {
+    for (at, whole) in answers.iter().enumerate() {
+        for place in 0..whole.len() {
             for change in [None, Some(0x00), Some(0xff), Some(0xfb)] {
                 let mut answers = answers.to_vec();
                 match change {
