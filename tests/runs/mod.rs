@@ -15,6 +15,7 @@ mod killed;
 mod mariadb;
 mod park;
 mod postgres;
+mod postgres_faults;
 mod records;
 mod restore_steps;
 pub mod rows;

@@ -152,7 +152,7 @@ fn told(state: &str) -> &'static str {
         "22003" => "a number is out of range",
         "22P02" => "a value is none of its column's type",
         "22007" | "22008" => "a date or time is none of its column's type",
-        "22021" => "a text has bytes that its character set does not know",
+        "22021" | "22P05" => "a text has characters that the character set there does not know",
         "P0001" => "a trigger says no",
         _ => "the row cannot be stored",
     }

@@ -7,6 +7,7 @@
 //! load.rs       pg_restore, psql
 //! restricted.rs text that psql takes for nothing but SQL
 //! connect.rs    a connection of our own
+//! login.rs      getting in
 //! wire.rs       the protocol on it
 //! quote.rs      names and texts within SQL
 //! catalog.rs    what tables there are, and what they are made of
@@ -35,6 +36,7 @@ mod export;
 mod import;
 mod large;
 mod load;
+mod login;
 mod programs;
 mod quiet;
 mod quote;

@@ -4,6 +4,8 @@
 #[path = "../../../../../tests/support/postgres.rs"]
 mod server;
 
+mod over;
+mod random;
 mod records;
 
 use super::super::{Head, How, SourceError, SourceSpec, World, list_streams, open_dump, open_load};
