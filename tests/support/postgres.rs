@@ -216,6 +216,32 @@ impl Postgres {
         self.restart();
     }
 
+    /// Copies certificates and a key to where only the server may read them; returns the settings that name them, in the
+    /// order of certificate, key, authority.
+    pub fn give(&self, files: &[&Path; 3]) -> String {
+        let mut settings = "ssl = on\n".to_owned();
+        for (setting, from) in ["ssl_cert_file", "ssl_key_file", "ssl_ca_file"].into_iter().zip(files) {
+            let to = self.data.join(from.file_name().unwrap());
+            fs::copy(from, &to).unwrap();
+            let about = fs::metadata(&self.data).unwrap();
+            let (user, group) =
+                (std::os::unix::fs::MetadataExt::uid(&about), std::os::unix::fs::MetadataExt::gid(&about));
+            std::os::unix::fs::chown(&to, Some(user), Some(group)).unwrap();
+            fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
+            settings.push_str(&format!("{setting} = '{}'\n", to.display()));
+        }
+        settings
+    }
+
+    /// Starts it again with further settings, and with who may get in.
+    pub fn secure(&mut self, settings: &str, entry: &str) {
+        let conf = self.data.join("postgresql.conf");
+        let mut conf = fs::OpenOptions::new().append(true).open(conf).unwrap();
+        writeln!(conf, "{settings}").unwrap();
+        fs::write(self.data.join("pg_hba.conf"), entry).unwrap();
+        self.restart();
+    }
+
     /// Begins a session of the test's own that keeps what `sql` takes, and returns when it has it.
     pub fn hold(&self, database: &str, sql: &str) -> Held {
         let mut psql = Command::new(program("psql"));

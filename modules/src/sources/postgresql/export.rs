@@ -50,7 +50,7 @@ pub(super) fn connect<'a>(
     let (address, user, password) = server.address()?;
     let login = Login { user: &user, database, password: password.map(|password| password.as_bytes()) };
     let patience = Patience { idle: spec.idle_limit, cancelled: world.cancelled };
-    let session = Session::open(&address, login, patience).map_err(|error| match error {
+    let session = Session::open(&address, login, &server.tls(), patience).map_err(|error| match error {
         super::PostgresError::Refused { state, .. } if state == "3D000" => {
             SourceError::NoSuchDatabase { name: database.clone(), place: server.shown() }
         }

@@ -6,6 +6,7 @@
 use super::connect::{Address, Line, Patience};
 use super::error::{PostgresError, Refusal};
 use super::login::Login;
+use super::tls::Tls;
 use bytes::{BufMut, Bytes, BytesMut};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{ErrorResponseBody, Message};
@@ -50,10 +51,11 @@ impl<'a> Session<'a> {
     pub(super) fn open(
         address: &Address,
         login: Login<'_>,
+        tls: &Tls,
         patience: Patience<'a>,
     ) -> Result<Self, PostgresError> {
         let own_user = login.password.is_none().then_some(login.user);
-        let line = Line::connect(address, own_user, patience)?;
+        let line = Line::connect(address, own_user, tls, patience)?;
         let mut session = Self {
             line,
             cancelled: patience.cancelled,
