@@ -23,6 +23,7 @@ mod mariadb_faults;
 mod park;
 mod parts;
 mod postgres;
+mod postgres_faults;
 mod records;
 mod redis;
 mod restore_steps;

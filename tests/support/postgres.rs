@@ -3,11 +3,11 @@
 //! Also part of the tests of the crate `dedup-modules`, so it uses nothing but what both have.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -216,8 +216,70 @@ impl Postgres {
         self.restart();
     }
 
+    /// Copies certificates and a key to where only the server may read them; returns the settings that name them, in the
+    /// order of certificate, key, authority.
+    pub fn give(&self, files: &[&Path; 3]) -> String {
+        let mut settings = "ssl = on\n".to_owned();
+        for (setting, from) in ["ssl_cert_file", "ssl_key_file", "ssl_ca_file"].into_iter().zip(files) {
+            let to = self.data.join(from.file_name().unwrap());
+            fs::copy(from, &to).unwrap();
+            let about = fs::metadata(&self.data).unwrap();
+            let (user, group) =
+                (std::os::unix::fs::MetadataExt::uid(&about), std::os::unix::fs::MetadataExt::gid(&about));
+            std::os::unix::fs::chown(&to, Some(user), Some(group)).unwrap();
+            fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
+            settings.push_str(&format!("{setting} = '{}'\n", to.display()));
+        }
+        settings
+    }
+
+    /// Starts it again with further settings, and with who may get in.
+    pub fn secure(&mut self, settings: &str, entry: &str) {
+        let conf = self.data.join("postgresql.conf");
+        let mut conf = fs::OpenOptions::new().append(true).open(conf).unwrap();
+        writeln!(conf, "{settings}").unwrap();
+        fs::write(self.data.join("pg_hba.conf"), entry).unwrap();
+        self.restart();
+    }
+
+    /// Begins a session of the test's own that keeps what `sql` takes, and returns when it has it.
+    pub fn hold(&self, database: &str, sql: &str) -> Held {
+        let mut psql = Command::new(program("psql"));
+        psql.env_clear()
+            .env("PGHOST", self.socket())
+            .env("PGPORT", self.port.to_string())
+            .env("LC_ALL", "C.UTF-8");
+        psql.args(["-X", "-q", "-A", "-t", "-U", SUPERUSER, "-d", database]);
+        let mut psql =
+            psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut input = psql.stdin.take().unwrap();
+        write!(input, "{sql}\n\\echo held\n").unwrap();
+        let mut said = String::new();
+        let mut output = BufReader::new(psql.stdout.take().unwrap());
+        while !said.contains("held") {
+            assert!(output.read_line(&mut said).unwrap() > 0, "{sql}: {said}");
+        }
+        Held { psql, input: Some(input) }
+    }
+
+    /// Waits until somebody else's session waits for what a test holds.
+    pub fn await_waiting(&self) {
+        let begun = Instant::now();
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'dedup'";
+        while self.sql(SUPERUSER, waiting) == "0" {
+            assert!(begun.elapsed() < UP, "nobody waits");
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Starts it again after [`kill`](Self::kill).
+    pub fn revive(&mut self) {
+        self.server = launch(&self.data, self.place.path());
+        self.await_start();
+    }
+
     /// Ends it in good order and starts it again.
-    fn restart(&mut self) {
+    pub fn restart(&mut self) {
         signal(&[self.server.id()], "INT");
         let _ = self.server.wait();
         self.server = launch(&self.data, self.place.path());
@@ -265,6 +327,19 @@ impl Postgres {
         let path = format!("/proc/{0}/task/{0}/children", self.server.id());
         let text = fs::read_to_string(path).unwrap_or_default();
         text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+}
+
+/// What a session of a test keeps until this is dropped.
+pub struct Held {
+    psql: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.psql.wait();
     }
 }
 

@@ -256,6 +256,8 @@ struct Into<'t> {
     /// The target's columns, and the place of the value of each in a row of the dump.
     columns: Vec<&'t str>,
     places: Vec<usize>,
+    /// Whether each value stands where the target wants it.
+    is_all: bool,
     rows: Vec<Vec<Value>>,
     bytes: usize,
     written: u64,
@@ -290,7 +292,8 @@ impl<'t> Into<'t> {
             run.imported.warnings.push(format!("table {name} lacks {missing}; their values are left out"));
         }
         let (rows, bytes, written, given) = (Vec::new(), 0, 0, 0);
-        Ok(Self { there, mode, columns, places, rows, bytes, written, given })
+        let is_all = places.iter().enumerate().all(|(at, place)| at == *place);
+        Ok(Self { there, mode, columns, places, is_all, rows, bytes, written, given })
     }
 
     fn push(
@@ -299,8 +302,13 @@ impl<'t> Into<'t> {
         target: &mut dyn RecordTarget,
         run: &mut Run<'_>,
     ) -> Result<(), RecordError> {
-        let take = |place: &usize| row.values.get_mut(*place).map(std::mem::take).unwrap_or_default();
-        let values: Vec<Value> = self.places.iter().map(take).collect();
+        let values: Vec<Value> = match self.is_all && self.places.len() == row.values.len() {
+            true => row.values,
+            false => {
+                let take = |place: &usize| row.values.get_mut(*place).map(std::mem::take).unwrap_or_default();
+                self.places.iter().map(take).collect()
+            }
+        };
         self.bytes += values.iter().map(|value| size_of::<Value>() + value.heap_bytes()).sum::<usize>();
         self.rows.push(values);
         self.given += 1;

@@ -14,7 +14,7 @@
 //! stored.rs    StoredSource: a dump of records in a repository
 //! diff.rs      what differs between two dumps; spec.rs: what a person names of one
 //! text/        as JSON, CSV and SQL, for people and programs
-//! export.rs    a source into a map; import.rs: a map into a database
+//! export.rs    a source into a map; import.rs: a map into a database; told.rs: which tells how far it is
 //! ```
 //!
 //! The bytes are `engine/FORMAT.md` 11. No room here knows an engine: drivers are in [`sources`](crate::sources).
@@ -44,6 +44,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod text;
+mod told;
 mod value;
 mod write;
 
@@ -59,6 +60,7 @@ pub use select::Selection;
 pub use sort::SortRoom;
 pub use spec::{RecordSpec, meanings};
 pub use stored::StoredSource;
+pub use told::{Tell, Told};
 pub use value::{MAX_DEPTH, TimeKind, Value};
 pub use write::{PutEntry, RecordWriter, TableWriter};
 

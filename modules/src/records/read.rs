@@ -4,7 +4,7 @@ use super::codec::{decode_end, decode_table};
 use super::key::{EntryKind, put_table, read_table};
 use super::row::{Long, content_key, of_long};
 use super::shape::Shape;
-use super::write::digest_row;
+use super::write::RowDigest;
 use super::{MAX_SCHEMA, StoredTable, TableEnd, TableName, Value};
 use dedup_engine::error::Corrupt;
 use dedup_engine::map::{Cursor, LeafTarget, LoadChunk, Root};
@@ -115,18 +115,18 @@ pub struct TableReader<'a, L: LoadChunk> {
     cursor: Cursor<'a, L>,
     table: StoredTable,
     shape: Shape,
-    /// Key and encoding of the last row.
+    /// Key and encoding of the last row, of a table without a key.
     key: Vec<u8>,
     row: Vec<u8>,
     rows: u64,
-    digest: blake3::Hasher,
+    digest: RowDigest,
     end: Option<TableEnd>,
 }
 
 impl<'a, L: LoadChunk> TableReader<'a, L> {
     fn new(cursor: Cursor<'a, L>, table: StoredTable) -> Result<Self, Corrupt> {
         let shape = shape(&table)?;
-        let (key, row, rows, digest) = (Vec::new(), Vec::new(), 0, blake3::Hasher::new());
+        let (key, row, rows, digest) = (Vec::new(), Vec::new(), 0, RowDigest::default());
         Ok(Self { cursor, table, shape, key, row, rows, digest, end: None })
     }
 
@@ -149,26 +149,31 @@ impl<'a, L: LoadChunk> TableReader<'a, L> {
         if self.end.is_some() {
             return Ok(None);
         }
-        let before = self.shape.prefix.len();
-        let prefix = &self.shape.prefix;
-        let key =
-            self.cursor.next()?.and_then(|entry| entry.key.strip_prefix(&prefix[..])).map(<[u8]>::to_vec);
+        self.cursor.next()?;
+        let key = self.cursor.entry().and_then(|entry| entry.key.strip_prefix(&self.shape.prefix[..]));
         let Some(key) = key else {
+            let before = self.shape.prefix.len();
             let mut end_key = self.shape.prefix[..before - 1].to_vec();
             end_key.push(EntryKind::End as u8);
             self.finish(&end_key)?;
             return Ok(None);
         };
-        let row = self.cursor.load(MAX_ROW)?.unwrap_or_default().into_owned();
-        let (mut values, longs) = self.shape.decode(&key, &row)?;
-        digest_row(&mut self.digest, &key, &row);
+        let row = self.cursor.load(MAX_ROW)?.unwrap_or_default();
+        let (mut values, longs) = self.shape.decode(key, &row)?;
+        self.digest.row(key, &row);
+        let key = key.to_vec();
+        // Only what is keyed by its content is looked at again.
+        let kept = (!self.shape.has_key()).then(|| row.into_owned());
         for long in &longs {
             let bytes = self.next_long(&key, long)?;
-            self.digest.update(&bytes);
+            self.digest.bytes(&bytes);
             put_long(&self.shape, &mut values, long, bytes)?;
         }
-        self.check_key(&key, &row, &values)?;
-        (self.key, self.row) = (key.clone(), row);
+        if let Some(row) = kept {
+            self.check_key(&key, &row, &values)?;
+            self.key.clone_from(&key);
+            self.row = row;
+        }
         self.rows += 1;
         Ok(Some(StoredRow { key, values }))
     }
@@ -184,9 +189,6 @@ impl<'a, L: LoadChunk> TableReader<'a, L> {
 
     /// Checks what only rows without a key have in theirs.
     fn check_key(&self, key: &[u8], row: &[u8], values: &[Value]) -> Result<(), Corrupt> {
-        if self.shape.has_key() {
-            return Ok(());
-        }
         let content = content_key(values, row);
         let counter = match self.key.strip_prefix(&content[..]).map(<[u8; 4]>::try_from) {
             Some(Ok(before)) if self.rows > 0 && self.row[..] <= row[..] => {
@@ -207,7 +209,7 @@ impl<'a, L: LoadChunk> TableReader<'a, L> {
         }
         let value = self.cursor.load(4096)?.unwrap_or_default();
         let (end, digest) = decode_end(&value)?;
-        if end.rows != self.rows || digest != *self.digest.finalize().as_bytes() {
+        if end.rows != self.rows || digest != std::mem::take(&mut self.digest).finish() {
             return Err(Corrupt::new("table", "its rows are not those that were counted").into());
         }
         self.end = Some(end);

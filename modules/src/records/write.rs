@@ -57,7 +57,7 @@ impl<'w> RecordWriter<'w> {
             before: shape.prefix.len(),
             last: None,
             rows: 0,
-            digest: blake3::Hasher::new(),
+            digest: RowDigest::default(),
         };
         Ok(TableWriter { shape, prefix, sorter, rows, taken: 0, key: Vec::new(), row: Vec::new() })
     }
@@ -119,9 +119,9 @@ impl TableWriter<'_> {
             self.put_sorted(&mut sorted)?;
         }
         let end = TableEnd { rows: self.rows.rows, counter };
-        let digest = self.rows.digest.finalize();
+        let digest = std::mem::take(&mut self.rows.digest).finish();
         self.prefix.push(EntryKind::End as u8);
-        self.rows.out.put(&self.prefix, &encode_end(&end, digest.as_bytes()))?;
+        self.rows.out.put(&self.prefix, &encode_end(&end, &digest))?;
         Ok(end)
     }
 
@@ -164,7 +164,7 @@ struct Rows<'t> {
     before: usize,
     last: Option<Vec<u8>>,
     rows: u64,
-    digest: blake3::Hasher,
+    digest: RowDigest,
 }
 
 impl Rows<'_> {
@@ -178,7 +178,7 @@ impl Rows<'_> {
         last.extend_from_slice(key);
         self.key.truncate(self.before);
         self.key.extend_from_slice(key);
-        digest_row(&mut self.digest, key, row);
+        self.digest.row(key, row);
         self.out.put(&self.key, row)
     }
 
@@ -187,20 +187,49 @@ impl Rows<'_> {
         let len = self.key.len();
         self.key.push(0xff);
         self.key.extend_from_slice(&at.to_be_bytes());
-        self.digest.update(bytes);
+        self.digest.bytes(bytes);
         let put = self.out.put(&self.key, bytes);
         self.key.truncate(len);
         put
     }
 }
 
-/// Adds a row to the digest of its table.
-pub(super) fn digest_row(digest: &mut blake3::Hasher, key: &[u8], row: &[u8]) {
-    let mut head = Vec::with_capacity(10);
-    for bytes in [key, row] {
-        head.clear();
-        dedup_engine::wire::Put::put_varint(&mut head, bytes.len() as u64);
-        digest.update(&head);
-        digest.update(bytes);
+/// The digest of the rows of a table. They are gathered: the hash is several times as fast on much at once.
+#[derive(Default)]
+pub(super) struct RowDigest {
+    hasher: blake3::Hasher,
+    gathered: Vec<u8>,
+}
+
+/// Bytes that are hashed at once.
+const GATHERED: usize = 64 << 10;
+
+impl RowDigest {
+    /// Takes a row.
+    pub(super) fn row(&mut self, key: &[u8], row: &[u8]) {
+        for bytes in [key, row] {
+            dedup_engine::wire::Put::put_varint(&mut self.gathered, bytes.len() as u64);
+            self.bytes(bytes);
+        }
+    }
+
+    /// Takes bytes as they are: a long value of the last row.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        if self.gathered.len() + bytes.len() > GATHERED {
+            self.hasher.update(&self.gathered);
+            self.gathered.clear();
+        }
+        match bytes.len() > GATHERED {
+            true => {
+                self.hasher.update(bytes);
+            }
+            false => self.gathered.extend_from_slice(bytes),
+        }
+    }
+
+    /// Ends it.
+    pub(super) fn finish(mut self) -> [u8; 32] {
+        self.hasher.update(&self.gathered);
+        *self.hasher.finalize().as_bytes()
     }
 }

@@ -4,8 +4,11 @@ use super::Run;
 use super::put::PutError;
 use crate::manifest::programs::Severity;
 use crate::manifest::sources::Source;
-use crate::records::{ImportOptions, ImportRequest, Imported, RecordError, Selection, StoredSource, import};
+use crate::records::{
+    ImportOptions, ImportRequest, Imported, RecordError, Selection, StoredSource, Told, import,
+};
 use crate::sources::{FileOwner, Head, LoadOptions, SourceSpec, World, open_load};
+use dedup_engine::progress::Event;
 use dedup_engine::snapshot::Dump;
 
 impl Run<'_, '_> {
@@ -31,9 +34,12 @@ impl Run<'_, '_> {
             open_load(spec, options, world, &mut said).map_err(|error| failed(error.to_string()))?;
         load.hear(&Head { facts: stored.schema.facts.clone(), ..Head::default() });
         load.check().map_err(|error| failed(error.to_string()))?;
-        let (request, mut imported) = (request(source), Imported::default());
+        let (request, mut imported, events) = (request(source), Imported::default(), self.job.events);
+        let path = dump.name.clone().into_bytes();
+        let tell = |entries, bytes| events.event(Event::Done { entries, bytes, path: Some(path.clone()) });
         let mut put = |target: Box<dyn crate::records::RecordTarget + '_>| -> Result<(), RecordError> {
-            imported = import(&stored.reader(), &stored.schema, target, &request)?;
+            let told = Box::new(Told::new(target, &tell));
+            imported = import(&stored.reader(), &stored.schema, told, &request)?;
             Ok(())
         };
         let beside = load.beside().map(|way| self.note_beside(at, spec, way)).transpose()?;

@@ -1,17 +1,77 @@
 //! Rows into one table: by COPY, or staged and merged.
+//!
+//! Where one refusal ends the whole import, all rows of a table go into one COPY, which stays open from batch to batch:
+//! the server stores rows while the next ones are read, and what it thinks of them is told when it is asked something
+//! else, at the latest. Else each batch is a step that can be taken back.
 
+use super::catalog::engine;
 use super::copy::write_row;
-use super::error::PostgresError;
+use super::error::{PostgresError, is_of_row};
 use super::import::PostgresTarget;
 use super::large;
 use super::quote::{name, names, path};
 use super::wire::Session;
-use crate::records::{Batch, Value, WriteMode};
+use crate::records::{Batch, RecordError, TableName, Value, WriteMode};
 
 /// Where rows stand before they take the place of others.
 const STAGE: &str = "pg_temp.dedup_batch";
+/// Why a row has no text.
+const NO_COLUMN: &str = "a list or a map has no column here";
+
+/// A COPY that takes rows.
+pub(super) struct Going {
+    table: TableName,
+    columns: String,
+    /// Rows that were sent.
+    rows: u64,
+}
+
+impl Going {
+    /// Returns what a refusal means: rows are counted from the first one of the table.
+    fn refused(&self, error: PostgresError) -> RecordError {
+        match error {
+            PostgresError::Refused { state, message, row, .. } if is_of_row(&state) => {
+                RecordError::Refused { table: self.table.to_string(), row: row.unwrap_or(1), why: message }
+            }
+            error => engine(error),
+        }
+    }
+}
 
 impl PostgresTarget<'_> {
+    /// Sends rows to the COPY of their table, which is begun with the first of them.
+    pub(super) fn send_rows(&mut self, batch: &Batch<'_>) -> Result<(), RecordError> {
+        let columns = names(batch.columns.iter().copied());
+        let is_of = |going: &Going| going.table == batch.table.name && going.columns == columns;
+        if !self.going.as_ref().is_some_and(is_of) {
+            self.end_rows()?;
+            let doing = format!("write into table {}", batch.table.name);
+            let copy = format!("COPY {} ({columns}) FROM STDIN", path(&batch.table.name));
+            self.session.copy_in(&doing, &copy).map_err(engine)?;
+            self.going = Some(Going { table: batch.table.name.clone(), columns, rows: 0 });
+        }
+        let Some(going) = &mut self.going else { return Ok(()) };
+        self.line.clear();
+        for (at, row) in batch.rows.iter().enumerate() {
+            if !write_row(row, &mut self.line) {
+                let (table, row) = (going.table.to_string(), going.rows + at as u64 + 1);
+                return Err(RecordError::Refused { table, row, why: NO_COLUMN.into() });
+            }
+        }
+        going.rows += batch.rows.len() as u64;
+        self.session.put(&self.line).map_err(|error| going.refused(error))
+    }
+
+    /// Ends the COPY that takes rows, if one does; before anything else is asked of the server.
+    pub(super) fn end_rows(&mut self) -> Result<(), RecordError> {
+        let Some(going) = self.going.take() else { return Ok(()) };
+        let found = self.session.copy_end().map_err(|error| going.refused(error))?;
+        match found == going.rows {
+            true => Ok(()),
+            false => Err(RecordError::Counts { table: going.table.to_string(), expected: going.rows, found }),
+        }
+    }
+
     /// Writes rows in one piece.
     pub(super) fn write_piece(
         &mut self,
@@ -25,7 +85,7 @@ impl PostgresTarget<'_> {
                 return Err(PostgresError::Refused {
                     doing: format!("write into table {}", batch.table.name),
                     state: "22000".into(),
-                    message: "a list or a map has no column here".into(),
+                    message: NO_COLUMN.into(),
                     row: None,
                 });
             }

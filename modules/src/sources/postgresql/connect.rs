@@ -1,11 +1,14 @@
 //! A connection: a socket here or on the network, that is never waited on for longer than allowed.
 
 use super::error::PostgresError;
+use super::tls::{Encrypted, Tls};
 use nix::unistd::{Uid, User};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Gid, Uid as RawUid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -49,15 +52,77 @@ pub(super) struct Patience<'a> {
 }
 
 /// Both kinds of connections.
-enum Stream {
+pub(super) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
 
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A connection whose waiting has an end.
-pub(super) struct Line<'a> {
+pub(super) struct Transport<'a> {
     stream: Stream,
     patience: Patience<'a>,
+    place: String,
+}
+
+impl Transport<'_> {
+    /// Returns where it leads, for messages.
+    pub(super) fn place(&self) -> String {
+        self.place.clone()
+    }
+
+    /// Calls until something happens, the patience is over, or the run is cancelled.
+    pub(super) fn wait(
+        &mut self,
+        mut call: impl FnMut(&mut Stream) -> io::Result<usize>,
+    ) -> Result<usize, PostgresError> {
+        let stream = &mut self.stream;
+        waiting(self.patience, || call(stream))
+    }
+
+    /// Reads what is there, or waits for it. Returns 0 where the other side has closed.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, PostgresError> {
+        self.wait(|stream| stream.read(buffer))
+    }
+
+    /// Writes everything.
+    pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), PostgresError> {
+        while !bytes.is_empty() {
+            let count = self.wait(|stream| stream.write(bytes))?;
+            if count == 0 {
+                return Err(PostgresError::Gone(ErrorKind::WriteZero.into()));
+            }
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// A connection, encrypted or not.
+pub(super) struct Line<'a> {
+    transport: Transport<'a>,
+    encrypted: Option<Encrypted>,
 }
 
 impl<'a> Line<'a> {
@@ -66,6 +131,7 @@ impl<'a> Line<'a> {
     pub(super) fn connect(
         address: &Address,
         own_user: Option<&str>,
+        tls: &Tls,
         patience: Patience<'a>,
     ) -> Result<Self, PostgresError> {
         let connected = match address {
@@ -85,32 +151,38 @@ impl<'a> Line<'a> {
             Ok(stream)
         });
         let stream = stream.map_err(|source| PostgresError::Connect { place: address.show(), source })?;
-        Ok(Self { stream, patience })
+        let mut transport = Transport { stream, patience, place: address.show() };
+        let encrypted = tls.begin(address, &mut transport)?;
+        Ok(Self { transport, encrypted })
     }
 
     /// Reads what is there, or waits for it. Returns 0 where the other side has closed.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, PostgresError> {
-        let stream = &mut self.stream;
-        waiting(self.patience, || match stream {
-            Stream::Unix(stream) => stream.read(buffer),
-            Stream::Tcp(stream) => stream.read(buffer),
-        })
+        match &mut self.encrypted {
+            Some(encrypted) => encrypted.read(&mut self.transport, buffer),
+            None => self.transport.read(buffer),
+        }
+    }
+
+    /// Returns whether the server has said something that was not read; of what is encrypted this cannot be told.
+    pub(super) fn has_answer(&self) -> bool {
+        if self.encrypted.is_some() {
+            return false;
+        }
+        let fd = match &self.transport.stream {
+            Stream::Unix(stream) => stream.as_fd(),
+            Stream::Tcp(stream) => stream.as_fd(),
+        };
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&at_once)).is_ok_and(|count| count > 0)
     }
 
     /// Writes everything.
-    pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), PostgresError> {
-        while !bytes.is_empty() {
-            let stream = &mut self.stream;
-            let count = waiting(self.patience, || match stream {
-                Stream::Unix(stream) => stream.write(bytes),
-                Stream::Tcp(stream) => stream.write(bytes),
-            })?;
-            if count == 0 {
-                return Err(PostgresError::Gone(ErrorKind::WriteZero.into()));
-            }
-            bytes = bytes.get(count..).unwrap_or_default();
+    pub(super) fn write_all(&mut self, bytes: &[u8]) -> Result<(), PostgresError> {
+        match &mut self.encrypted {
+            Some(encrypted) => encrypted.write_all(&mut self.transport, bytes),
+            None => self.transport.write_all(bytes),
         }
-        Ok(())
     }
 }
 

@@ -4,20 +4,26 @@
 
 use super::error::PostgresError;
 use crate::records::{Column, TimeKind, TypeClass, Value};
+use memchr::memchr;
+use std::borrow::Cow;
+use std::io::Write;
 
 /// Reads a row of these columns.
 pub(super) fn read_row(line: &[u8], columns: &[&Column], row: &mut Vec<Value>) -> Result<(), PostgresError> {
     let senseless = |why: &str| PostgresError::Protocol(format!("a row of COPY with {why}"));
     let line = line.strip_suffix(b"\n").ok_or_else(|| senseless("no end"))?;
     row.clear();
-    let mut fields = line.split(|byte| *byte == b'\t');
+    let mut fields = Fields { rest: Some(line), has_escapes: memchr(b'\\', line).is_some() };
     for column in columns {
         let field = fields.next().ok_or_else(|| senseless("too few values"))?;
         row.push(match field {
-            b"\\N" => Value::Null,
-            field => {
-                let bytes = unescape(field).ok_or_else(|| senseless("an escape that means nothing"))?;
-                read(bytes, column).ok_or_else(|| senseless(&format!("no {}", column.type_text)))?
+            Field::Null => Value::Null,
+            Field::Plain(bytes) => read(Cow::Borrowed(bytes), column)
+                .ok_or_else(|| senseless(&format!("no {}", column.type_text)))?,
+            Field::Escaped(bytes) => {
+                let bytes = unescape(bytes).ok_or_else(|| senseless("an escape that means nothing"))?;
+                read(Cow::Owned(bytes), column)
+                    .ok_or_else(|| senseless(&format!("no {}", column.type_text)))?
             }
         });
     }
@@ -27,35 +33,69 @@ pub(super) fn read_row(line: &[u8], columns: &[&Column], row: &mut Vec<Value>) -
     }
 }
 
+/// The values of a line.
+struct Fields<'l> {
+    rest: Option<&'l [u8]>,
+    has_escapes: bool,
+}
+
+/// A value as it stands in a line.
+enum Field<'l> {
+    Null,
+    Plain(&'l [u8]),
+    Escaped(&'l [u8]),
+}
+
+impl<'l> Iterator for Fields<'l> {
+    type Item = Field<'l>;
+
+    fn next(&mut self) -> Option<Field<'l>> {
+        let rest = self.rest?;
+        let field = match memchr(b'\t', rest) {
+            Some(at) => {
+                self.rest = rest.get(at + 1..);
+                rest.get(..at).unwrap_or_default()
+            }
+            None => {
+                self.rest = None;
+                rest
+            }
+        };
+        Some(match field {
+            b"\\N" => Field::Null,
+            field if self.has_escapes && memchr(b'\\', field).is_some() => Field::Escaped(field),
+            field => Field::Plain(field),
+        })
+    }
+}
+
 /// Takes the escapes out.
 fn unescape(field: &[u8]) -> Option<Vec<u8>> {
-    if !field.contains(&b'\\') {
-        return Some(field.to_vec());
-    }
-    let (mut out, mut rest) = (Vec::with_capacity(field.len()), field.iter());
-    while let Some(byte) = rest.next() {
-        out.push(match byte {
-            b'\\' => match rest.next()? {
-                b'b' => 8,
-                b'f' => 12,
-                b'n' => b'\n',
-                b'r' => b'\r',
-                b't' => b'\t',
-                b'v' => 11,
-                b'\\' => b'\\',
-                _ => return None,
-            },
-            byte => *byte,
+    let (mut out, mut rest) = (Vec::with_capacity(field.len()), field);
+    while let Some(at) = memchr(b'\\', rest) {
+        let (plain, escape) = rest.split_at_checked(at)?;
+        out.extend_from_slice(plain);
+        out.push(match escape.get(1)? {
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'v' => 11,
+            b'\\' => b'\\',
+            _ => return None,
         });
+        rest = escape.get(2..)?;
     }
+    out.extend_from_slice(rest);
     Some(out)
 }
 
-fn read(bytes: Vec<u8>, column: &Column) -> Option<Value> {
+fn read(bytes: Cow<'_, [u8]>, column: &Column) -> Option<Value> {
     let kind = match column.class {
         TypeClass::Bytes => return hex(bytes.strip_prefix(b"\\x")?).map(Value::Bytes),
         TypeClass::Text | TypeClass::Json | TypeClass::Other | TypeClass::Any => {
-            return Some(Value::text(bytes));
+            return Some(Value::text(bytes.into_owned()));
         }
         TypeClass::Date => TimeKind::Date,
         TypeClass::Time => TimeKind::Time,
@@ -81,11 +121,16 @@ fn read(bytes: Vec<u8>, column: &Column) -> Option<Value> {
             };
         }
     };
-    String::from_utf8(bytes).ok().map(|text| Value::Time(kind, text))
+    String::from_utf8(bytes.into_owned()).ok().map(|text| Value::Time(kind, text))
 }
 
 fn hex(digits: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    };
     if !digits.len().is_multiple_of(2) {
         return None;
     }
@@ -100,6 +145,9 @@ pub(super) fn write_row(row: &[Value], out: &mut Vec<u8>) -> bool {
         }
         match value {
             Value::Null => out.extend_from_slice(b"\\N"),
+            Value::Bool(is_true) => out.push(if *is_true { b't' } else { b'f' }),
+            // Writing into memory cannot fail.
+            Value::Int(number) => write!(out, "{number}").unwrap_or_default(),
             value => match text_of(value) {
                 Some(bytes) => escape(&bytes, out),
                 None => return false,
@@ -111,8 +159,8 @@ pub(super) fn write_row(row: &[Value], out: &mut Vec<u8>) -> bool {
 }
 
 /// Returns the text that the server reads a value from; none for lists, maps and NULL.
-pub(super) fn text_of(value: &Value) -> Option<std::borrow::Cow<'_, [u8]>> {
-    use std::borrow::Cow::{Borrowed, Owned};
+pub(super) fn text_of(value: &Value) -> Option<Cow<'_, [u8]>> {
+    use Cow::{Borrowed, Owned};
     Some(match value {
         Value::Bool(true) => Borrowed(b"t"),
         Value::Bool(false) => Borrowed(b"f"),
@@ -128,11 +176,8 @@ pub(super) fn text_of(value: &Value) -> Option<std::borrow::Cow<'_, [u8]>> {
         Value::Bytes(bytes) => {
             let mut text = Vec::with_capacity(2 * bytes.len() + 2);
             text.extend_from_slice(b"\\x");
-            for byte in bytes {
-                for digit in [byte >> 4, byte & 15] {
-                    text.push(char::from_digit(digit.into(), 16).map_or(b'0', |digit| digit as u8));
-                }
-            }
+            let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
+            text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
             Owned(text)
         }
         Value::Null | Value::List(_) | Value::Map(_) => return None,
@@ -140,19 +185,24 @@ pub(super) fn text_of(value: &Value) -> Option<std::borrow::Cow<'_, [u8]>> {
 }
 
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
-    for byte in bytes {
-        let letter = match byte {
-            b'\\' => b'\\',
+    let mut rest = bytes;
+    let is_special = |byte: &u8| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t');
+    while let Some((plain, (special, after))) = rest
+        .iter()
+        .position(is_special)
+        .and_then(|at| Some((rest.get(..at)?, rest.get(at..)?.split_first()?)))
+    {
+        out.extend_from_slice(plain);
+        let letter = match special {
             b'\n' => b'n',
             b'\r' => b'r',
             b'\t' => b't',
-            byte => {
-                out.push(*byte);
-                continue;
-            }
+            other => *other,
         };
         out.extend_from_slice(&[b'\\', letter]);
+        rest = after;
     }
+    out.extend_from_slice(rest);
 }
 
 #[cfg(test)]

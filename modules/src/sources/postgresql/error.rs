@@ -3,6 +3,7 @@
 use crate::units::show_duration;
 use dedup_engine::error::Kind;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why a server did not give, or take, data.
@@ -35,6 +36,28 @@ pub enum PostgresError {
         /// What it wants.
         method: &'static str,
     },
+    /// Encryption is demanded, and the server has none.
+    #[error("PostgreSQL at {place} speaks no TLS, which `endpoint.tls` demands; turn `ssl` on there")]
+    NoTls {
+        /// Where.
+        place: String,
+    },
+    /// Who answers cannot prove to be the server, or does not want us.
+    #[error("no encrypted connection to PostgreSQL at {place}: {why}")]
+    Tls {
+        /// Where.
+        place: String,
+        /// Why.
+        why: String,
+    },
+    /// A file of certificates or keys.
+    #[error("cannot use {}: {why}; `endpoint` names it", path.display())]
+    TlsFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The server says no.
     #[error("cannot {doing}: {message} (SQLSTATE {state})")]
     Refused {
@@ -66,7 +89,11 @@ impl PostgresError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Connect { .. } | Self::Gone(_) | Self::Stalled(_) | Self::Protocol(_) => Kind::Io,
-            Self::NoPassword { .. } | Self::NoWayIn { .. } => Kind::Permission,
+            Self::NoPassword { .. }
+            | Self::NoWayIn { .. }
+            | Self::NoTls { .. }
+            | Self::Tls { .. }
+            | Self::TlsFile { .. } => Kind::Permission,
             Self::Cancelled => Kind::Cancelled,
             // Appendix A of PostgreSQL's manual.
             Self::Refused { state, .. } => match (state.get(..2).unwrap_or_default(), &state[..]) {
@@ -152,7 +179,7 @@ fn told(state: &str) -> &'static str {
         "22003" => "a number is out of range",
         "22P02" => "a value is none of its column's type",
         "22007" | "22008" => "a date or time is none of its column's type",
-        "22021" => "a text has bytes that its character set does not know",
+        "22021" | "22P05" => "a text has characters that the character set there does not know",
         "P0001" => "a trigger says no",
         _ => "the row cannot be stored",
     }

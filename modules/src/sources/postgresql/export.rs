@@ -6,10 +6,11 @@ use super::connect::Patience;
 use super::copy::read_row;
 use super::ddl::{self, Belongings, Definitions, Role, key_of};
 use super::large;
+use super::login::Login;
 use super::programs::Server;
 use super::quote::{name, names, path};
 use super::spec::{Databases, PostgresSpec};
-use super::wire::{Login, Session};
+use super::wire::Session;
 use crate::child::Limits;
 use crate::records::{
     Column, EachRow, Filled, Object, RecordError, RecordSource, RowOrder, SourceSchema, TableName,
@@ -49,13 +50,61 @@ pub(super) fn connect<'a>(
     let (address, user, password) = server.address()?;
     let login = Login { user: &user, database, password: password.map(|password| password.as_bytes()) };
     let patience = Patience { idle: spec.idle_limit, cancelled: world.cancelled };
-    let session = Session::open(&address, login, patience).map_err(|error| match error {
+    let session = Session::open(&address, login, &server.tls(), patience).map_err(|error| match error {
         super::PostgresError::Refused { state, .. } if state == "3D000" => {
             SourceError::NoSuchDatabase { name: database.clone(), place: server.shown() }
         }
         error => error.into(),
     })?;
     Ok((server, session))
+}
+
+/// Returns whether a text has its own order only: not one that passes over blanks, as `character` does, nor one that has no
+/// collation. What a domain is made of its name does not say.
+fn is_plain(type_text: &str) -> bool {
+    matches!(type_text, "text" | "name" | "character varying") || type_text.starts_with("character varying(")
+}
+
+/// Begins a view of tables that nobody can alter, empty or remove before it ends: whoever had a view of an older moment
+/// would find no rows in what was emptied or written anew.
+fn begin(session: &mut Session<'_>, spec: &PostgresSpec) -> Result<(), SourceError> {
+    let mut tries = 0;
+    loop {
+        let there = catalog::tables(session, &spec.schemas)?;
+        session.run("begin the view", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        // Locks come before the moment, which is that of the first question.
+        match lock(session, spec, &there) {
+            Ok(()) => {
+                let mut new = catalog::tables(session, &spec.schemas)?;
+                new.retain(|table| !there.iter().any(|old| old.name == table.name));
+                return Ok(lock(session, spec, &new)?);
+            }
+            // One was removed in between.
+            Err(super::PostgresError::Refused { state, .. }) if state == "42P01" && tries < 3 => {
+                tries += 1;
+                session.run("begin the view", "ROLLBACK")?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Keeps tables as they are until the view ends.
+fn lock(
+    session: &mut Session<'_>,
+    spec: &PostgresSpec,
+    tables: &[catalog::Known],
+) -> Result<(), super::PostgresError> {
+    let wanted = |table: &&catalog::Known| {
+        key_of(&table.name).is_some_and(|(schema, name)| spec.takes(&schema, &name))
+    };
+    let wanted: Vec<String> =
+        tables.iter().filter(wanted).map(|table| format!("ONLY {}", path(&table.name))).collect();
+    for some in wanted.chunks(500) {
+        let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", some.join(", "));
+        session.run("lock the tables", &sql)?;
+    }
+    Ok(())
 }
 
 /// A view of a database.
@@ -75,7 +124,7 @@ impl<'a> PostgresRecords<'a> {
     /// Connects, and begins the view.
     pub fn open(spec: &PostgresSpec, world: World<'a>) -> Result<Self, SourceError> {
         let (server, mut session) = connect(spec, world)?;
-        session.run("begin the view", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        begin(&mut session, spec)?;
         let about = session.ask(
             "look at the database",
             "SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype, pg_catalog.pg_get_userbyid(datdba) \
@@ -173,18 +222,18 @@ impl<'a> PostgresRecords<'a> {
     /// Returns how a column of a key is compared so that rows come as their encoded keys stand.
     fn ordered(&self, column: &Column) -> String {
         let quoted = name(&column.name);
+        // By the text that is stored, with the blanks that a cast would drop.
+        let by_text = || format!("pg_catalog.format('%s', {quoted}) COLLATE pg_catalog.\"C\"");
         match column.class {
             TypeClass::Bool
             | TypeClass::Integer
             | TypeClass::Decimal
             | TypeClass::Float
             | TypeClass::Bytes => quoted,
+            TypeClass::Text if !is_plain(&column.type_text) => by_text(),
             TypeClass::Text if self.is_bytewise && column.collation.is_none() => quoted,
-            TypeClass::Text if !column.type_text.starts_with("character(") => {
-                format!("{quoted} COLLATE pg_catalog.\"C\"")
-            }
-            // By the text that is stored, with the blanks that a cast would drop.
-            _ => format!("pg_catalog.format('%s', {quoted}) COLLATE pg_catalog.\"C\""),
+            TypeClass::Text => format!("{quoted} COLLATE pg_catalog.\"C\""),
+            _ => by_text(),
         }
     }
 }

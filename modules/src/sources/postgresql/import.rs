@@ -5,6 +5,7 @@
 //! the rights of the tables' owner.
 
 use super::super::{SourceError, World};
+use super::batch::Going;
 use super::catalog::{self, engine, text};
 use super::copy::text_of;
 use super::ddl::SEQUENCE_SET;
@@ -13,7 +14,7 @@ use super::export::connect;
 use super::large;
 use super::quote::{literal, name, names, path};
 use super::spec::PostgresSpec;
-use super::wire::Session;
+use super::wire::{Row, Session};
 use crate::manifest::drivers::{Import, OnError};
 use crate::records::{
     Batch, Filled, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema,
@@ -25,6 +26,16 @@ use std::collections::BTreeSet;
 const IS_THERE: [&str; 6] = ["42P07", "42710", "42P06", "42723", "42701", "42P16"];
 /// Those of what needs something that is not there yet.
 const IS_EARLY: [&str; 4] = ["42P01", "42704", "42883", "42703"];
+
+/// Returns whether a refusal says that the thing is there: a part that is one already, a column that counts already, a name
+/// for the search of text, which the catalogue's own key refuses.
+fn is_there(state: &str, object: &Object) -> bool {
+    match (state, &object.kind[..]) {
+        ("42809" | "55000", "TABLE ATTACH" | "INDEX ATTACH") | ("55000", "SEQUENCE") => true,
+        ("23505", kind) => kind.starts_with("TEXT SEARCH"),
+        _ => IS_THERE.contains(&state),
+    }
+}
 
 /// A database that rows are put into.
 pub struct PostgresTarget<'a> {
@@ -42,13 +53,15 @@ pub struct PostgresTarget<'a> {
     /// What could not be made before the tables.
     early: Vec<Object>,
     pub(super) line: Vec<u8>,
+    /// The COPY that takes rows.
+    pub(super) going: Option<Going>,
 }
 
 impl<'a> PostgresTarget<'a> {
     /// Connects.
     pub fn open(spec: &PostgresSpec, world: World<'a>) -> Result<Self, SourceError> {
         let (_, session) = connect(spec, world)?;
-        let (ready, back, before, early, line) = Default::default();
+        let (ready, back, before, early, line, going) = Default::default();
         Ok(Self {
             session,
             schemas: spec.schemas.clone(),
@@ -59,11 +72,18 @@ impl<'a> PostgresTarget<'a> {
             is_lacking: false,
             early,
             line,
+            going,
         })
     }
 
     pub(super) fn run(&mut self, doing: &str, sql: &str) -> Result<u64, RecordError> {
+        self.end_rows()?;
         self.session.run(doing, sql).map_err(engine)
+    }
+
+    pub(super) fn ask(&mut self, doing: &str, sql: &str) -> Result<Vec<Row>, RecordError> {
+        self.end_rows()?;
+        self.session.ask(doing, sql).map_err(engine)
     }
 
     fn is_transaction(&self) -> bool {
@@ -107,15 +127,10 @@ impl<'a> PostgresTarget<'a> {
             return Ok(false);
         }
         let doing = format!("make {} {}", object.kind.to_lowercase(), object.name);
+        self.end_rows()?;
         match self.attempt(|session| session.run(&doing, &object.ddl)) {
             Ok(_) => Ok(false),
-            Err(PostgresError::Refused { state, .. }) if IS_THERE.contains(&&state[..]) => Ok(false),
-            // It is a part of the other already.
-            Err(PostgresError::Refused { state, .. })
-                if state == "42809" && object.kind.ends_with("ATTACH") =>
-            {
-                Ok(false)
-            }
+            Err(PostgresError::Refused { state, .. }) if is_there(&state, object) => Ok(false),
             Err(PostgresError::Refused { state, .. }) if IS_EARLY.contains(&&state[..]) => Ok(true),
             Err(error) => Err(engine(error)),
         }
@@ -129,14 +144,16 @@ impl RecordTarget for PostgresTarget<'_> {
     }
 
     fn tables(&mut self) -> Result<Vec<TableName>, RecordError> {
+        self.end_rows()?;
         let known = catalog::tables(&mut self.session, &self.schemas)?;
-        Ok(known.into_iter().filter(|table| !table.is_partitioned).map(|table| table.name).collect())
+        Ok(known.into_iter().map(|table| table.name).collect())
     }
 
     fn table(&mut self, name: &TableName) -> Result<Option<TableSchema>, RecordError> {
         if large::is_it(name) {
             return large::table().map(Some);
         }
+        self.end_rows()?;
         catalog::table(&mut self.session, name)
     }
 
@@ -180,9 +197,11 @@ impl RecordTarget for PostgresTarget<'_> {
     }
 
     fn drop_table(&mut self, name: &TableName) -> Result<(), RecordError> {
-        // Views and foreign keys of others that need it are of the database that is replaced; so are its sequences.
+        // Views and foreign keys of others that need it are of the database that is replaced; so are its sequences. It is
+        // gone already where it was a part of one that was removed before.
         self.is_lacking = true;
-        self.run(&format!("remove table {name}"), &format!("DROP TABLE {} CASCADE", path(name))).map(drop)
+        let sql = format!("DROP TABLE IF EXISTS {} CASCADE", path(name));
+        self.run(&format!("remove table {name}"), &sql).map(drop)
     }
 
     fn clear(&mut self, table: &TableSchema, condition: Option<&str>) -> Result<(), RecordError> {
@@ -202,6 +221,11 @@ impl RecordTarget for PostgresTarget<'_> {
         if !large::is_it(&batch.table.name) {
             self.make_ready(batch.table)?;
         }
+        if batch.mode == WriteMode::Insert && !self.may_go_on() && !large::is_it(&batch.table.name) {
+            self.send_rows(batch)?;
+            return Ok(Written { rows: batch.rows.len() as u64, ..Written::default() });
+        }
+        self.end_rows()?;
         let goes_on = self.options.is_some_and(|options| options.row_errors == OnError::Continue);
         let mut written = Written::default();
         // Pieces that are still to be written, the next one last.
@@ -271,11 +295,12 @@ impl RecordTarget for PostgresTarget<'_> {
 
     fn count(&mut self, table: &TableSchema, condition: Option<&str>) -> Result<u64, RecordError> {
         if large::is_it(&table.name) {
+            self.end_rows()?;
             return large::count(&mut self.session);
         }
         let condition = condition.map(|condition| format!(" WHERE ({condition}\n)")).unwrap_or_default();
         let sql = format!("SELECT pg_catalog.count(*) FROM ONLY {}{condition}", path(&table.name));
-        let rows = self.session.ask(&format!("count table {}", table.name), &sql).map_err(engine)?;
+        let rows = self.ask(&format!("count table {}", table.name), &sql)?;
         Ok(rows.first().and_then(|row| text(row, 0).parse().ok()).unwrap_or(0))
     }
 
@@ -300,7 +325,7 @@ impl RecordTarget for PostgresTarget<'_> {
                 literal(&quoted),
                 literal(&column.name)
             );
-            let rows = self.session.ask(&doing, &sql).map_err(engine)?;
+            let rows = self.ask(&doing, &sql)?;
             let Some(sequence) =
                 rows.first().map(|row| text(row, 0).to_owned()).filter(|one| !one.is_empty())
             else {
@@ -315,12 +340,16 @@ impl RecordTarget for PostgresTarget<'_> {
                 literal(&sequence),
                 name(&column.name)
             );
-            self.session.ask(&doing, &sql).map_err(engine)?;
+            self.ask(&doing, &sql)?;
         }
         Ok(())
     }
 
     fn make_after(&mut self, objects: &[Object]) -> Result<(), RecordError> {
+        // What was there before comes first: of two foreign keys of one name the target's own stays.
+        for statement in std::mem::take(&mut self.back) {
+            self.run("put back foreign keys and triggers", &statement)?;
+        }
         let mut left: Vec<Object> = std::mem::take(&mut self.early);
         left.extend_from_slice(objects);
         // What was put off may need something that comes later; each turn must make something.
@@ -340,9 +369,6 @@ impl RecordTarget for PostgresTarget<'_> {
                 return self.run(&format!("make {kind} {named}"), &ddl).map(drop);
             }
             left = still;
-        }
-        for statement in std::mem::take(&mut self.back) {
-            self.run("put back foreign keys and triggers", &statement)?;
         }
         if self.options.is_some_and(|options| options.refresh_statistics) {
             for table in self.ready.clone() {

@@ -7,6 +7,8 @@
 //! load.rs       pg_restore, psql
 //! restricted.rs text that psql takes for nothing but SQL
 //! connect.rs    a connection of our own
+//! tls.rs        its encryption
+//! login.rs      getting in
 //! wire.rs       the protocol on it
 //! quote.rs      names and texts within SQL
 //! catalog.rs    what tables there are, and what they are made of
@@ -35,6 +37,7 @@ mod export;
 mod import;
 mod large;
 mod load;
+mod login;
 mod programs;
 mod quiet;
 mod quote;
@@ -44,6 +47,7 @@ mod spec;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wire;
 
 pub use error::PostgresError;

@@ -3,6 +3,7 @@
 use super::super::{SourceError, World};
 use super::connect::Address;
 use super::connect::{PORT, SOCKETS};
+use super::tls::Tls;
 use crate::child::Limits;
 use crate::endpoint::{Asking, By, Call, Client, Confidence, Password, Place, Reach};
 use nix::unistd::{Uid, User};
@@ -154,6 +155,14 @@ impl<'a> Server<'a> {
     /// Returns the database in which others are asked for, made and removed.
     pub(super) fn maintenance(&self) -> &str {
         self.reach.database.as_deref().unwrap_or(MAINTENANCE)
+    }
+
+    /// Returns how a connection of our own is encrypted.
+    pub(super) fn tls(&self) -> Tls {
+        let Reach { tls: wanted, ca, cert, key, .. } = self.reach.clone();
+        // As the programs have it: certificates matter only where encryption is asked for.
+        let ca = ca.filter(|_| wanted == Some(true));
+        Tls { wanted, ca, cert, key }
     }
 
     /// Returns where a connection of our own leads, and whose password it takes.

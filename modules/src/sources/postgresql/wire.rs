@@ -1,14 +1,14 @@
-//! The protocol of PostgreSQL, version 3: getting in, simple queries, COPY. Text only, one thing at a time.
+//! The protocol of PostgreSQL, version 3: simple queries, COPY. Text only, one thing at a time.
 //!
 //! Messages are taken apart by `postgres-protocol`. Memory is bounded by the longest row, whatever lengths a server
 //! claims: a message is read as it comes, never into room made beforehand.
 
 use super::connect::{Address, Line, Patience};
 use super::error::{PostgresError, Refusal};
-use bytes::{Bytes, BytesMut};
+use super::login::Login;
+use super::tls::Tls;
+use bytes::{BufMut, Bytes, BytesMut};
 use fallible_iterator::FallibleIterator;
-use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::backend::{ErrorResponseBody, Message};
 use postgres_protocol::message::frontend;
 use std::io::{self, ErrorKind};
@@ -30,27 +30,16 @@ const SESSION: &str = "SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, YMD';
 /// A row of an answer; NULL is none.
 pub(super) type Row = Vec<Option<String>>;
 
-/// Who asks for what.
-#[derive(Clone, Copy)]
-pub(super) struct Login<'l> {
-    /// Who.
-    pub user: &'l str,
-    /// In which database.
-    pub database: &'l str,
-    /// The password, if there is one.
-    pub password: Option<&'l [u8]>,
-}
-
 /// A session with a server.
 pub(super) struct Session<'a> {
     line: Line<'a>,
     cancelled: &'a dyn Fn() -> bool,
     input: BytesMut,
     block: Vec<u8>,
-    output: BytesMut,
-    version: String,
+    pub(super) output: BytesMut,
+    pub(super) version: String,
     /// Whether the server takes text for bytes.
-    has_raw_text: bool,
+    pub(super) has_raw_text: bool,
     /// What is being done, for messages.
     doing: String,
     /// Whether the server waits for the next statement.
@@ -62,10 +51,11 @@ impl<'a> Session<'a> {
     pub(super) fn open(
         address: &Address,
         login: Login<'_>,
+        tls: &Tls,
         patience: Patience<'a>,
     ) -> Result<Self, PostgresError> {
         let own_user = login.password.is_none().then_some(login.user);
-        let line = Line::connect(address, own_user, patience)?;
+        let line = Line::connect(address, own_user, tls, patience)?;
         let mut session = Self {
             line,
             cancelled: patience.cancelled,
@@ -91,72 +81,6 @@ impl<'a> Session<'a> {
         &self.version
     }
 
-    fn log_in(&mut self, address: &Address, login: Login<'_>) -> Result<(), PostgresError> {
-        let about = [("user", login.user), ("database", login.database), ("application_name", "dedup")];
-        frontend::startup_message(about, &mut self.output).map_err(senseless)?;
-        self.send()?;
-        let mut scram: Option<ScramSha256> = None;
-        let password = || {
-            let missing = || PostgresError::NoPassword { place: address.show(), user: login.user.to_owned() };
-            login.password.ok_or_else(missing)
-        };
-        let no_way = |method| PostgresError::NoWayIn { place: address.show(), method };
-        loop {
-            match self.message()? {
-                Message::AuthenticationOk | Message::BackendKeyData(_) => {}
-                Message::ParameterStatus(status) => {
-                    let value = status.value().map_err(senseless)?;
-                    match status.name().map_err(senseless)? {
-                        "server_version" => {
-                            value.split(' ').next().unwrap_or_default().clone_into(&mut self.version);
-                        }
-                        "server_encoding" => self.has_raw_text = value == "SQL_ASCII",
-                        _ => {}
-                    }
-                }
-                Message::ReadyForQuery(_) => return Ok(()),
-                Message::AuthenticationMd5Password(body) => {
-                    let answer = md5_hash(login.user.as_bytes(), password()?, body.salt());
-                    frontend::password_message(answer.as_bytes(), &mut self.output).map_err(senseless)?;
-                }
-                Message::AuthenticationSasl(body) => {
-                    let mut methods = body.mechanisms();
-                    let mut known = false;
-                    while let Some(method) = methods.next().map_err(senseless)? {
-                        known |= method == SCRAM_SHA_256;
-                    }
-                    if !known {
-                        return Err(no_way("a SASL method other than SCRAM-SHA-256"));
-                    }
-                    let begun = ScramSha256::new(password()?, ChannelBinding::unsupported());
-                    frontend::sasl_initial_response(SCRAM_SHA_256, begun.message(), &mut self.output)
-                        .map_err(senseless)?;
-                    scram = Some(begun);
-                }
-                Message::AuthenticationSaslContinue(body) => {
-                    let begun = scram.as_mut().ok_or_else(|| out_of_turn("SASL"))?;
-                    begun.update(body.data()).map_err(senseless)?;
-                    frontend::sasl_response(begun.message(), &mut self.output).map_err(senseless)?;
-                }
-                // Whoever cannot prove that it knows the password, too, is not the server.
-                Message::AuthenticationSaslFinal(body) => {
-                    let begun = scram.as_mut().ok_or_else(|| out_of_turn("SASL"))?;
-                    begun.finish(body.data()).map_err(senseless)?;
-                }
-                Message::AuthenticationCleartextPassword => {
-                    return Err(no_way("the password in clear"));
-                }
-                Message::AuthenticationGss
-                | Message::AuthenticationSspi
-                | Message::AuthenticationKerberosV5 => {
-                    return Err(no_way("Kerberos"));
-                }
-                _ => return Err(out_of_turn("the login")),
-            }
-            self.send()?;
-        }
-    }
-
     /// Runs statements that return nothing of interest; returns the number of rows that the last one tells.
     pub(super) fn run(&mut self, doing: &str, sql: &str) -> Result<u64, PostgresError> {
         self.begin(doing, sql)?;
@@ -168,7 +92,8 @@ impl<'a> Session<'a> {
                 Ok(Message::CopyInResponse(_)) => return Err(out_of_turn("a statement")),
                 Ok(_) => {}
                 Err(error @ PostgresError::Refused { .. }) => failed = Some(error),
-                Err(error) => return Err(error),
+                // One that ended the session is the error to tell.
+                Err(error) => return Err(failed.unwrap_or(error)),
             }
         }
     }
@@ -196,7 +121,8 @@ impl<'a> Session<'a> {
                 }
                 Ok(_) => {}
                 Err(error @ PostgresError::Refused { .. }) => failed = Some(error),
-                Err(error) => return Err(error),
+                // One that ended the session is the error to tell.
+                Err(error) => return Err(failed.unwrap_or(error)),
             }
         }
     }
@@ -204,7 +130,7 @@ impl<'a> Session<'a> {
     /// Begins a `COPY … TO STDOUT`; then [`copied`](Self::copied) until it returns none.
     pub(super) fn copy_out(&mut self, doing: &str, sql: &str) -> Result<(), PostgresError> {
         self.begin(doing, sql)?;
-        match self.answer()? {
+        match self.answered()? {
             Message::CopyOutResponse(_) => Ok(()),
             _ => Err(out_of_turn("COPY")),
         }
@@ -227,7 +153,7 @@ impl<'a> Session<'a> {
     /// Begins a `COPY … FROM STDIN`; then [`put`](Self::put), and [`copy_end`](Self::copy_end).
     pub(super) fn copy_in(&mut self, doing: &str, sql: &str) -> Result<(), PostgresError> {
         self.begin(doing, sql)?;
-        match self.answer()? {
+        match self.answered()? {
             Message::CopyInResponse(_) => Ok(()),
             _ => Err(out_of_turn("COPY")),
         }
@@ -236,7 +162,11 @@ impl<'a> Session<'a> {
     /// Gives bytes of rows to a copy. What the server thinks of them is told at the end, or by a broken connection.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), PostgresError> {
         for piece in bytes.chunks(SEND) {
-            frontend::CopyData::new(piece).map_err(senseless)?.write(&mut self.output);
+            // A refusal in the middle is told at once, and would else be heard when everything was sent in vain.
+            self.hear()?;
+            self.output.put_u8(b'd');
+            self.output.put_u32(piece.len() as u32 + 4);
+            self.output.extend_from_slice(piece);
             self.send()?;
         }
         Ok(())
@@ -253,7 +183,8 @@ impl<'a> Session<'a> {
                 Ok(Message::CommandComplete(body)) => rows = rows_of(body.tag().map_err(senseless)?),
                 Ok(_) => {}
                 Err(error @ PostgresError::Refused { .. }) => failed = Some(error),
-                Err(error) => return Err(error),
+                // One that ended the session is the error to tell.
+                Err(error) => return Err(failed.unwrap_or(error)),
             }
         }
     }
@@ -265,7 +196,7 @@ impl<'a> Session<'a> {
         self.send()
     }
 
-    fn send(&mut self) -> Result<(), PostgresError> {
+    pub(super) fn send(&mut self) -> Result<(), PostgresError> {
         let output = self.output.split();
         match self.line.write_all(&output) {
             // The server may have said why before it closed.
@@ -287,8 +218,51 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Returns the next message that is part of an answer; after a refusal the session is ready for the next statement.
+    fn answered(&mut self) -> Result<Message, PostgresError> {
+        self.answer().inspect_err(|error| {
+            if matches!(error, PostgresError::Refused { .. }) {
+                self.end_refused();
+            }
+        })
+    }
+
+    /// Reads what comes after a refusal. Nothing does if that ended the session too, and the refusal is the error to tell.
+    fn end_refused(&mut self) {
+        while self.message().is_ok_and(|message| !matches!(message, Message::ReadyForQuery(_))) {}
+    }
+
+    /// Hears what the server says unasked while rows are given to it. Only a refusal matters.
+    fn hear(&mut self) -> Result<(), PostgresError> {
+        while self.line.has_answer() {
+            self.fill()?;
+            loop {
+                match self.take() {
+                    Ok(None) => break,
+                    Ok(Some(Message::ParameterStatus(_))) => {}
+                    Ok(Some(_)) => return Err(out_of_turn("COPY")),
+                    Err(error) => {
+                        self.end_refused();
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the next message; notices are passed over, refusals are errors.
-    fn message(&mut self) -> Result<Message, PostgresError> {
+    pub(super) fn message(&mut self) -> Result<Message, PostgresError> {
+        loop {
+            match self.take()? {
+                Some(message) => return Ok(message),
+                None => self.fill()?,
+            }
+        }
+    }
+
+    /// Takes the next message out of what was read, if it is there to its end.
+    fn take(&mut self) -> Result<Option<Message>, PostgresError> {
         loop {
             let claimed = match self.input.get(1..5).map(TryInto::<[u8; 4]>::try_into) {
                 Some(Ok(bytes)) => u32::from_be_bytes(bytes) as usize,
@@ -299,16 +273,15 @@ impl<'a> Session<'a> {
             }
             // One byte of kind is before the length. Less than that, and `parse` would make room for all of it.
             if self.input.len() < 5 || self.input.len() <= claimed {
-                self.fill()?;
-                continue;
+                return Ok(None);
             }
             match Message::parse(&mut self.input).map_err(senseless)? {
-                None => self.fill()?,
+                None => return Ok(None),
                 Some(Message::ErrorResponse(body)) => return Err(self.refused(&body)),
                 Some(Message::NoticeResponse(_) | Message::NotificationResponse(_)) => {}
                 Some(message) => {
                     self.is_idle = matches!(message, Message::ReadyForQuery(_));
-                    return Ok(message);
+                    return Ok(Some(message));
                 }
             }
         }
@@ -353,10 +326,10 @@ fn rows_of(tag: &str) -> u64 {
     tag.rsplit(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-fn senseless(error: io::Error) -> PostgresError {
+pub(super) fn senseless(error: io::Error) -> PostgresError {
     PostgresError::Protocol(error.to_string())
 }
 
-fn out_of_turn(what: &str) -> PostgresError {
+pub(super) fn out_of_turn(what: &str) -> PostgresError {
     PostgresError::Protocol(format!("an answer that does not belong to {what}"))
 }

@@ -4,7 +4,10 @@
 #[path = "../../../../../tests/support/postgres.rs"]
 mod server;
 
+mod over;
+mod random;
 mod records;
+mod tls;
 
 use super::super::{Head, How, SourceError, SourceSpec, World, list_streams, open_dump, open_load};
 use super::{Databases, Form, PostgresSpec};

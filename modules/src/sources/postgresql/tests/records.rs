@@ -8,7 +8,7 @@ use crate::records::{
     TableSchema, Value, WriteMode,
 };
 
-const OPTIONS: ImportOptions = ImportOptions {
+pub(super) const OPTIONS: ImportOptions = ImportOptions {
     import: Import::Replace,
     scope: Scope::Database,
     transaction: true,
@@ -18,7 +18,7 @@ const OPTIONS: ImportOptions = ImportOptions {
     batch_rows: 300,
 };
 
-fn rows_of(server: &Postgres, database: &str) -> PostgresSpec {
+pub(super) fn rows_of(server: &Postgres, database: &str) -> PostgresSpec {
     let mut spec = wanted(server, Databases::One(database.to_owned()));
     spec.form = Form::Records;
     spec
@@ -96,6 +96,11 @@ fn write(
                 return Ok(refused);
             }
         }
+        match target.count(table, None) {
+            // Told only when something else is asked for.
+            Err(RecordError::Refused { row, why, .. }) => return Ok(vec![(row as usize - 1, why)]),
+            counted => counted.map(drop)?,
+        }
         target.finish_table(table, end.counter, is_new)?;
         if options.import == Import::Replace && refused.is_empty() {
             assert_eq!(target.count(table, None)?, end.rows);
@@ -107,7 +112,7 @@ fn write(
 }
 
 /// Every type there is, at its extremes; keys of many kinds; everything that makes a table more than rows.
-const EVERYTHING: &str = r#"
+pub(super) const EVERYTHING: &str = r#"
 CREATE SCHEMA other;
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE DOMAIN positive AS numeric CHECK (VALUE > 0);
@@ -172,13 +177,15 @@ SELECT lo_put(4713, 100000, 'beyond a hole');
 "#;
 
 /// Everything that a database shows, in text, by means of its own.
-fn shown(server: &Postgres, database: &str) -> String {
+pub(super) fn shown(server: &Postgres, database: &str) -> String {
     let tables = "SELECT format('SELECT %L, count(*), md5(string_agg(t::text, E''\\n'' ORDER BY t::text COLLATE \"C\")) FROM ONLY %s t', oid::regclass, oid::regclass) \
         FROM pg_class WHERE relkind IN ('r', 'm', 'v') AND relnamespace::regnamespace::text IN ('public', 'other') ORDER BY 1 \\gexec\n\
         SELECT schemaname, sequencename, last_value FROM pg_sequences ORDER BY 1, 2;\n\
-        SELECT conrelid::regclass, conname, convalidated, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace::regnamespace::text IN ('public', 'other') ORDER BY 1::text, 2;\n\
+        SELECT conrelid::regclass, conname, convalidated, pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace::regnamespace::text IN ('public', 'other') ORDER BY conrelid::regclass::text, conname;\n\
         SELECT indexdef FROM pg_indexes WHERE schemaname IN ('public', 'other') ORDER BY 1;\n\
-        SELECT tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal;\n\
+        SELECT tgrelid::regclass, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgrelid::regclass::text, tgname;\n\
+        SELECT ev_class::regclass, rulename, ev_enabled FROM pg_rewrite WHERE rulename <> '_RETURN' AND ev_class >= 16384 ORDER BY ev_class::regclass::text, rulename;\n\
+        SELECT attrelid::regclass, attname, attidentity, attgenerated FROM pg_attribute WHERE attidentity <> '' OR attgenerated <> '' ORDER BY attrelid::regclass::text, attname;\n\
         SELECT inhrelid::regclass::text, inhparent::regclass::text FROM pg_inherits ORDER BY 1; SELECT obj_description('author'::regclass); SELECT oid, md5(lo_get(oid)) FROM pg_largeobject_metadata ORDER BY 1;";
     server.sql(database, &format!("SET extra_float_digits = 3; {tables}"))
 }
@@ -200,8 +207,10 @@ fn every_value_comes_back_as_it_was() {
     assert_eq!(read.table("a_book").0.key, ["id"], "a unique column that is never NULL is a key");
     assert!(read.table("keyless").0.key.is_empty());
     let before = shown(&server, "from");
-    assert_eq!(write(&rows_of(&server, "to"), &read, OPTIONS, WriteMode::Insert).unwrap(), []);
-    assert_eq!(shown(&server, "to"), before);
+    for round in ["into nothing", "over what is there"] {
+        assert_eq!(write(&rows_of(&server, "to"), &read, OPTIONS, WriteMode::Insert).unwrap(), []);
+        assert_eq!(shown(&server, "to"), before, "{round}");
+    }
 }
 
 #[test]
@@ -328,17 +337,34 @@ fn faults_are_errors_and_never_fewer_rows() {
     assert_eq!(read.unwrap().table("large").2.rows, 20000);
     let around = around();
     let world = World { around: &around, cancelled: &|| false };
-    // One that is dropped before it is read.
+    // One that is not read yet can neither be dropped nor emptied, which the view would not survive.
     let mut source = PostgresRecords::open(&spec, world).unwrap();
+    for sql in ["DROP TABLE large", "TRUNCATE large", "ALTER TABLE large ALTER n TYPE text"] {
+        let error = server.try_sql("app", &format!("SET lock_timeout = 100; {sql}")).unwrap_err();
+        assert!(error.contains("lock timeout"), "{error}");
+    }
     let names = source.tables().unwrap();
     let table = source.table(&names[0]).unwrap();
-    server.sql("app", "DROP TABLE large");
-    let error = source.rows(&table, None, &mut |_| Ok(())).unwrap_err();
+    let mut rows = 0;
+    let mut count = |_: &[Value]| {
+        rows += 1;
+        Ok(())
+    };
+    source.rows(&table, None, &mut count).unwrap();
+    assert_eq!(rows, 20000);
+    drop(source);
+    // One that is not there.
+    let mut source = PostgresRecords::open(&spec, world).unwrap();
+    let mut other = table.clone();
+    other.name = TableName::new(vec!["public".into(), "larger".into()]).unwrap();
+    let error = source.rows(&other, None, &mut |_| Ok(())).unwrap_err();
     assert!(
-        error.to_string().contains("read table public.large") && error.to_string().contains("does not exist"),
+        error.to_string().contains("read table public.larger")
+            && error.to_string().contains("does not exist"),
         "{error}"
     );
     drop(source);
+    server.sql("app", "DROP TABLE large");
     // Rights, passwords, names.
     server.user("clerk", "Geheim7");
     server.sql("app", "CREATE TABLE hidden AS SELECT 1 AS n");
