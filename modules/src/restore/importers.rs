@@ -4,14 +4,16 @@ use super::Run;
 use super::put::{PutError, head};
 use super::stream::with_stream;
 use crate::external::{
-    Around, EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job, KIND, Reading,
-    Spec, StoredStream, import, make_scratch, scratch_path,
+    Around, Collected, EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job,
+    KIND, Reading, Spec, StoredStream, import, make_scratch, scratch_path,
 };
+use crate::id::ModuleId;
 use crate::manifest::programs::Severity;
 use crate::manifest::sections::SectionKind;
 use crate::protocol::{Offer, Op, Shape};
 use crate::spaces::Spaces;
 use crate::undo::{Ticket, Undo, Undoing};
+use crate::version::Requirement;
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
 use dedup_engine::repo::Repository;
@@ -37,18 +39,12 @@ pub(super) fn import_data(repo: &Repository, account: &Account) -> Result<Option
         let told = |why: String| format!("{}: {why}", dump.name);
         if dump.name == EXPORTER || dump.name == EXPORTER_SECRETS {
             found = true;
-            let mut text = Vec::new();
-            let node = node_of(repo, dump).map_err(told)?;
-            with_stream(repo, dump.section.class(), &node, |read| {
-                read.take(MAX_EXPORTER_BYTES).read_to_end(&mut text)
-            })
-            .map_err(|error| told(error.to_string()))?;
+            let text = text_of(repo, dump).map_err(told)?;
             data.collected.read(&text, dump.name == EXPORTER_SECRETS).map_err(told)?;
             continue;
         }
-        let head = head(repo, dump).map_err(told)?;
-        let fact =
-            |name: &str| head.facts.iter().find(|(known, _)| known == name).map(|(_, fact)| fact.clone());
+        let facts = head(repo, dump).map_err(told)?.facts;
+        let fact = |name: &str| facts.iter().find(|(known, _)| known == name).map(|(_, fact)| fact.clone());
         let shape = match fact("shape").as_deref() {
             Some("blob") => Shape::Blob,
             Some("records") => Shape::Records,
@@ -64,6 +60,40 @@ pub(super) fn import_data(repo: &Repository, account: &Account) -> Result<Option
         data.streams.push(StoredStream { name, section, shape, label, bytes });
     }
     Ok(found.then_some(data))
+}
+
+/// Returns what a module's exporter named as to be restored before it: what it requires, and what it only comes after.
+///
+/// # Errors
+/// What is wrong with what was stored, for people.
+pub fn exported_depends(
+    repo: &Repository,
+    account: &Account,
+) -> Result<(Vec<Requirement>, Vec<ModuleId>), String> {
+    let (mut requires, mut after) = (Vec::new(), Vec::new());
+    let Some(dump) = account.dump(EXPORTER).filter(|dump| is_exported(dump)) else {
+        return Ok((requires, after));
+    };
+    let mut collected = Collected::default();
+    collected.read(&text_of(repo, dump)?, false)?;
+    for depend in &collected.dependencies {
+        let requirement = Requirement::parse(&depend.requirement()?)?;
+        match depend.after {
+            Some(true) => after.push(requirement.module),
+            _ => requires.push(requirement),
+        }
+    }
+    Ok((requires, after))
+}
+
+/// Reads the whole of a dump that is a configuration.
+fn text_of(repo: &Repository, dump: &Dump) -> Result<Vec<u8>, String> {
+    let (node, mut text) = (node_of(repo, dump)?, Vec::new());
+    with_stream(repo, dump.section.class(), &node, |read| {
+        read.take(MAX_EXPORTER_BYTES).read_to_end(&mut text)
+    })
+    .map_err(|error| error.to_string())?;
+    Ok(text)
 }
 
 fn node_of(repo: &Repository, dump: &Dump) -> Result<Node, String> {

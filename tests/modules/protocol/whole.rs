@@ -79,3 +79,46 @@ fn an_import_that_fails_is_put_back_and_reverted() {
     assert_ne!(run.code, 0);
     assert!(!home.join("got.json").exists());
 }
+
+/// What an exporter named was in the account once, and a restore went by the alphabet.
+#[test]
+fn what_an_exporter_depends_on_is_restored_before_it() {
+    let machine = Machine::new();
+    let text = r#"
+import os, sys
+from dedup_module import Fail, Module, main
+class Late(Module):
+    name = sys.argv[1]
+    def export(self, out):
+        for module in sys.argv[3:]:
+            out.depend(module, after=module == "c")
+        out.config("key", self.name)
+    def import_(self, source):
+        with open(sys.argv[2], "a") as to:
+            to.write(source.config("key") + " ")
+main(Late)
+"#;
+    let path = program(&machine, "late.py", text);
+    let (order, sdk) = (machine.place.path("order"), sdk());
+    let declare = |module: &str, before: &[&str]| {
+        let mut command = vec!["python3", path.to_str().unwrap(), module, order.to_str().unwrap()];
+        command.extend(before);
+        let command = format!(
+            "command = {command:?}\nenv = {{ PYTHONPATH = {sdk:?}, PYTHONDONTWRITEBYTECODE = \"1\" }}\n"
+        );
+        machine.module(module, &format!("[exporter]\n{command}[importer]\n{command}"));
+    };
+    declare("a", &["d"]);
+    declare("b", &["c"]);
+    declare("c", &[]);
+    declare("d", &["c"]);
+    machine.dedup(&["backup"]).ok();
+    machine.dedup(&["restore", "latest", "--yes"]).ok();
+    assert_eq!(fs::read_to_string(&order).unwrap(), "c b d a ");
+    // In a circle, what manifests say is all there is.
+    declare("c", &["a"]);
+    machine.dedup(&["backup"]).ok();
+    fs::remove_file(&order).unwrap();
+    machine.dedup(&["restore", "latest", "--yes"]).says(&["in a circle", "is not considered"]);
+    assert_eq!(fs::read_to_string(&order).unwrap(), "a b c d ");
+}
