@@ -29,6 +29,7 @@ mod restore_whole;
 mod snapshots;
 mod space;
 mod space_back;
+mod space_module;
 mod stats;
 
 use crate::args::Global;

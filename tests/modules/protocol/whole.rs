@@ -56,8 +56,9 @@ fn what_is_exported_is_imported() {
     assert_eq!(got["state"], String::from_utf8(output.stdout).unwrap().trim());
     assert_eq!(fs::read_to_string(home.join("elsewhere/sounds/deep/a")).unwrap(), "a\n");
     assert_eq!(fs::read_to_string(home.join("setting")).unwrap(), "imported\n");
-    let spaces = machine.dedup(&["space", "list", "--json"]).ok();
-    assert!(!spaces.out.contains("queue"), "its space stays: {}", spaces.out);
+    let spaces = machine.dedup(&["space", "list", "--json"]).ok().json();
+    let ids: Vec<_> = spaces["spaces"].as_array().unwrap().iter().map(|space| &space["id"]).collect();
+    assert_eq!(ids, ["queue.kept"], "none stays that is not persistent");
 }
 
 #[test]
@@ -121,4 +122,57 @@ main(Late)
     fs::remove_file(&order).unwrap();
     machine.dedup(&["restore", "latest", "--yes"]).says(&["in a circle", "is not considered"]);
     assert_eq!(fs::read_to_string(&order).unwrap(), "a b c d ");
+}
+
+#[test]
+fn a_module_does_what_it_is_for_and_what_fails_is_put_back() {
+    let machine = Machine::new();
+    let text = r#"
+import os, sys
+from dedup_module import Fail, Module, main
+def at(name):
+    return os.path.join(sys.argv[1], name)
+class Fix(Module):
+    name = "fix"
+    def run(self, source):
+        source.getBackup().backupPath(at("conf"))
+        source.getBackup("fix.kept", persistent=True).backupValue(source.begin["space"], "space")
+        with open(at("conf"), "w") as to:
+            to.write("mended")
+        if os.path.exists(at("break")):
+            raise Fail("broken on purpose", "setup")
+        if os.path.exists(at("skip")):
+            source.log("it is worse than before", "critical")
+    def revert(self, source):
+        with open(at("reverted"), "w") as to:
+            to.write(source.begin["space"])
+main(Fix)
+"#;
+    let (path, home, sdk) = (program(&machine, "fix.py", text), machine.place.path("data"), sdk());
+    let command = format!(
+        "command = [\"python3\", {path:?}, {home:?}]\nenv = {{ PYTHONPATH = {sdk:?}, PYTHONDONTWRITEBYTECODE = \"1\" }}\n"
+    );
+    machine.module("fix", &format!("[importer]\n{command}"));
+    machine.module("plain", "");
+    fs::write(home.join("conf"), "broken").unwrap();
+    let conf = || fs::read_to_string(home.join("conf")).unwrap();
+    for (cause, code, says) in [("break", 1, "broken on purpose"), ("skip", 2, "worse than before")] {
+        fs::write(home.join(cause), "").unwrap();
+        machine.dedup(&["space", "run", "fix"]).ends(code).says(&[says, "were put back"]);
+        assert_eq!(
+            (conf(), fs::read_to_string(home.join("reverted")).unwrap()),
+            ("broken".into(), "fix".into())
+        );
+        let left = machine.dedup(&["space", "list", "--json"]).ok().json();
+        assert_eq!(left["spaces"], serde_json::json!([]));
+        fs::remove_file(home.join(cause)).unwrap();
+        fs::remove_file(home.join("reverted")).unwrap();
+    }
+    machine.dedup(&["space", "run", "fix"]).ok();
+    assert_eq!(conf(), "mended");
+    assert!(!home.join("reverted").exists());
+    let left = machine.dedup(&["space", "list", "--json"]).ok().json();
+    assert_eq!((left["spaces"].as_array().unwrap().len(), &left["spaces"][0]["id"]), (1, &"fix.kept".into()));
+    machine.dedup(&["space", "run", "nothing"]).says(&["no module nothing is declared"]);
+    machine.dedup(&["space", "run", "plain"]).ends(2).says(&["no program of its own"]);
 }
