@@ -195,6 +195,7 @@ fn operate(command: &[String], env: &[(&str, &str)], op: Op, of_rows: bool, raw:
             shape,
             label: None,
             bytes: BYTES as u64,
+            keyed: false,
         };
         let data = ImportData { begin: json!({}), streams: vec![stream], ..ImportData::default() };
         import(&job, op, &data, &mut sink).expect("an import");

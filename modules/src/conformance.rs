@@ -321,6 +321,7 @@ impl ExportHost for Sink {
             shape: opened.shape,
             label: opened.kind.clone(),
             bytes,
+            keyed: !opened.key.is_empty(),
         };
         self.streams.insert(name, (stream, hasher.finalize()));
         Ok(())

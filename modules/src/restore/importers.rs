@@ -5,12 +5,13 @@ use super::put::{PutError, head};
 use super::stream::with_stream;
 use crate::external::{
     Around, Collected, EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job,
-    KIND, Reading, Spec, StoredStream, import, make_scratch, scratch_path,
+    KIND, KeyedLines, Reading, Spec, StoredStream, import, make_scratch, scratch_path,
 };
 use crate::id::ModuleId;
 use crate::manifest::programs::Severity;
 use crate::manifest::sections::SectionKind;
 use crate::protocol::{Offer, Op, Shape};
+use crate::records::{RecordError, StoredSource};
 use crate::spaces::Spaces;
 use crate::undo::{Ticket, Undo, Undoing};
 use crate::version::Requirement;
@@ -43,7 +44,12 @@ pub(super) fn import_data(repo: &Repository, account: &Account) -> Result<Option
             data.collected.read(&text, dump.name == EXPORTER_SECRETS).map_err(told)?;
             continue;
         }
-        let facts = head(repo, dump).map_err(told)?.facts;
+        let facts = match dump.form {
+            Form::Listing => head(repo, dump).map_err(told)?.facts,
+            Form::Records => {
+                StoredSource::open(repo, dump).map_err(|error| told(error.to_string()))?.schema.facts
+            }
+        };
         let fact = |name: &str| facts.iter().find(|(known, _)| known == name).map(|(_, fact)| fact.clone());
         let shape = match fact("shape").as_deref() {
             Some("blob") => Shape::Blob,
@@ -57,7 +63,8 @@ pub(super) fn import_data(repo: &Repository, account: &Account) -> Result<Option
             Section::Secrets => SectionKind::Secrets,
         };
         let (name, label, bytes) = (dump.name.clone(), fact("label"), dump.bytes);
-        data.streams.push(StoredStream { name, section, shape, label, bytes });
+        let keyed = dump.form == Form::Records;
+        data.streams.push(StoredStream { name, section, shape, label, bytes, keyed });
     }
     Ok(found.then_some(data))
 }
@@ -271,6 +278,15 @@ impl ImportHost for Host<'_, '_> {
     fn dump(&mut self, name: &str, reading: &mut Reading<'_>) -> Result<(), ExternalError> {
         let dump = self.account.dump(name).filter(|dump| is_exported(dump));
         let dump = dump.ok_or_else(|| ExternalError::Data(format!("{name} is not in the snapshot")))?;
+        if dump.form == Form::Records {
+            let told = |error: RecordError| ExternalError::Data(format!("{name}: {error}"));
+            let stored = StoredSource::open(self.repo, dump).map_err(told)?;
+            let lines = KeyedLines::open(&stored.reader(), &stored.schema, name);
+            let lines = lines.map_err(|error| ExternalError::Data(format!("{name}: {error}")))?;
+            let mut lines =
+                lines.ok_or_else(|| ExternalError::Data(format!("{name} has no rows of its name")))?;
+            return reading(&mut lines);
+        }
         let node = node_of(self.repo, dump).map_err(ExternalError::Data)?;
         with_stream(self.repo, dump.section.class(), &node, |read| reading(read))
     }

@@ -176,3 +176,60 @@ main(Fix)
     machine.dedup(&["space", "run", "nothing"]).says(&["no module nothing is declared"]);
     machine.dedup(&["space", "run", "plain"]).ends(2).says(&["no program of its own"]);
 }
+
+#[test]
+fn rows_that_name_their_key_are_records() {
+    let machine = Machine::new();
+    let text = r#"
+import json, os, sys
+from dedup_module import Module, main
+def at(name):
+    return os.path.join(sys.argv[1], name)
+class People(Module):
+    name = "people"
+    def export(self, out):
+        with open(at("rows.json")) as held:
+            rows = json.load(held)
+        with out.records("people", ["id", "name", "more"], key=["id"]) as to:
+            for row in reversed(rows):
+                to.row(row)
+    def import_(self, source):
+        assert source.tables["people"]["keyed"] is True, source.tables
+        with open(at("got.json"), "w") as to:
+            json.dump(list(source.records("people")), to)
+main(People)
+"#;
+    let (path, home, sdk) = (program(&machine, "people.py", text), machine.place.path("data"), sdk());
+    let command = format!(
+        "command = [\"python3\", {path:?}, {home:?}]\nenv = {{ PYTHONPATH = {sdk:?}, PYTHONDONTWRITEBYTECODE = \"1\" }}\n"
+    );
+    machine.module("people", &format!("[exporter]\n{command}[importer]\n{command}"));
+    let row = |n: u64, name: &str| serde_json::json!([n, name, { "list": [n, null, 1.5], "a": "\n" }]);
+    let mut rows: Vec<_> = (0..5000).map(|n| row(n, &format!("name {n} {}", "x".repeat(20)))).collect();
+    let write = |rows: &[serde_json::Value]| {
+        fs::write(home.join("rows.json"), serde_json::Value::from(rows).to_string()).unwrap();
+    };
+    write(&rows);
+    machine.dedup(&["backup"]).ok();
+    let old = machine.place.newest();
+    machine.dedup(&["restore", "latest", "--yes", "--strict"]).ok();
+    let got: Vec<serde_json::Value> =
+        serde_json::from_slice(&fs::read(home.join("got.json")).unwrap()).unwrap();
+    assert_eq!(got.len(), 5000);
+    for (n, got) in got.iter().enumerate() {
+        let wanted = &rows[n];
+        assert_eq!((&got["id"], &got["name"], &got["more"]), (&wanted[0], &wanted[1], &wanted[2]));
+    }
+    // A row that changed is one that differs.
+    rows[4000] = row(4000, "another name");
+    write(&rows);
+    machine.dedup(&["backup"]).ok();
+    let diff = machine.dedup(&["diff", &old, "latest", "-m", "people"]).ok();
+    let changed: Vec<&str> = diff.out.lines().filter(|line| line.contains("source:people")).collect();
+    assert_eq!(changed.len(), 1, "{}", diff.out);
+    assert!(changed[0].contains("M source:people:people[4000]  name"), "{}", diff.out);
+    // Two rows of one key are none that could be told apart: nothing of the export is kept.
+    rows.push(row(7, "the same key"));
+    write(&rows);
+    machine.dedup(&["backup"]).ends(3).says(&["does not come after the one before it"]);
+}
