@@ -10,6 +10,8 @@ final class Database
     /** @var \PDO */
     public $pdo;
     private $isMysql;
+    /** @var int whether SQLite checks what refers to a table */
+    private $checks = 0;
 
     public function __construct(\PDO $pdo)
     {
@@ -271,12 +273,15 @@ final class Database
     private function relax(bool $on): void
     {
         if ($this->isMysql) {
-            $this->run('SET FOREIGN_KEY_CHECKS = ' . ($on ? 0 : 1));
             $this->run($on
-                ? "SET @dedup_mode = @@SESSION.sql_mode, SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"
-                : 'SET SESSION sql_mode = @dedup_mode');
-        } else {
-            $this->run('PRAGMA foreign_keys = ' . ($on ? 'OFF' : 'ON'));
+                ? "SET @dedup_checks = @@SESSION.foreign_key_checks, SESSION foreign_key_checks = 0,
+                    @dedup_mode = @@SESSION.sql_mode, SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"
+                : 'SET SESSION foreign_key_checks = @dedup_checks, SESSION sql_mode = @dedup_mode');
+            return;
         }
+        if ($on) {
+            $this->checks = (int) $this->column('PRAGMA foreign_keys')[0];
+        }
+        $this->run('PRAGMA foreign_keys = ' . ($on ? 0 : $this->checks));
     }
 }
