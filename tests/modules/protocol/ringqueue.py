@@ -70,6 +70,9 @@ class Queue(Module):
             "begin": source.begin,
         }
         for n, row in enumerate(source.records("queues")):
+            # More of the first is on its way than its credit: it must not keep the second from coming.
+            if n in (0, 30_000):
+                assert list(source.tree("astdb")) == got["tree"]
             assert row == {"id": n, "name": "queue %d \u00e4\u0008 %s" % (n, "x" * 100)}, row
             got["rows"] += 1
         copy = os.path.join(source.scratch(), "a/greeting.wav")

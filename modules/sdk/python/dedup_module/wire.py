@@ -137,6 +137,11 @@ def path_in(path):
     return os.fsdecode(base64.b64decode(path["$b"])) if isinstance(path, dict) else path
 
 
+def cost_of(message):
+    """Returns what a frame costs of the credit of its stream."""
+    return len(message["bytes"]) if "bytes" in message else message["cost"]
+
+
 class Wire:
     """Both pipes. One thread at a time uses it; a second one only sends signs of life."""
 
@@ -150,7 +155,7 @@ class Wire:
         os.close(null)
         os.dup2(2, 1)
         self.lock = threading.Lock()
-        self.raw = self.keyed = False
+        self.raw = self.keyed = self.holding = False
         self.next_id = 0
         self.next_s = 1
         self.credit = {}
@@ -248,6 +253,9 @@ class Wire:
                 self.incoming[message["s"]] = []
             self.answers[message["id"]] = message
         elif message.get("s") in self.incoming:
+            if self.holding and kind not in ("end", "error"):
+                self.send({"t": "credit", "s": message["s"], "n": cost_of(message)})
+                message["granted"] = True
             self.incoming[message["s"]].append(message)
         else:
             self.waiting.append(message)
@@ -272,9 +280,14 @@ class Wire:
         self.next_id += 1
         message["id"] = self.next_id
         self.send(message)
-        while self.next_id not in self.answers:
-            self.pump()
-        answer = self.answers.pop(self.next_id)
+        # A stream that is being read must not stand in the way of the answer: what comes of it meanwhile is held.
+        was, self.holding = self.holding, True
+        try:
+            while message["id"] not in self.answers:
+                self.pump()
+        finally:
+            self.holding = was
+        answer = self.answers.pop(message["id"])
         if answer["t"] == "error":
             raise Refused(answer.get("code", "internal"), answer.get("msg", ""))
         return answer
@@ -323,8 +336,11 @@ class Wire:
                 if message["t"] in ("end", "error"):
                     del self.incoming[s]
                 else:
-                    cost = len(message["bytes"]) if "bytes" in message else message["cost"]
-                    self.send({"t": "credit", "s": s, "n": cost})
+                    self._grant(s, message)
+
+    def _grant(self, s, message):
+        if not message.get("granted"):
+            self.send({"t": "credit", "s": s, "n": cost_of(message)})
 
     def frames(self, s):
         """Yields the frames of a stream of the engine until its end, which must be right."""
@@ -338,11 +354,11 @@ class Wire:
                 digest.update(message["bytes"])
                 count += len(message["bytes"])
                 yield message["bytes"]
-                self.send({"t": "credit", "s": s, "n": len(message["bytes"])})
+                self._grant(s, message)
             elif kind == "row":
                 rows += 1
                 yield decode(message["v"])
-                self.send({"t": "credit", "s": s, "n": message["cost"]})
+                self._grant(s, message)
             elif kind == "end":
                 del self.incoming[s]
                 if "count" in message and message["count"] != rows:
