@@ -6,12 +6,18 @@ MINUTES ?= 10
 # The parts of the harness, each with its full budget: make crash [CASES=5000] [SEED=1]; see tests/README.md.
 HARNESS := crash damage faults hostile index source
 
-.PHONY: $(HARNESS) runs planted demo test lint bench fuzz measure setup setup-demo setup-test
+.PHONY: $(HARNESS) runs planted demo demo-pbx test lint bench fuzz measure setup setup-demo setup-test
 
 demo: setup setup-demo
 	$(CARGO) build --release
 	@benches/demo.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/dedup"
 	@benches/demo_module.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/dedup"
+
+# A telephone system with a million call records and modules in PHP, on a server of its own: make demo-pbx [CALLS=1000000].
+demo-pbx: setup
+	@benches/setup.sh demo-pbx
+	$(CARGO) build --release
+	@benches/demo_pbx.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/dedup" $(CALLS)
 
 test: setup setup-test
 	$(CARGO) build --release

@@ -8,7 +8,8 @@ declare -A of=(
   [/usr/lib/postgresql/*/bin/postgres]=postgresql
   [/usr/bin/docker]=docker.io [/usr/bin/busybox]=busybox-static [perl]=perl [sqlite3]=sqlite3
   [/usr/bin/python3]=python3
-  [mariadbd]=mariadb-server [redis-server]=redis-server
+  [mariadbd]=mariadb-server [redis-server]=redis-server [openssl]=openssl
+  [php]=php-cli ['/usr/lib/php/*/pdo_sqlite.so']=php-sqlite3 ['/usr/lib/php/*/pdo_mysql.so']=php-mysql
 )
 need=(clang++)
 [ "${1:-build}" = demo ] && need+=(getfattr sqlite3)
@@ -16,8 +17,9 @@ need=(clang++)
   setfacl setfattr setcap tar strace mkfs.ext4 mkfs.xfs mkfs.btrfs
   systemctl nsenter setpriv a2query dockerd /usr/bin/docker /usr/bin/busybox perl
   '/usr/lib/postgresql/*/bin/postgres'
-  /usr/bin/python3 mariadbd redis-server
+  /usr/bin/python3 mariadbd redis-server php '/usr/lib/php/*/pdo_sqlite.so'
 )
+[ "${1:-build}" = demo-pbx ] && need+=(sqlite3 mariadbd setpriv openssl php '/usr/lib/php/*/pdo_sqlite.so' '/usr/lib/php/*/pdo_mysql.so')
 missing=()
 for tool in "${need[@]}"; do
   compgen -G "$tool" >/dev/null || PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || missing+=("${of[$tool]}")

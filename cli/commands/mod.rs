@@ -35,6 +35,7 @@ mod rewrite;
 mod snapshots;
 mod space;
 mod space_back;
+mod space_module;
 mod stats;
 
 use crate::args::Global;

@@ -25,9 +25,11 @@ use dedup_modules::manifest::services::Operation;
 use dedup_modules::manifest::{MAX_FILE_BYTES, Manifest};
 use dedup_modules::member::{Member, halts};
 use dedup_modules::restore::{
-    End, Ended, RestoreError, RestoreJob, RestoreOutcome, Subject, room, run as restore_modules,
+    End, Ended, RestoreError, RestoreJob, RestoreOutcome, Subject, exported_depends, room,
+    run as restore_modules,
 };
-use dedup_modules::selection::{Candidate, Ready, Request, select};
+use dedup_modules::selection::{Candidate, Ready, Request, SelectError, select};
+use dedup_modules::version::Requirement;
 use serde_json::json;
 use std::time::Duration;
 
@@ -40,6 +42,8 @@ struct Found<'c> {
     stored: Manifest,
     installed: Option<(&'c Manifest, &'c [u8])>,
     variables: Variables,
+    /// What its exporter named: what it requires, and what it only comes after.
+    named: (Vec<Requirement>, Vec<ModuleId>),
 }
 
 /// Returns whether modules are meant, and not files of one.
@@ -179,7 +183,11 @@ fn find<'c>(
             }
         };
         let variables = ctx.config.paths.of(installed.map_or(&stored, |(manifest, _)| manifest));
-        all.push(Found { account, stored, installed, variables });
+        let named = exported_depends(repo, account).unwrap_or_else(|why| {
+            ctx.output.warning(&format!("{}: what it depends on cannot be read: {why}", account.module));
+            Default::default()
+        });
+        all.push(Found { account, stored, installed, variables, named });
     }
     Ok(all)
 }
@@ -191,14 +199,17 @@ fn order(
     found: &[Found<'_>],
     catalog: &Catalog,
 ) -> Result<Vec<ModuleId>, Failure> {
-    let candidates: Vec<Candidate> = found
-        .iter()
-        .map(|found| {
-            let manifest = found.installed.map_or(&found.stored, |(manifest, _)| manifest);
-            let id = found.stored.module.id.clone();
-            Candidate { id, enabled: true, ..Candidate::of(manifest, Ready::Ready) }
-        })
-        .collect();
+    let candidate = |found: &Found<'_>| {
+        let manifest = found.installed.map_or(&found.stored, |(manifest, _)| manifest);
+        let id = found.stored.module.id.clone();
+        Candidate { id, enabled: true, ..Candidate::of(manifest, Ready::Ready) }
+    };
+    let declared: Vec<Candidate> = found.iter().map(candidate).collect();
+    let mut candidates = declared.clone();
+    for (candidate, found) in candidates.iter_mut().zip(found) {
+        candidate.requires.extend(found.named.0.iter().cloned());
+        candidate.after.extend(found.named.1.iter().cloned());
+    }
     let named = args.which.module.iter().map(|name| ModuleId::parse(name)).collect::<Result<Vec<_>, _>>();
     let modules = match named.map_err(|error| Failure::of(Kind::Refused, &error))? {
         none if none.is_empty() => Modules::All,
@@ -212,7 +223,18 @@ fn order(
         installed: installed.collect(),
         ..Request::restore(modules)
     };
-    let selection = select(&candidates, &request).map_err(|error| Failure::of(Kind::Refused, &error))?;
+    let selection = match select(&candidates, &request) {
+        // What programs said when they were backed up can be helped no more: manifests decide.
+        Err(error @ SelectError::Circle { .. }) => {
+            let selection = select(&declared, &request);
+            if selection.is_ok() {
+                ctx.output.warning(&format!("{error}; what their exporters named is not considered"));
+            }
+            selection
+        }
+        selection => selection,
+    };
+    let selection = selection.map_err(|error| Failure::of(Kind::Refused, &error))?;
     for remark in &selection.remarks {
         ctx.output.warning(&remark.to_string());
     }
@@ -230,7 +252,8 @@ fn required(found: &[Found<'_>], at: usize) -> Vec<usize> {
             .iter()
             .position(|other| other.stored.module.id == *id || other.stored.module.aliases.contains(id))
     };
-    manifest.depends.requires.iter().filter_map(|required| place(&required.module)).collect()
+    let requires = manifest.depends.requires.iter().chain(&found[at].named.0);
+    requires.filter_map(|required| place(&required.module)).collect()
 }
 
 fn failure(error: RestoreError) -> Failure {

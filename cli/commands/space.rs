@@ -1,6 +1,6 @@
 //! `dedup space`: copies of what a repair is about to change, kept so that it can be put back.
 
-use super::space_back;
+use super::{space_back, space_module};
 use crate::context::Context;
 use crate::declared::ModuleDirs;
 use crate::escape;
@@ -46,9 +46,10 @@ enum SpaceCommand {
         /// The space
         id: String,
     },
-    /// Run a command that puts into a space what it changes
+    /// Run a command, or a module, that puts into a space what it changes
     ///
-    /// The command finds the id in DEDUP_SPACE and calls `dedup space put`, `put-value` and `restore`. If it fails, what is in
+    /// Without a command it is the program of the module ID that does what it is for (operation `run` of modules/PROTOCOL.md).
+    /// A command finds the id in DEDUP_SPACE and calls `dedup space put`, `put-value` and `restore`. If it fails, what is in
     /// the space is put back, and the space is removed unless it is persistent. If that fails, the space stays. The exit
     /// status is that of the command, 128 more than the signal that ended it, or 1 if something could not be put back.
     #[command(after_help = "Examples:
@@ -59,9 +60,11 @@ enum SpaceCommand {
         /// Keep the space when the command has succeeded, so that it can be reverted later
         #[arg(long)]
         persistent: bool,
-        /// The command and its arguments
-        #[arg(last = true, required = true, value_name = "COMMAND")]
+        /// The command and its arguments [default: the program of the module ID]
+        #[arg(last = true, value_name = "COMMAND")]
         command: Vec<OsString>,
+        #[command(flatten)]
+        dirs: ModuleDirs,
     },
     /// Put back what is in spaces, in reverse order: each space whole or not at all
     ///
@@ -159,7 +162,11 @@ impl Of {
 impl SpaceArgs {
     /// Returns whether it may stop something that must come back even if its process is killed.
     pub fn wants_guard(&self) -> bool {
-        matches!(self.command, SpaceCommand::Revert { dry_run: false, .. })
+        match &self.command {
+            SpaceCommand::Revert { dry_run, .. } => !dry_run,
+            SpaceCommand::Run { command, .. } => command.is_empty(),
+            _ => false,
+        }
     }
 }
 
@@ -180,7 +187,10 @@ pub fn run(ctx: &Context, args: &SpaceArgs) -> Result<Exit, Failure> {
     match &args.command {
         SpaceCommand::List => list(ctx),
         SpaceCommand::Show { id } => show(ctx, id),
-        SpaceCommand::Run { id, persistent, command } => run_command(ctx, id, *persistent, command),
+        SpaceCommand::Run { id, persistent: false, command, dirs } if command.is_empty() => {
+            space_module::run(ctx, id, dirs)
+        }
+        SpaceCommand::Run { id, persistent, command, .. } => run_command(ctx, id, *persistent, command),
         SpaceCommand::Revert { ids, all, dry_run, dirs } => {
             space_back::revert(ctx, ids, *all, *dry_run, dirs)
         }
@@ -314,7 +324,8 @@ fn run_command(ctx: &Context, id: &str, persistent: bool, command: &[OsString]) 
     }
     let space = spaces.get(id, persistent)?;
     let Some((program, arguments)) = command.split_first() else {
-        return Err(Failure::refused("no command is named"));
+        return Err(Failure::refused("no command is named")
+            .hint("a module says itself which of its spaces are persistent: leave --persistent off"));
     };
     // An interruption goes to the command too; what it has changed is put back all the same.
     let _operation = ctx.operation();

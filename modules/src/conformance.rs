@@ -115,11 +115,16 @@ pub fn run(suite: &Suite<'_>, each: &mut dyn FnMut(&Check)) -> Vec<Check> {
         (Op::Import, "import: takes what was exported"),
         (Op::Reset, "reset"),
         (Op::Revert, "revert"),
+        (Op::Run, "run"),
+        (Op::Legacy, "legacy: stands an archive that has nothing for it"),
     ] {
         let outcome = match () {
             () if !ops.contains(&op) => Outcome::Skipped("the program does not have it"),
             () if op != Op::Check && !suite.changes => Outcome::Skipped("it would change this machine"),
-            () => Outcome::of(suite.try_import(op, usual, exported.as_ref())),
+            () => {
+                let exported = exported.as_ref().filter(|_| op != Op::Legacy);
+                Outcome::of(suite.try_import(op, usual, exported))
+            }
         };
         add(name, outcome);
     }
@@ -223,7 +228,13 @@ impl Suite<'_> {
             data.streams = sink.streams.values().map(|(stream, _)| stream.clone()).collect();
         }
         data.begin = match op {
-            Op::Revert => json!({ "space": self.spec.module }),
+            Op::Revert | Op::Run => json!({ "space": self.spec.module }),
+            Op::Legacy => {
+                // An empty file is a database of SQLite without tables.
+                let database = self.scratch.join("legacy.sqlite");
+                std::fs::write(&database, b"").map_err(|error| error.to_string())?;
+                json!({ "format": "tar", "database": database, "tables": [], "unknown_tables": [], "manifest": {} })
+            }
             _ => json!({
                 "module_version": "0", "older": false, "newer": false, "dependencies": [], "skip_reset": false,
             }),
@@ -310,6 +321,7 @@ impl ExportHost for Sink {
             shape: opened.shape,
             label: opened.kind.clone(),
             bytes,
+            keyed: !opened.key.is_empty(),
         };
         self.streams.insert(name, (stream, hasher.finalize()));
         Ok(())

@@ -258,5 +258,17 @@ fn converse(op: crate::protocol::Op, wire: &[u8], block: usize) -> Heard {
         assert!(line.len() < MAX_LINE_BYTES && serde_json::from_slice::<serde_json::Value>(line).is_ok());
     }
     assert!(content.len() <= 64 + 8 * wire.len(), "more than came");
+    for row in content.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok()) {
+        rows_under_keys(row);
+    }
     (heard, content, sent, ended)
+}
+
+/// What is stored of a row under its key comes back in the one form that values have, and is stored the same again.
+fn rows_under_keys(row: &str) {
+    use crate::external::keyed_again;
+    let Some(again) = keyed_again(row) else { return };
+    let value = crate::protocol::Value::parse(&again).expect("what is written is canonical");
+    assert_eq!(value.as_text(), again, "of {row}");
+    assert_eq!(keyed_again(&again).as_ref(), Some(&again), "of {row}");
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   dedup module new ringqueue
   dedup module new ringqueue --lang sh --dir /etc/dedup/modules.d/ringqueue
+  dedup module new ringqueue --lang rust && (cd ringqueue && cargo build --release)
   dedup module check ringqueue")]
 pub struct NewArgs {
     /// Its id
@@ -35,6 +36,10 @@ enum Lang {
     Sh,
     /// Python 3.8 or later, nothing else.
     Python,
+    /// PHP 7.4 or later, nothing else; also for modules written for FreePBX.
+    Php,
+    /// Rust, its standard library alone; `cargo build --release` makes the program.
+    Rust,
 }
 
 /// A file of a skeleton: its name, its text, whether it is run.
@@ -56,6 +61,36 @@ const PYTHON: [Part; 5] = [
     ("dedup_module/wire.py", sdk!("python/dedup_module/wire.py"), false),
 ];
 
+const PHP: [Part; 16] = [
+    ("module.php", sdk!("php/skeleton.php"), true),
+    ("dedup/autoload.php", sdk!("php/dedup/autoload.php"), false),
+    ("dedup/Base.php", sdk!("php/dedup/Base.php"), false),
+    ("dedup/BackupBase.php", sdk!("php/dedup/BackupBase.php"), false),
+    ("dedup/Database.php", sdk!("php/dedup/Database.php"), false),
+    ("dedup/Dumped.php", sdk!("php/dedup/Dumped.php"), false),
+    ("dedup/Errors.php", sdk!("php/dedup/Errors.php"), false),
+    ("dedup/Export.php", sdk!("php/dedup/Export.php"), false),
+    ("dedup/Import.php", sdk!("php/dedup/Import.php"), false),
+    ("dedup/Legacy.php", sdk!("php/dedup/Legacy.php"), false),
+    ("dedup/Module.php", sdk!("php/dedup/Module.php"), false),
+    ("dedup/Platform.php", sdk!("php/dedup/Platform.php"), false),
+    ("dedup/RestoreBase.php", sdk!("php/dedup/RestoreBase.php"), false),
+    ("dedup/Space.php", sdk!("php/dedup/Space.php"), false),
+    ("dedup/Values.php", sdk!("php/dedup/Values.php"), false),
+    ("dedup/Wire.php", sdk!("php/dedup/Wire.php"), false),
+];
+const RUST: [Part; 6] = [
+    ("Cargo.toml", CARGO, false),
+    ("src/main.rs", sdk!("rust/skeleton.rs"), false),
+    ("src/dedup_module/mod.rs", sdk!("rust/dedup_module/mod.rs"), false),
+    ("src/dedup_module/bytes.rs", sdk!("rust/dedup_module/bytes.rs"), false),
+    ("src/dedup_module/json.rs", sdk!("rust/dedup_module/json.rs"), false),
+    ("src/dedup_module/wire.rs", sdk!("rust/dedup_module/wire.rs"), false),
+];
+
+/// What cargo needs of a module in Rust. The program has always the same name: an id may have what crates may not.
+const CARGO: &str = "[package]\nname = \"module\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+
 pub fn run(ctx: &Context, args: &NewArgs) -> Result<Exit, Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(args.id.as_str()));
     let failed =
@@ -69,6 +104,8 @@ pub fn run(ctx: &Context, args: &NewArgs) -> Result<Exit, Failure> {
     let (parts, command): (&[Part], _) = match args.lang {
         Lang::Sh => (&SH, "[\"sh\", \"./module.sh\"]"),
         Lang::Python => (&PYTHON, "[\"python3\", \"./module.py\"]"),
+        Lang::Php => (&PHP, "[\"php\", \"./module.php\"]"),
+        Lang::Rust => (&RUST, "[\"./target/release/module\"]"),
     };
     for (name, text, runs) in parts {
         let path = whole.join(name);

@@ -13,7 +13,7 @@ class Example(Module):
         out.config("greeting", "hello")
         with out.blob("state") as to:
             to.write(b"whatever belongs to it\n")
-        with out.records("queues", ["id", "name"], primary=["id"]) as rows:
+        with out.records("queues", ["id", "name"], key=["id"]) as rows:
             rows.row([601, "Sales"])
             rows.row([602, "Help"])
 

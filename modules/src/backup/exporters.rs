@@ -263,18 +263,18 @@ fn schema(
 }
 
 /// What an export stores with.
-struct Host<'h, 'r, 'a, 'p> {
-    run: &'h mut Run<'r, 'a>,
-    parts: &'h mut Parts<'p>,
+pub(super) struct Host<'h, 'r, 'a, 'p> {
+    pub(super) run: &'h mut Run<'r, 'a>,
+    pub(super) parts: &'h mut Parts<'p>,
     at: usize,
     user: Option<&'h str>,
-    reports: Vec<(String, StreamReport)>,
+    pub(super) reports: Vec<(String, StreamReport)>,
     error: Option<RunError>,
     scratch: Option<Ticket>,
 }
 
 impl Host<'_, '_, '_, '_> {
-    fn abort(&mut self, error: impl Into<RunError>) -> StoreError {
+    pub(super) fn abort(&mut self, error: impl Into<RunError>) -> StoreError {
         self.error = Some(error.into());
         StoreError::Abort
     }
@@ -282,14 +282,10 @@ impl Host<'_, '_, '_, '_> {
 
 impl ExportHost for Host<'_, '_, '_, '_> {
     fn store(&mut self, opened: &Opened, read: &mut dyn Read) -> Result<(), StoreError> {
-        let (module, section) = (self.run.job.members[self.at].id().as_str(), opened.section.into());
+        let job = self.run.job;
+        let (module, section) = (job.members[self.at].id().as_str(), opened.section.into());
         let mtime = opened.mtime.map(|secs| Time { secs, nanos: 0 });
         let request = StreamRequest { module, section, name: opened.name.as_str(), kind: KIND, mtime };
-        let mut report = match self.parts.stream(&request, read) {
-            Ok(report) => report,
-            Err(StreamError::Repo(error)) => return Err(self.abort(BackupError::from(error))),
-            Err(error) => return Err(StoreError::Lost(error.to_string())),
-        };
         let mut facts = BTreeMap::from([("shape", opened.shape.word().to_owned())]);
         if let Some(kind) = &opened.kind {
             facts.insert("label", kind.clone());
@@ -301,6 +297,14 @@ impl ExportHost for Host<'_, '_, '_, '_> {
             facts.insert("mode", format!("{mode:04o}"));
         }
         let facts: Vec<_> = facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect();
+        if !opened.key.is_empty() {
+            return self.store_keyed(opened, facts, &request, read);
+        }
+        let mut report = match self.parts.stream(&request, read) {
+            Ok(report) => report,
+            Err(StreamError::Repo(error)) => return Err(self.abort(BackupError::from(error))),
+            Err(error) => return Err(StoreError::Lost(error.to_string())),
+        };
         report.dump.schema =
             schema(self.parts, module, section, &facts).map_err(|error| self.abort(error))?;
         self.reports.push((opened.name.as_str().to_owned(), report));

@@ -1,7 +1,7 @@
 //! Backup runs of modules: what must stand still does so as briefly as possible, and comes back whatever happens.
 //!
 //! ```text
-//! live     hooks before · exporters · sources of phase live                              live.rs, exporters.rs
+//! live     hooks before · exporters · sources of phase live                              live.rs, exporters.rs, keyed.rs
 //! quiet    lock · stop services in reverse · hooks before · sources · stop the rest      quiet.rs, conduct/
 //!          [filesystem snapshot]                                                         root.rs
 //! read     files of every section, below the snapshot or `/`                             files.rs
@@ -22,6 +22,7 @@ mod account;
 mod dry;
 mod exporters;
 mod files;
+mod keyed;
 mod live;
 mod plan;
 mod quiet;

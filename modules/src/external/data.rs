@@ -26,6 +26,8 @@ pub struct StoredStream {
     pub label: Option<String>,
     /// Its bytes.
     pub bytes: u64,
+    /// Whether its rows lie under keys.
+    pub keyed: bool,
 }
 
 /// What an importer is told.
@@ -127,6 +129,10 @@ impl ImportData {
 
 impl StoredStream {
     fn listed(&self) -> Json {
-        json!({ "name": self.name, "section": self.section.word(), "kind": self.label, "bytes": self.bytes })
+        let mut listed = json!({ "name": self.name, "section": self.section.word(), "kind": self.label, "bytes": self.bytes });
+        if self.keyed {
+            listed["keyed"] = true.into();
+        }
+        listed
     }
 }

@@ -11,6 +11,7 @@
 //! data.rs       what an importer is told
 //! revert.rs     its way back
 //! serve.rs      streams to it
+//! keyed.rs      rows under keys, between lines and maps
 //! scratch.rs    a directory for the time of one operation
 //! error.rs      ExternalError
 //! ```
@@ -24,6 +25,7 @@ mod desk;
 mod error;
 mod export;
 mod import;
+mod keyed;
 mod memory;
 mod program;
 mod revert;
@@ -36,6 +38,9 @@ pub use data::{ImportData, StoredStream};
 pub use error::ExternalError;
 pub use export::{ExportHost, Exported, StoreError, describe, export};
 pub use import::{ImportHost, Imported, Reading, import};
+#[cfg(any(test, feature = "testing"))]
+pub use keyed::again as keyed_again;
+pub use keyed::{Lines as KeyedLines, store as store_keyed};
 pub use program::{Job, Log, Spec};
 pub use revert::{close_spaces, revert};
 pub use scratch::{make_scratch, scratch_path};

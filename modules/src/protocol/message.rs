@@ -154,6 +154,8 @@ pub struct Opened {
     pub mode: Option<u32>,
     /// Of records.
     pub schema: Option<Value>,
+    /// The columns that its rows are stored under; none: in their order.
+    pub key: Vec<String>,
 }
 
 /// A call of a space; the space is the module's own if none is named.

@@ -82,13 +82,22 @@ pub struct Offer {
     pub version: u64,
     /// Raw frames.
     pub raw: bool,
+    /// Rows under keys.
+    pub keyed: bool,
     /// A message after hello that no module knows, which it must stand.
     pub unheard: bool,
 }
 
 impl Default for Offer {
     fn default() -> Self {
-        Self { version: VERSION, raw: true, unheard: false }
+        Self { version: VERSION, raw: true, keyed: true, unheard: false }
+    }
+}
+
+impl Offer {
+    /// Returns the words of what is offered.
+    fn features(self) -> impl Iterator<Item = &'static str> {
+        [("raw", self.raw), ("keyed", self.keyed)].into_iter().filter_map(|(word, is)| is.then_some(word))
     }
 }
 
@@ -109,7 +118,7 @@ impl Opening {
                 limits[key] = value;
             }
         }
-        let features: &[&str] = if self.offer.raw { &["raw"] } else { &[] };
+        let features: Vec<&str> = self.offer.features().collect();
         let values: Map<_, _> =
             self.values.iter().map(|(name, path)| (name.clone(), path_json(path))).collect();
         json!({
@@ -133,6 +142,8 @@ pub struct Hello {
     pub ops: Vec<Op>,
     /// Whether it reads and writes raw frames.
     pub raw: bool,
+    /// Whether its records may have keys.
+    pub keyed: bool,
 }
 
 #[derive(Deserialize)]
@@ -158,7 +169,8 @@ pub(super) fn hello(op: Op, offer: Offer, line: &str) -> Result<Hello, Violation
         return Err(Violation { code: "version", message: why });
     }
     let features = answer.features.unwrap_or_default();
-    if let Some(feature) = features.iter().find(|feature| *feature != "raw" || !offer.raw) {
+    let unknown = |feature: &&String| !offer.features().any(|known| known == **feature);
+    if let Some(feature) = features.iter().find(unknown) {
         return Err(Violation::protocol(format!("the feature \"{}\" was not offered", shown(feature))));
     }
     let needs = match answer.needs.as_deref() {
@@ -177,6 +189,7 @@ pub(super) fn hello(op: Op, offer: Offer, line: &str) -> Result<Hello, Violation
         version: text(answer.version),
         needs,
         ops,
-        raw: !features.is_empty(),
+        raw: features.iter().any(|feature| feature == "raw"),
+        keyed: features.iter().any(|feature| feature == "keyed"),
     })
 }

@@ -39,6 +39,8 @@ struct Open {
     mode: Option<u32>,
     #[serde(default)]
     schema: Option<Value>,
+    #[serde(default)]
+    keyed: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -122,7 +124,7 @@ pub(super) fn read<'m, T: Deserialize<'m>>(line: &'m str) -> Result<T, Violation
 
 /// Reads a message that opens a stream.
 pub(super) fn open(shape: Shape, line: &str) -> Result<Opened, Violation> {
-    let Open { s, name, section, kind, size, mtime, mode, schema } = read(line)?;
+    let Open { s, name, section, kind, size, mtime, mode, schema, keyed } = read(line)?;
     if mode.is_some_and(|mode| mode > 0o7777) {
         return Err(Violation::protocol("mode has more than permission bits"));
     }
@@ -131,7 +133,11 @@ pub(super) fn open(shape: Shape, line: &str) -> Result<Opened, Violation> {
     }
     label(kind.as_deref())?;
     let section = section.unwrap_or(SectionKind::Data);
-    Ok(Opened { s, shape, name, section, kind, size, mtime, mode, schema })
+    let key = match &schema {
+        Some(schema) if keyed == Some(true) => super::rows::key(schema)?,
+        _ => Vec::new(),
+    };
+    Ok(Opened { s, shape, name, section, kind, size, mtime, mode, schema, key })
 }
 
 fn label(kind: Option<&str>) -> Result<(), Violation> {

@@ -91,6 +91,27 @@ pub(super) fn columns(schema: &Value) -> Result<usize, Violation> {
     }
 }
 
+/// Returns the key that a schema names: columns of it, at least one, none twice.
+pub(super) fn key(schema: &Value) -> Result<Vec<String>, Violation> {
+    let wrong =
+        || Violation::protocol("primary must name columns of the schema, at least one and none twice");
+    let schema = schema.to_json();
+    let named = |of: &serde_json::Value| of.get("name").and_then(|name| name.as_str()).map(str::to_owned);
+    let columns: Vec<String> =
+        schema.get("columns").and_then(|of| of.as_array()).into_iter().flatten().filter_map(named).collect();
+    let primary = schema.get("primary").and_then(|primary| primary.as_array()).ok_or_else(wrong)?;
+    let key: Option<Vec<String>> = primary.iter().map(|name| name.as_str().map(str::to_owned)).collect();
+    let key = key.ok_or_else(wrong)?;
+    let mut sorted: Vec<&String> = key.iter().collect();
+    sorted.sort();
+    let twice = sorted.windows(2).any(|pair| pair[0] == pair[1]);
+    if key.is_empty() || twice || !key.iter().all(|name| columns.contains(name)) {
+        Err(wrong())
+    } else {
+        Ok(key)
+    }
+}
+
 /// Returns what stands before the rows of records.
 pub(super) fn header(schema: &Value) -> Vec<u8> {
     format!("{{\"records\":1,\"schema\":{}}}\n", schema.as_text()).into_bytes()

@@ -32,6 +32,7 @@ pub(super) struct State {
     pub offer: Offer,
     pub phase: Phase,
     pub raw: bool,
+    pub keyed: bool,
     pub cancelled: bool,
     pub streams: Streams,
     pub outbounds: Outbounds,
@@ -64,6 +65,7 @@ impl State {
             offer,
             phase: Phase::Opening,
             raw: false,
+            keyed: false,
             cancelled: false,
             streams: Streams::default(),
             outbounds: Outbounds::default(),
@@ -135,7 +137,7 @@ impl State {
             (Phase::Opening, "hello") => {
                 let hello = hello(self.op, self.offer, text)?;
                 self.phase = Phase::Working;
-                self.raw = hello.raw;
+                (self.raw, self.keyed) = (hello.raw, hello.keyed);
                 if self.offer.unheard {
                     self.send(&json!({ "t": "unheard", "of": [1, { "deep": null }] }));
                 }
@@ -216,6 +218,9 @@ impl State {
             self.assert_in(&[Op::Export])?;
             self.ask(id)?;
             let opened = read::open(shape, text)?;
+            if !opened.key.is_empty() && !self.keyed {
+                return Err(Violation::protocol("the feature keyed was not agreed on"));
+            }
             self.streams.open(&opened)?;
             self.has_begun = true;
             self.answer_opened(id);

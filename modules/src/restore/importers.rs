@@ -4,14 +4,17 @@ use super::Run;
 use super::put::{PutError, head};
 use super::stream::with_stream;
 use crate::external::{
-    EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job, KIND, Reading, Spec,
-    StoredStream, import, make_scratch, scratch_path,
+    Around, Collected, EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job,
+    KIND, KeyedLines, Reading, Spec, StoredStream, import, make_scratch, scratch_path,
 };
+use crate::id::ModuleId;
 use crate::manifest::programs::Severity;
 use crate::manifest::sections::SectionKind;
-use crate::protocol::{Op, Shape};
+use crate::protocol::{Offer, Op, Shape};
+use crate::records::{RecordError, StoredSource};
 use crate::spaces::Spaces;
 use crate::undo::{Ticket, Undo, Undoing};
+use crate::version::Requirement;
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
 use dedup_engine::planted::{Bug, planted};
@@ -38,18 +41,17 @@ pub(super) fn import_data(repo: &Repository, account: &Account) -> Result<Option
         let told = |why: String| format!("{}: {why}", dump.name);
         if dump.name == EXPORTER || dump.name == EXPORTER_SECRETS {
             found = true;
-            let mut text = Vec::new();
-            let node = node_of(repo, dump).map_err(told)?;
-            with_stream(repo, dump.section.class(), &node, |read| {
-                read.take(MAX_EXPORTER_BYTES).read_to_end(&mut text)
-            })
-            .map_err(|error| told(error.to_string()))?;
+            let text = text_of(repo, dump).map_err(told)?;
             data.collected.read(&text, dump.name == EXPORTER_SECRETS).map_err(told)?;
             continue;
         }
-        let head = head(repo, dump).map_err(told)?;
-        let fact =
-            |name: &str| head.facts.iter().find(|(known, _)| known == name).map(|(_, fact)| fact.clone());
+        let facts = match dump.form {
+            Form::Listing => head(repo, dump).map_err(told)?.facts,
+            Form::Records => {
+                StoredSource::open(repo, dump).map_err(|error| told(error.to_string()))?.schema.facts
+            }
+        };
+        let fact = |name: &str| facts.iter().find(|(known, _)| known == name).map(|(_, fact)| fact.clone());
         let shape = match fact("shape").as_deref() {
             Some("blob") => Shape::Blob,
             Some("records") => Shape::Records,
@@ -62,9 +64,44 @@ pub(super) fn import_data(repo: &Repository, account: &Account) -> Result<Option
             Section::Secrets => SectionKind::Secrets,
         };
         let (name, label, bytes) = (dump.name.clone(), fact("label"), dump.bytes);
-        data.streams.push(StoredStream { name, section, shape, label, bytes });
+        let keyed = dump.form == Form::Records;
+        data.streams.push(StoredStream { name, section, shape, label, bytes, keyed });
     }
     Ok(found.then_some(data))
+}
+
+/// Returns what a module's exporter named as to be restored before it: what it requires, and what it only comes after.
+///
+/// # Errors
+/// What is wrong with what was stored, for people.
+pub fn exported_depends(
+    repo: &Repository,
+    account: &Account,
+) -> Result<(Vec<Requirement>, Vec<ModuleId>), String> {
+    let (mut requires, mut after) = (Vec::new(), Vec::new());
+    let Some(dump) = account.dump(EXPORTER).filter(|dump| is_exported(dump)) else {
+        return Ok((requires, after));
+    };
+    let mut collected = Collected::default();
+    collected.read(&text_of(repo, dump)?, false)?;
+    for depend in &collected.dependencies {
+        let requirement = Requirement::parse(&depend.requirement()?)?;
+        match depend.after {
+            Some(true) => after.push(requirement.module),
+            _ => requires.push(requirement),
+        }
+    }
+    Ok((requires, after))
+}
+
+/// Reads the whole of a dump that is a configuration.
+fn text_of(repo: &Repository, dump: &Dump) -> Result<Vec<u8>, String> {
+    let (node, mut text) = (node_of(repo, dump)?, Vec::new());
+    with_stream(repo, dump.section.class(), &node, |read| {
+        read.take(MAX_EXPORTER_BYTES).read_to_end(&mut text)
+    })
+    .map_err(|error| error.to_string())?;
+    Ok(text)
 }
 
 fn node_of(repo: &Repository, dump: &Dump) -> Result<Node, String> {
@@ -230,6 +267,15 @@ impl ImportHost for Host<'_, '_> {
     fn dump(&mut self, name: &str, reading: &mut Reading<'_>) -> Result<(), ExternalError> {
         let dump = self.account.dump(name).filter(|dump| is_exported(dump));
         let dump = dump.ok_or_else(|| ExternalError::Data(format!("{name} is not in the snapshot")))?;
+        if dump.form == Form::Records {
+            let told = |error: RecordError| ExternalError::Data(format!("{name}: {error}"));
+            let stored = StoredSource::open(self.repo, dump).map_err(told)?;
+            let lines = KeyedLines::open(&stored.reader(), &stored.schema, name);
+            let lines = lines.map_err(|error| ExternalError::Data(format!("{name}: {error}")))?;
+            let mut lines =
+                lines.ok_or_else(|| ExternalError::Data(format!("{name} has no rows of its name")))?;
+            return reading(&mut lines);
+        }
         let node = node_of(self.repo, dump).map_err(ExternalError::Data)?;
         with_stream(self.repo, dump.section.class(), &node, |read| reading(read))
     }

@@ -30,6 +30,7 @@ mod subject;
 mod verify;
 mod whole;
 
+pub use importers::exported_depends;
 pub use only::{OnlyError, OnlyJob, restore_rows};
 pub use revert::{RevertJob, Reverted, revert};
 pub use room::{RoomNeeded, room};

@@ -2,6 +2,7 @@
 
 mod declared;
 mod faults;
+mod php;
 mod suite;
 mod whole;
 

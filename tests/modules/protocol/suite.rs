@@ -2,6 +2,7 @@
 
 use crate::cli::support::{Place, Run, finish};
 use std::fs;
+use std::process::Command;
 
 fn dedup(place: &Place, arguments: &[&str]) -> Run {
     finish(place.command(arguments), b"")
@@ -18,10 +19,31 @@ fn the_skeleton_in_shell_runs_and_passes() {
     assert_passes("sh");
 }
 
+#[test]
+fn the_skeleton_in_php_runs_and_passes() {
+    assert_passes("php");
+}
+
+#[test]
+fn the_skeleton_in_rust_runs_and_passes() {
+    assert_passes("rust");
+}
+
 fn assert_passes(lang: &str) {
     let place = Place::private();
     {
         dedup(&place, &["module", "new", lang, "--lang", lang]).ok();
+        if lang == "rust" {
+            // As `cargo build --release` would; no crate is needed, so the compiler alone can.
+            fs::create_dir_all(place.path("rust/target/release")).unwrap();
+            let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+            let built = Command::new(rustc)
+                .args(["--edition", "2024", "-D", "warnings", "-O", "-o"])
+                .args([place.path("rust/target/release/module"), place.path("rust/src/main.rs")])
+                .output()
+                .unwrap();
+            assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        }
         // Where modules in shell find the program: it need not be in PATH.
         let program = place.command(["help"]).get_program().to_owned();
         let manifest = place.path(format!("{lang}/{lang}.toml"));

@@ -5,7 +5,7 @@ import threading
 import traceback
 
 from . import wire
-from .spaces import Backup
+from .spaces import Backup, BackupException
 
 SKIP, PROTOCOL, VERSION = 75, 76, 78
 
@@ -54,19 +54,31 @@ class Stream:
 
 
 class Rows:
-    """Rows that are being sent."""
+    """Rows that are being sent, many in one line."""
 
     def __init__(self, link, s):
         self._wire, self._s, self._count = link, s, 0
+        self._held, self._bytes = [], 0
 
     def row(self, values):
-        self._wire.send_row(self._s, values)
+        row = wire.encode_row(values)
+        self._held.append(row)
+        self._bytes += len(row)
         self._count += 1
+        if self._bytes >= wire.BLOCK:
+            self.flush()
+
+    def flush(self):
+        held, self._held, self._bytes = self._held, [], 0
+        if held:
+            self._wire.send_rows(self._s, held)
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, _):
+        if kind is None:
+            self.flush()
         _end(self._wire, self._s, kind, error, {"count": self._count})
 
 
@@ -84,6 +96,7 @@ class _Common:
         self._wire, self.hello = link, hello
         self.values = {name: wire.path_in(path) for name, path in hello.get("values", {}).items()}
         self._scratch = None
+        self._spaces = {}
 
     def log(self, message, level="info", **fields):
         self._wire.send({"t": "log", "level": level, "msg": str(message)[:4000], "fields": fields})
@@ -98,8 +111,19 @@ class _Common:
         return self._scratch
 
     def getBackup(self, space=None, persistent=False):
-        """Returns a space: a place for copies of what is about to be changed."""
-        return Backup(self._wire, space or self.hello["module"], persistent)
+        """Returns a space: a place for copies of what is about to be changed. The same object every time."""
+        space = space or self.hello["module"]
+        if space not in self._spaces:
+            self._spaces[space] = Backup(self._wire, space, persistent)
+        return self._spaces[space]
+
+    def closeBackup(self, space):
+        """Ends work with a space: one that is not persistent is emptied."""
+        if space not in self._spaces:
+            raise BackupException("there is no space %s here" % space)
+        backup = self._spaces.pop(space)
+        if not backup.persistent:
+            backup.cleanup()
 
 
 class Export(_Common):
@@ -133,11 +157,19 @@ class Export(_Common):
         """Opens a stream of bytes: `with out.blob("state") as to: to.write(b"…")`."""
         return Stream(self._wire, self._open("blob", name=name, section=section, kind=kind))
 
-    def records(self, name, columns, section=None, **schema):
-        """Opens a stream of rows; columns are names, or maps with a name."""
+    def records(self, name, columns, section=None, key=None, **schema):
+        """Opens a stream of rows; columns are names, or maps with a name.
+
+        `key`: columns whose values no two rows share. Then each row is stored by itself under its key, and they come back in
+        that order: so rows of two snapshots can be compared, and what has not changed is stored once.
+        """
+        keyed = None
+        if key:
+            schema["primary"] = list(key)
+            keyed = self._wire.keyed or None
         columns = [{"name": column} if isinstance(column, str) else column for column in columns]
         schema = wire.encode(dict(schema, columns=columns))
-        return Rows(self._wire, self._open("records", name=name, section=section, schema=schema))
+        return Rows(self._wire, self._open("records", name=name, section=section, schema=schema, keyed=keyed))
 
     def tree(self, name, section=None):
         """Opens a tree: rows of a list of keys, and a value."""
@@ -269,11 +301,11 @@ def serve(module, link=None):
     if 1 not in hello["protocols"]:
         link.send({"t": "error", "code": "version", "supported": [1], "fatal": True})
         return VERSION
-    op, features = hello["op"], [feature for feature in hello.get("features", []) if feature == "raw"]
+    op, features = hello["op"], [feature for feature in hello.get("features", []) if feature in ("raw", "keyed")]
     if op not in module.ops():
         link.send({"t": "error", "code": "unsupported", "msg": "there is no operation " + op, "fatal": True})
         return 0
-    link.raw = bool(features)
+    link.raw, link.keyed = "raw" in features, "keyed" in features
     link.send({
         "t": "hello", "protocol": 1, "features": features, "name": module.name, "version": module.version,
         "needs": module.needs, "ops": module.ops(),

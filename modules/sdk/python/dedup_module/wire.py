@@ -84,6 +84,20 @@ def encode(value):
     raise TypeError("a %s is no plain value" % type(value).__name__)
 
 
+_PLAIN = (str, int, bool, type(None))
+_write_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def encode_row(row):
+    """Returns a row as it is written. Most hold nothing but text and small numbers, which need no look at each."""
+    if all(type(value) in _PLAIN and (type(value) is not int or abs(value) <= MAX_NUMBER) for value in row):
+        try:
+            return _write_json(list(row)).encode("utf-8")
+        except UnicodeEncodeError:
+            pass
+    return _write_json([encode(value) for value in row]).encode("utf-8")
+
+
 def decode(value):
     """Returns a value of the wire as one of Python; dates and times stay text, with their kind."""
     if isinstance(value, list):
@@ -123,6 +137,11 @@ def path_in(path):
     return os.fsdecode(base64.b64decode(path["$b"])) if isinstance(path, dict) else path
 
 
+def cost_of(message):
+    """Returns what a frame costs of the credit of its stream."""
+    return len(message["bytes"]) if "bytes" in message else message["cost"]
+
+
 class Wire:
     """Both pipes. One thread at a time uses it; a second one only sends signs of life."""
 
@@ -136,7 +155,7 @@ class Wire:
         os.close(null)
         os.dup2(2, 1)
         self.lock = threading.Lock()
-        self.raw = False
+        self.raw = self.keyed = self.holding = False
         self.next_id = 0
         self.next_s = 1
         self.credit = {}
@@ -147,10 +166,12 @@ class Wire:
         self.stopped = None
 
     def send(self, message, body=None):
-        line = json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8") + b"\n"
+        line = _write_json(message).encode("utf-8") + b"\n"
         if len(line) > MAX_LINE:
             raise ValueError("a message of type %s has %d bytes; a line may have %d" % (message["t"], len(line), MAX_LINE))
-        frame = line if body is None else b"".join((line, body, b"\n"))
+        self._write(line if body is None else b"".join((line, body, b"\n")))
+
+    def _write(self, frame):
         with self.lock:
             rest = memoryview(frame)
             while rest:
@@ -232,6 +253,9 @@ class Wire:
                 self.incoming[message["s"]] = []
             self.answers[message["id"]] = message
         elif message.get("s") in self.incoming:
+            if self.holding and kind not in ("end", "error"):
+                self.send({"t": "credit", "s": message["s"], "n": cost_of(message)})
+                message["granted"] = True
             self.incoming[message["s"]].append(message)
         else:
             self.waiting.append(message)
@@ -256,9 +280,14 @@ class Wire:
         self.next_id += 1
         message["id"] = self.next_id
         self.send(message)
-        while self.next_id not in self.answers:
-            self.pump()
-        answer = self.answers.pop(self.next_id)
+        # A stream that is being read must not stand in the way of the answer: what comes of it meanwhile is held.
+        was, self.holding = self.holding, True
+        try:
+            while message["id"] not in self.answers:
+                self.pump()
+        finally:
+            self.holding = was
+        answer = self.answers.pop(message["id"])
         if answer["t"] == "error":
             raise Refused(answer.get("code", "internal"), answer.get("msg", ""))
         return answer
@@ -289,11 +318,13 @@ class Wire:
             else:
                 self.send({"t": "chunk", "s": s, "b64": base64.b64encode(part).decode()})
 
-    def send_row(self, s, row):
-        message = {"t": "row", "s": s, "v": [encode(value) for value in row]}
-        cost = len(json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8"))
-        self.spend(s, cost)
-        self.send(message)
+    def send_rows(self, s, rows):
+        """Sends rows, each written already, in one line."""
+        line = b'{"t":"rows","s":%d,"v":[%s]}' % (s, b",".join(rows))
+        if len(line) >= MAX_LINE:
+            raise ValueError("a row has %d bytes; a line may have %d" % (len(line), MAX_LINE))
+        self.spend(s, len(line))
+        self._write(line + b"\n")
 
     def drain(self):
         """Reads what is left of streams that were not read to their end."""
@@ -305,8 +336,11 @@ class Wire:
                 if message["t"] in ("end", "error"):
                     del self.incoming[s]
                 else:
-                    cost = len(message["bytes"]) if "bytes" in message else message["cost"]
-                    self.send({"t": "credit", "s": s, "n": cost})
+                    self._grant(s, message)
+
+    def _grant(self, s, message):
+        if not message.get("granted"):
+            self.send({"t": "credit", "s": s, "n": cost_of(message)})
 
     def frames(self, s):
         """Yields the frames of a stream of the engine until its end, which must be right."""
@@ -320,11 +354,11 @@ class Wire:
                 digest.update(message["bytes"])
                 count += len(message["bytes"])
                 yield message["bytes"]
-                self.send({"t": "credit", "s": s, "n": len(message["bytes"])})
+                self._grant(s, message)
             elif kind == "row":
                 rows += 1
                 yield decode(message["v"])
-                self.send({"t": "credit", "s": s, "n": message["cost"]})
+                self._grant(s, message)
             elif kind == "end":
                 del self.incoming[s]
                 if "count" in message and message["count"] != rows:
