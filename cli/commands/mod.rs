@@ -9,6 +9,8 @@ mod dump;
 mod find;
 mod forget;
 mod history;
+mod import;
+mod import_foreign;
 mod init;
 mod job;
 mod key;
@@ -63,6 +65,7 @@ pub enum Command {
     Dump(dump::DumpArgs),
     Stats(stats::StatsArgs),
     Check(check::CheckArgs),
+    Import(import::ImportArgs),
     Forget(Box<forget::ForgetArgs>),
     Prune(prune::PruneArgs),
     Key(key::KeyArgs),
@@ -116,6 +119,7 @@ impl Command {
             Self::Dump(args) => dump::run(ctx, args),
             Self::Stats(args) => stats::run(ctx, args),
             Self::Check(args) => check::run(ctx, args),
+            Self::Import(args) => import::run(ctx, args),
             Self::Forget(args) => forget::run(ctx, args),
             Self::Prune(args) => prune::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),

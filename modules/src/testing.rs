@@ -22,7 +22,10 @@ use jiff::civil::datetime;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every parser of what people write, and of stored records.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
+    ("foreign_archive", crate::foreign::fuzz::archive),
+    ("foreign_dump", crate::foreign::fuzz::dump),
+    ("foreign_text", crate::foreign::fuzz::text),
     ("job", job),
     ("manifest", manifest),
     ("platform", platform),

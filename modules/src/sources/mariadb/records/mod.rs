@@ -7,7 +7,7 @@
 //! values.rs    values as the server sends them, and as SQL has them
 //! source.rs    MariadbSource: one view, read in one session
 //! target.rs    MariadbTarget: one transaction, and what must come after it
-//! write.rs     statements that write and remove rows
+//! write.rs     statements that write and remove rows; update.rs: that change some columns
 //! ```
 //!
 //! Rows come by the binary protocol: the text one rounds `FLOAT` to six digits (so does a dump in SQL). Text comes as
@@ -18,6 +18,7 @@ mod connect;
 mod names;
 mod source;
 mod target;
+mod update;
 mod values;
 mod write;
 

@@ -10,8 +10,8 @@ use super::catalog::read_with;
 use super::connect::{STRICT, Session, UTC, Way, failed};
 use super::names::Names;
 use crate::records::{
-    Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Value,
-    Written,
+    Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Updated,
+    Value, Written,
 };
 use dedup_engine::error::Kind;
 use mysql::Error;
@@ -263,6 +263,12 @@ impl RecordTarget for MariadbTarget<'_> {
         self.unless_cancelled()?;
         self.touch(batch.table)?;
         self.write_rows(batch)
+    }
+
+    fn update(&mut self, batch: &Batch<'_>, condition: Option<&str>) -> Result<Updated, RecordError> {
+        self.unless_cancelled()?;
+        self.touch(batch.table)?;
+        self.update_rows(batch, condition)
     }
 
     fn delete(&mut self, table: &TableSchema, keys: &[Vec<Value>]) -> Result<u64, RecordError> {

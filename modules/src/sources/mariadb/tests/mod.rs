@@ -6,6 +6,7 @@ mod records;
 #[path = "../../../../../tests/support/mariadb.rs"]
 mod server;
 mod sql;
+mod update;
 
 use super::super::{How, LoadOptions, SourceError, SourceSpec, WayBack, World, open_dump, open_load};
 use super::MariadbSpec;
