@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// Most entries.
-const MAX_ENTRIES: usize = 2_000_000;
+const MAX_ENTRIES: usize = 1_000_000;
 /// Most bytes of names and targets in all.
 const MAX_NAMES_BYTES: usize = 256 << 20;
 /// What stays free on the file system of the scratch directory.

@@ -138,6 +138,75 @@ impl Database {
         self.tables.keys().map(String::as_str)
     }
 
+    /// Copies columns of a table's rows into another table, into its columns of the same names: all rows, or those with a
+    /// text in a column.
+    pub fn copy(
+        &mut self,
+        from: &str,
+        only: Option<(&str, &str)>,
+        columns: &[&str],
+        to: &str,
+    ) -> Result<(), ForeignError> {
+        let (sources, targets) = (self.places(from, columns)?, self.places(to, columns)?);
+        let column = only.map(|(column, _)| self.places(from, &[column])).transpose()?;
+        let condition = column.map(|column| format!(" WHERE {column} = ?1")).unwrap_or_default();
+        let (source, target) = (self.number(from), self.number(to));
+        let sql = format!("INSERT INTO t{target} ({targets}) SELECT {sources} FROM t{source}{condition}");
+        let copied = self.connection.execute(&sql, params_from_iter(only.map(|(_, text)| text)));
+        let copied = copied.map_err(ForeignError::database("copy rows"))?;
+        if let Some(table) = self.tables.get_mut(to) {
+            table.rows += copied as u64;
+        }
+        Ok(())
+    }
+
+    /// Puts values that lie in another table into rows that have their names: where the column `when.0` is the text `when.1`,
+    /// `columns` become what `of` has under the name in the first of them. Rows whose values are not there are removed;
+    /// returns how many.
+    pub fn fetch(
+        &mut self,
+        name: &str,
+        when: (&str, &str),
+        columns: [&str; 2],
+        of: (&str, &str, [&str; 2]),
+    ) -> Result<u64, ForeignError> {
+        let (other, key, values) = of;
+        let [first, second] = [self.places(name, &columns[..1])?, self.places(name, &columns[1..])?];
+        let when_place = self.places(name, &[when.0])?;
+        let (key, values) = (self.places(other, &[key])?, self.places(other, &values)?);
+        let (own, other) = (self.number(name), self.number(other));
+        let failed = || ForeignError::database("look up long values");
+        let index = format!("CREATE INDEX IF NOT EXISTS i{other} ON t{other} ({key})");
+        self.connection.execute_batch(&index).map_err(failed())?;
+        let lost = format!(
+            "DELETE FROM t{own} WHERE {when_place} = ?1 AND {first} NOT IN (SELECT {key} FROM t{other})"
+        );
+        let lost = self.connection.execute(&lost, [when.1]).map_err(failed())? as u64;
+        let sql = format!(
+            "UPDATE t{own} SET ({first}, {second}) = (SELECT {values} FROM t{other} WHERE t{other}.{key} = t{own}.{first}) \
+             WHERE {when_place} = ?1"
+        );
+        self.connection.execute(&sql, [when.1]).map_err(failed())?;
+        if let Some(table) = self.tables.get_mut(name) {
+            table.rows = table.rows.saturating_sub(lost);
+        }
+        Ok(lost)
+    }
+
+    fn number(&self, name: &str) -> usize {
+        self.tables.get(name).map_or(usize::MAX, |table| table.number)
+    }
+
+    /// Returns columns as the database knows them, with commas.
+    fn places(&self, name: &str, columns: &[&str]) -> Result<String, ForeignError> {
+        let missing = |what: &str| ForeignError::malformed(format!("table {name:?}"), what);
+        let table = self.tables.get(name).ok_or_else(|| missing("it is not there"))?;
+        let place = |wanted: &&str| table.columns.iter().position(|known| known == wanted);
+        let places: Option<Vec<String>> =
+            columns.iter().map(|column| Some(format!("c{}", place(column)?))).collect();
+        Ok(places.ok_or_else(|| missing("it lacks a column"))?.join(", "))
+    }
+
     /// Gives a table another name; one that is there under it already stays, and so does this one then.
     pub fn rename(&mut self, from: &str, to: &str) {
         if !self.tables.contains_key(to)

@@ -3,7 +3,7 @@
 /// Deepest nesting.
 const MAX_DEPTH: usize = 64;
 /// Most values in one text.
-const MAX_VALUES: usize = 4_000_000;
+const MAX_VALUES: usize = 1_000_000;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]

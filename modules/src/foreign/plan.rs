@@ -18,6 +18,8 @@ use std::path::Path;
 
 /// Places that an account names at most (`FORMAT.md` 12).
 const MAX_PLACES: usize = 4000;
+/// Longest path, which is what systems take in one piece.
+const MAX_PATH_BYTES: usize = 4096;
 /// Gaps of a module that are told one by one.
 const MAX_TOLD: usize = 1000;
 
@@ -118,18 +120,17 @@ impl<'a> PlannedModule<'a> {
 
     /// Puts an entry of the archive to an absolute place. A name that leads elsewhere is told, and not taken.
     pub(super) fn put(&mut self, archive: &'a Archive, section: SectionKind, place: &[u8], at: usize) {
-        match StoredPath::from_slashes(place).filter(|place| *place != StoredPath::root()) {
-            Some(place) => {
-                let time = archive.entries[at].header.mtime;
-                let tree = self.trees.entry(section).or_insert_with(|| Tree::new(archive, time));
-                tree.add(place, at);
+        let mut why = "its name leads out of the archive";
+        if let Some(stored) = StoredPath::from_slashes(place).filter(|place| *place != StoredPath::root()) {
+            let time = archive.entries[at].header.mtime;
+            let tree = self.trees.entry(section).or_insert_with(|| Tree::new(archive, time));
+            if stored.as_key().len() <= MAX_PATH_BYTES && tree.add(stored, at) {
+                return;
             }
-            None => {
-                let name = place.escape_ascii().to_string();
-                let short: String = name.chars().take(200).collect();
-                self.gap(&format!("file:{short}"), Outcome::NotStorable, "its name leads out of the archive");
-            }
+            why = "its name, or those of the directories above it, are too long";
         }
+        let name: String = place.escape_ascii().to_string().chars().take(200).collect();
+        self.gap(&format!("file:{name}"), Outcome::NotStorable, why);
     }
 
     /// Tells what is missing.

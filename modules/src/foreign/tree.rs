@@ -12,6 +12,9 @@ use std::ops::Range;
 /// Mode of directories that the archive does not have, though it has what is in them.
 const MADE_MODE: u32 = 0o755;
 
+/// Most bytes of the places of such directories: a name of many parts asks for one of each.
+const MAX_MADE_BYTES: usize = 64 << 20;
+
 /// What stands at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaf {
@@ -31,26 +34,33 @@ pub struct Tree<'a> {
     /// How many names a file has in this tree, by its place in the archive; of files that have several.
     names: BTreeMap<usize, u64>,
     made_time: Time,
+    made_bytes: usize,
 }
 
 impl<'a> Tree<'a> {
     /// Begins an empty tree. `made_time` is the time of directories that the archive does not have.
     pub fn new(archive: &'a Archive, made_time: Time) -> Self {
         let (leaves, problems, names) = Default::default();
-        Self { archive, leaves, problems, names, made_time }
+        Self { archive, leaves, problems, names, made_time, made_bytes: 0 }
     }
 
-    /// Puts an entry of the archive to a place; the directories above it are made as far as they are not there.
-    pub fn add(&mut self, place: StoredPath, at: usize) {
+    /// Puts an entry of the archive to a place; the directories above it are made as far as they are not there. False if
+    /// those would be too many, and then nothing is put.
+    pub fn add(&mut self, place: StoredPath, at: usize) -> bool {
         let mut above = place.parent();
         while let Some(parent) = above.filter(|parent| *parent != StoredPath::root()) {
             if self.leaves.contains_key(&parent) {
                 break;
             }
-            self.leaves.insert(parent.clone(), Leaf::Made);
+            self.made_bytes += parent.as_key().len();
+            if self.made_bytes > MAX_MADE_BYTES {
+                return false;
+            }
             above = parent.parent();
+            self.leaves.insert(parent, Leaf::Made);
         }
         self.leaves.insert(place, Leaf::Entry(at));
+        true
     }
 
     /// Returns the places of what is in the archive, in order.

@@ -28,13 +28,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Largest manifest, largest tree of the switch.
-const MAX_PHP_BYTES: u64 = 64 << 20;
+const MAX_PHP_BYTES: u64 = 32 << 20;
 /// Most modules.
 const MAX_MODULES: usize = 2000;
 /// Tables that have rows of all modules, and the column that says whose.
 const SHARED: [(&str, &str); 2] = [("freepbx_settings", "module"), ("featurecodes", "modulename")];
 /// The one store of all modules, before 14.
 const OLD_STORE: &str = "kvstore";
+/// Names of the stores of single modules begin so, since 14.
+const STORES: &str = "kvstore_FreePBX_modules_";
+/// Columns of such a store.
+const STORE: [&str; 4] = ["key", "val", "type", "id"];
 /// Where values too long for a store lie.
 const BLOBS: &str = "kvblobstore";
 /// Class names of modules in the old store begin so.
@@ -199,89 +203,69 @@ impl<'a> Work<'a, '_> {
 
     /// Before 14 there was one store with a column of classes: it becomes one for each module, as they are since.
     fn stores(&mut self, database: &mut Database) -> Result<(), ForeignError> {
-        let mut blobs: BTreeMap<String, (Value, Value)> = BTreeMap::new();
-        if database.table(BLOBS).is_some() {
-            let read = database.rows(BLOBS, &["uuid", "type", "content"], None, &mut |row| {
-                if let Value::Text(uuid) = &row[0] {
-                    blobs.insert(uuid.clone(), (row[1].clone(), row[2].clone()));
-                }
-                Ok(())
-            });
-            if let Err(error) = read {
-                self.notes.push(format!("long values of key-value stores are missing: {error}"));
+        let mut sources: Vec<(String, String, Option<String>)> = Vec::new();
+        for class in database.distinct(OLD_STORE, "module").unwrap_or_default() {
+            if let Some(module) = class.strip_prefix(CLASS) {
+                sources.push((module.to_owned(), OLD_STORE.to_owned(), Some(class.clone())));
             }
         }
-        let mut rows: BTreeMap<String, Vec<Vec<Value>>> = BTreeMap::new();
-        if database.table(OLD_STORE).is_some() {
-            let columns = ["module", "key", "val", "type", "id"];
-            let read = database.rows(OLD_STORE, &columns, None, &mut |row| {
-                if let Value::Text(class) = &row[0]
-                    && let Some(module) = class.strip_prefix(CLASS)
-                {
-                    rows.entry(module.to_lowercase()).or_default().push(row[1..].to_vec());
-                }
-                Ok(())
-            });
-            if let Err(error) = read {
-                self.notes.push(format!("the key-value store is not taken: {error}"));
-            }
+        let since: Vec<String> =
+            database.names().filter(|name| name.starts_with(STORES)).map(str::to_owned).collect();
+        for (n, name) in since.into_iter().enumerate() {
+            // Out of the way of the name that it will have.
+            let aside = format!("{STORES}.{n}");
+            let module = name[STORES.len()..].to_owned();
+            database.rename(&name, &aside);
+            sources.push((module, aside, None));
         }
-        let newer: Vec<String> = database
-            .names()
-            .filter_map(|name| name.strip_prefix("kvstore_FreePBX_modules_"))
-            .map(str::to_owned)
-            .collect();
-        for name in newer {
-            let table = format!("kvstore_FreePBX_modules_{name}");
-            let entry = rows.entry(name.to_lowercase()).or_default();
-            let read = database.rows(&table, &["key", "val", "type", "id"], None, &mut |row| {
-                entry.push(row.to_vec());
-                Ok(())
-            });
-            if let Err(error) = read {
-                self.notes.push(format!("table {table} is not taken: {error}"));
-            }
-            database.remove(&table);
-        }
-        database.remove(OLD_STORE);
-        database.remove(BLOBS);
-        for (name, rows) in rows {
-            let Some(module) = self.module(&name, "") else {
+        for (name, table, class) in &sources {
+            let Some(module) = self.module(&name.to_lowercase(), "") else {
                 self.notes
                     .push(format!("the key-value store of {name:?} is not taken: it is no id of a module"));
                 continue;
             };
-            let table = store_table(&module.id);
-            need(database, &table, &["key", "val", "type", "id"], &["id", "key"])?;
-            let mut lost = 0u64;
-            for mut row in rows {
-                // A long value is the name of its place.
-                if row[2] == Value::Text("blob".into()) {
-                    let found = if let Value::Text(uuid) = &row[1] { blobs.get(uuid) } else { None };
-                    match found {
-                        Some((kind, content)) => (row[1], row[2]) = (content.clone(), kind.clone()),
-                        None => {
-                            lost += 1;
-                            continue;
-                        }
-                    }
-                }
-                database.insert(&table, &row)?;
-            }
-            if lost > 0 {
-                module.gap(
-                    "source:kv",
-                    Outcome::Failed,
-                    &format!("the archive lacks {lost} long values of it"),
-                );
-            }
             let id = module.id.clone();
+            let own = store_table(&id);
+            need(database, &own, &STORE, &["id", "key"])?;
+            let only = class.as_ref().map(|class| ("module", class.as_str()));
+            match database.copy(table, only, &STORE, &own) {
+                Ok(()) => {}
+                Err(error @ ForeignError::Malformed { .. }) => {
+                    module.gap("source:kv", Outcome::Failed, &error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
             if let Some((here, module)) = self.modules.get_mut(&id)
                 && wants(here, LegacyPart::Kv)
             {
-                module.tables.insert(table);
+                module.tables.insert(own);
             }
         }
+        let has_blobs = database.table(BLOBS).is_some();
+        let owners: Vec<(ModuleId, String)> =
+            self.modules.keys().map(|id| (id.clone(), store_table(id))).collect();
+        for (id, own) in owners {
+            if database.table(&own).is_none() {
+                continue;
+            }
+            if !has_blobs {
+                need(database, BLOBS, &["uuid", "type", "content"], &["uuid"])?;
+            }
+            // A long value is the name of its place.
+            let of = (BLOBS, "uuid", ["content", "type"]);
+            let lost = database.fetch(&own, ("type", "blob"), ["val", "type"], of)?;
+            if lost > 0
+                && let Some((_, module)) = self.modules.get_mut(&id)
+            {
+                let why = format!("the archive lacks {lost} long values of it");
+                module.gap("source:kv", Outcome::Failed, &why);
+            }
+        }
+        for (_, table, _) in &sources {
+            database.remove(table);
+        }
+        database.remove(BLOBS);
+        database.remove(OLD_STORE);
         Ok(())
     }
 

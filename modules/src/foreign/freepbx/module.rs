@@ -17,7 +17,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Largest JSON of a module.
-const MAX_JSON_BYTES: u64 = 256 << 20;
+const MAX_JSON_BYTES: u64 = 64 << 20;
+/// Most values in it: each takes some dozens of bytes of memory.
+const MAX_JSON_VALUES: usize = 8_000_000;
 /// Largest description of the archive.
 const MAX_METADATA_BYTES: u64 = 16 << 20;
 /// Most modules.
@@ -98,6 +100,10 @@ pub(super) fn plan<'a>(
 }
 
 fn parse(name: &str, bytes: &[u8]) -> Result<Map<String, Json>, ForeignError> {
+    let values = bytes.iter().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{')).count();
+    if values > MAX_JSON_VALUES {
+        return Err(ForeignError::malformed(name, format!("it has more than {MAX_JSON_VALUES} values")));
+    }
     match serde_json::from_slice(bytes) {
         Ok(Json::Object(map)) => Ok(map),
         Ok(_) => Err(ForeignError::malformed(name, "it is no JSON object")),
