@@ -6,17 +6,21 @@
 //! - [`harness`]: runs that die, objects that rot, calls that fail, indexes that lie.
 //! - [`format`]: stored repositories, sound and broken, and what fuzzing found.
 //! - [`modules`]: manifests of real applications, and the order of modules beside a naive model.
+//! - [`foreign`]: archives and manifests of other products, hostile ones too.
 //! - [`runs`]: backups and restores of modules, each step made to fail, killed at any point.
+//! - [`seeds`]: the table of what the seeds do, held to the sources.
 //! - [`model`]: the protocol of sessions and prunes, explored exhaustively.
 
 mod cli;
 mod engine;
+mod foreign;
 mod format;
 mod harness;
 mod layers;
 mod model;
 mod modules;
 mod runs;
+mod seeds;
 mod support;
 
 use std::collections::BTreeSet;

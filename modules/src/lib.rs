@@ -15,9 +15,10 @@
 //! | what must be asked for its data, and the moment it is of | [`sources`] [`fsnap`] [`protocol`] [`external`] [`conformance`] |
 //! | what a run must undo | [`undo`] |
 //! | runs | [`member`] [`conduct`] [`backup`] [`restore`] |
+//! | backups of other products | [`foreign`] |
 //! | what runs of a job do beside their modules | [`job`] |
 //!
-//! The guide to manifests is `MANIFEST.md` beside this crate.
+//! The guide to manifests is `MANIFEST.md` beside this crate; `SEEDS.md` says what of the systems that were its seeds lives where.
 
 pub mod archive;
 pub mod backup;
@@ -30,6 +31,7 @@ pub mod endpoint;
 pub mod external;
 pub mod files;
 pub mod folder;
+pub mod foreign;
 pub mod fsnap;
 pub mod hooks;
 pub mod id;

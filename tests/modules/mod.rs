@@ -11,7 +11,7 @@ use dedup_modules::manifest::Manifest;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn data(name: &str) -> PathBuf {
+pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 

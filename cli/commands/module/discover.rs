@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::find_repo::create_private_dir;
 use crate::human;
 use crate::output::put_path;
+use dedup_modules::catalog::Catalog;
 use dedup_modules::discover::{Proposal, System, discover};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -42,8 +43,19 @@ enum Written {
 pub fn run(ctx: &Context, args: &DiscoverArgs) -> Result<Exit, Failure> {
     let catalog = declared::catalog(&args.dirs)?;
     let system = System::read(Path::new("/"));
+    tell_and_write(ctx, &catalog, discover(&system), args.write.as_deref())?;
+    Ok(Exit::Complete)
+}
+
+/// Prints proposals that are not declared yet, or writes them to files of a directory.
+pub fn tell_and_write(
+    ctx: &Context,
+    catalog: &Catalog,
+    proposals: Vec<Proposal>,
+    dir: Option<&Path>,
+) -> Result<(), Failure> {
     let (declared, new): (Vec<Proposal>, Vec<Proposal>) =
-        discover(&system).into_iter().partition(|proposal| catalog.find(&proposal.id).is_some());
+        proposals.into_iter().partition(|proposal| catalog.find(&proposal.id).is_some());
     if !ctx.output.json {
         for proposal in &declared {
             if let Some(entry) = catalog.find(&proposal.id) {
@@ -52,10 +64,10 @@ pub fn run(ctx: &Context, args: &DiscoverArgs) -> Result<Exit, Failure> {
         }
     }
     let mut written = Vec::new();
-    if let Some(dir) = &args.write {
+    if let Some(dir) = dir {
         create_private_dir(dir)?;
         for proposal in &new {
-            written.push(write(dir, proposal)?);
+            written.push(write(dir, proposal.id.as_str(), &proposal.text)?);
         }
     }
     if ctx.output.json {
@@ -63,19 +75,26 @@ pub fn run(ctx: &Context, args: &DiscoverArgs) -> Result<Exit, Failure> {
         let declared: Vec<&str> = declared.iter().map(|proposal| proposal.id.as_str()).collect();
         let proposals: Vec<Value> = proposals.collect();
         ctx.output.object(&json!({ "type": "discovered", "proposals": proposals, "declared": declared }))?;
-        return Ok(Exit::Complete);
+        return Ok(());
     }
-    if args.write.is_some() {
-        tell_written(ctx, &new, &written)?
-    } else {
-        print(ctx, &new)?
-    }
-    Ok(Exit::Complete)
+    if dir.is_some() { tell_written(ctx, &new, &written) } else { print(ctx, &new) }
 }
 
-/// Writes a proposal to a file of its own, which was not there before.
-fn write(dir: &Path, proposal: &Proposal) -> Result<Written, Failure> {
-    let path = dir.join(format!("{}.toml", proposal.id));
+/// Writes a job to a file ID.toml of a directory, unless one is there.
+pub fn write_job(ctx: &Context, dir: &Path, id: &str, text: &str) -> Result<(), Failure> {
+    create_private_dir(dir)?;
+    match write(dir, id, text)? {
+        Written::Now(path) => ctx.output.note(&format!("the job {id} is written to {}", path.display())),
+        Written::WasThere(path) => {
+            ctx.output.note(&format!("{} is there already and left as it is", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// Writes a text to a file of its own, which was not there before.
+fn write(dir: &Path, id: &str, text: &str) -> Result<Written, Failure> {
+    let path = dir.join(format!("{id}.toml"));
     let failed = |error| Failure::io(format!("cannot write {}", path.display()), &error);
     // Neither follows a link nor writes to what is there, whoever put it there.
     let mut file = match File::options().write(true).create_new(true).mode(0o600).open(&path) {
@@ -83,7 +102,7 @@ fn write(dir: &Path, proposal: &Proposal) -> Result<Written, Failure> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(Written::WasThere(path)),
         Err(error) => return Err(failed(error)),
     };
-    file.write_all(proposal.text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     Ok(Written::Now(path))
 }
 

@@ -3,6 +3,7 @@
 mod check;
 mod conform;
 mod discover;
+mod import;
 mod list;
 mod new;
 mod show;
@@ -37,6 +38,7 @@ enum ModuleCommand {
     List(list::ListArgs),
     Show(show::ShowArgs),
     Discover(discover::DiscoverArgs),
+    Import(import::ImportArgs),
     /// Say everything that is wrong with manifests and job files, with line and column
     ///
     /// A file with a table `job` is a job file, any other one a manifest. Nothing is run and nothing is changed. Of a directory
@@ -74,6 +76,7 @@ pub fn run(ctx: &Context, args: &ModuleArgs) -> Result<Exit, Failure> {
         ModuleCommand::List(args) => list::run(ctx, args),
         ModuleCommand::Show(args) => show::run(ctx, args),
         ModuleCommand::Discover(args) => discover::run(ctx, args),
+        ModuleCommand::Import(args) => import::run(ctx, args),
         ModuleCommand::Check { files, all_operations } => match &files[..] {
             [dir] if dir.is_dir() => conform::run(ctx, dir, *all_operations),
             _ if *all_operations => Err(Failure::refused("--all-operations is for one directory")),

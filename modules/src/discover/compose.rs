@@ -1,6 +1,7 @@
 //! Stacks of containers: what compose wrote on the containers it made, and compose files in the usual places.
 
 use super::draft::{Draft, Raw, path_text, slug};
+use super::iotstack::{self, StackChoice};
 use super::system::{System, file_name};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +74,18 @@ pub fn find(system: &System) -> Vec<Draft> {
             stack.files.insert(file);
         }
     }
-    stacks.into_iter().filter_map(|(project, stack)| draft(system, &project, stack)).collect()
+    let mut drafts = Vec::new();
+    for (project, stack) in stacks {
+        // One that is known has rules of its own; a second one of them is as any other.
+        let dir =
+            stack.files.iter().filter_map(|file| file.parent()).find(|dir| iotstack::is_stack(system, dir));
+        let known = dir.and_then(|dir| iotstack::draft(system, dir, StackChoice::default()));
+        match known.filter(|known| drafts.iter().all(|draft: &Draft| draft.id != known.id)) {
+            Some(known) => drafts.push(known),
+            None => drafts.extend(draft(system, &project, stack)),
+        }
+    }
+    drafts
 }
 
 fn draft(system: &System, project: &str, stack: Stack) -> Option<Draft> {

@@ -15,6 +15,10 @@ pub struct Draft {
     pub found: Vec<String>,
     /// What a person must look at before it can work.
     pub notes: Vec<String>,
+    /// Further keys of `[module]`.
+    pub module: Vec<(&'static str, Raw)>,
+    /// Further tables, each with its keys.
+    pub tables: Vec<(&'static str, Vec<(&'static str, Raw)>)>,
     /// `[config]`, `[data]`, `[secrets]`.
     pub config: Paths,
     /// Data.
@@ -36,6 +40,8 @@ pub struct Paths {
     pub files: Vec<String>,
     /// Patterns that are left out.
     pub exclude: Vec<String>,
+    /// Paths that need not be there.
+    pub optional: Vec<String>,
 }
 
 /// A value as TOML has it.
@@ -57,6 +63,11 @@ impl Raw {
     /// A number.
     pub fn number(number: u16) -> Self {
         Self(number.to_string())
+    }
+
+    /// True or false.
+    pub fn yes(yes: bool) -> Self {
+        Self(yes.to_string())
     }
 
     /// A list of texts.
@@ -94,11 +105,21 @@ impl Draft {
         if self.name != self.id {
             text.push_str(&format!("name = {}\n", Raw::text(&self.name).0));
         }
+        for (key, value) in &self.module {
+            text.push_str(&format!("{key} = {}\n", value.0));
+        }
+        for (title, keys) in self.tables.iter().filter(|(_, keys)| !keys.is_empty()) {
+            text.push_str(&format!("[{title}]\n"));
+            for (key, value) in keys {
+                text.push_str(&format!("{key} = {}\n", value.0));
+            }
+        }
         for (title, section) in [("config", &self.config), ("data", &self.data), ("secrets", &self.secrets)] {
             let lists = [
                 ("directories", &section.directories),
                 ("files", &section.files),
                 ("exclude", &section.exclude),
+                ("optional", &section.optional),
             ];
             if lists.iter().all(|(_, list)| list.is_empty()) {
                 continue;

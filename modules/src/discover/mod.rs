@@ -4,7 +4,8 @@
 //! system.rs     the machine as it is looked at: a root directory, its processes, its units
 //! known.rs      services that are known by name: services.toml
 //! databases.rs  PostgreSQL, MariaDB, MySQL, Redis      sqlite.rs     database files that are open, or lie where such files lie
-//! compose.rs    stacks of containers                   platforms.rs  FreePBX, FreedomBox
+//! compose.rs    stacks of containers                   iotstack.rs   one of IOTstack
+//! platforms.rs  FreePBX, FreedomBox
 //! draft.rs      a manifest in the making
 //! ```
 //!
@@ -15,6 +16,7 @@
 mod compose;
 mod databases;
 mod draft;
+pub mod iotstack;
 mod known;
 mod platforms;
 mod sqlite;
@@ -22,11 +24,11 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+pub use draft::{Draft, Raw, path_text, slug};
 pub use system::{Process, System};
 
 use crate::id::ModuleId;
 use crate::manifest::Manifest;
-use draft::Draft;
 use std::collections::BTreeMap;
 
 /// A manifest that is proposed.
@@ -65,7 +67,7 @@ pub fn discover(system: &System) -> Vec<Proposal> {
 }
 
 /// Returns a draft as a proposal if it is a manifest without errors that stores something.
-fn proposal(draft: Draft) -> Option<Proposal> {
+pub fn proposal(draft: Draft) -> Option<Proposal> {
     let text = draft.text();
     let manifest = Manifest::parse("", text.as_bytes()).ok().filter(|manifest| !manifest.stores_nothing())?;
     Some(Proposal { id: manifest.module.id, found: draft.found, text })

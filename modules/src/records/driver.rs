@@ -122,6 +122,15 @@ pub struct Written {
     pub refused: Vec<(usize, String)>,
 }
 
+/// What became of a batch of rows that hold only some columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Updated {
+    /// As of any batch.
+    pub written: Written,
+    /// The keys that were not there, for people: such rows were added.
+    pub unknown: Vec<String>,
+}
+
 /// A database that rows are put into.
 ///
 /// Dropped before [`commit`](Self::commit) it takes back what was done since [`begin`](Self::begin), where the engine
@@ -154,6 +163,15 @@ pub trait RecordTarget {
 
     /// Writes rows.
     fn write(&mut self, batch: &Batch<'_>) -> Result<Written, RecordError>;
+
+    /// Puts values into rows that are there, found by the columns of the key; whatever else such a row holds stays. A row
+    /// that is not there is added; one that does not meet `condition` is somebody else's, and refused.
+    ///
+    /// # Errors
+    /// Unless the driver says otherwise, it cannot.
+    fn update(&mut self, batch: &Batch<'_>, _condition: Option<&str>) -> Result<Updated, RecordError> {
+        Err(RecordError::Unsupported { what: format!("changing some columns of table {}", batch.table.name) })
+    }
 
     /// Removes rows by the values of [`TableSchema::key`]; returns how many were there.
     fn delete(&mut self, table: &TableSchema, keys: &[Vec<Value>]) -> Result<u64, RecordError>;

@@ -2,8 +2,8 @@
 
 use super::read::{RecordReader, StoredRow, TableReader};
 use super::{
-    Batch, Filled, ImportOptions, RecordError, RecordTarget, Selection, SourceSchema, StoredTable, TableName,
-    TableSchema, Value, WriteMode,
+    Batch, Filled, ImportOptions, PART_OF_ROWS, RecordError, RecordTarget, Selection, SourceSchema,
+    StoredTable, TableName, TableSchema, Updated, Value, WriteMode,
 };
 use crate::manifest::drivers::{ExtraRows, Import, MissingColumns, OnError, Scope};
 use dedup_engine::map::LoadChunk;
@@ -120,7 +120,7 @@ impl Run<'_> {
                     format!("table {name} is in the snapshot, and the manifest here does not select it");
                 self.imported.warnings.push(warning);
             } else if let Some(mut rows) = reader.table(&name)? {
-                self.put_table(&mut rows, target)?;
+                self.put_table(&mut rows, source, target)?;
             }
         }
         let after = if self.is_akin { &source.after[..] } else { &[] };
@@ -130,6 +130,7 @@ impl Run<'_> {
     fn put_table<L: LoadChunk>(
         &mut self,
         rows: &mut TableReader<'_, L>,
+        source: &SourceSchema,
         target: &mut dyn RecordTarget,
     ) -> Result<(), RecordError>
     where
@@ -140,37 +141,40 @@ impl Run<'_> {
         let (there, is_new) = self.target_table(&table, target)?;
         // A condition is SQL: only that of the installed manifest is run.
         let condition = self.request.selection.condition(name);
+        let is_part = |(fact, table): &(String, String)| fact == PART_OF_ROWS && *table == name.to_string();
+        let import = if source.facts.iter().any(is_part) { Import::Merge } else { options.import };
         if condition != table.condition.as_deref() {
             let warning =
                 format!("table {name} was stored with another condition than the manifest here has");
             self.imported.warnings.push(warning);
         }
-        let mode = match options.import {
+        let mode = match import {
             Import::Replace | Import::Append => WriteMode::Insert,
             Import::Merge => WriteMode::Upsert,
         };
-        if options.import == Import::Merge && there.key.is_empty() && !is_new {
+        if import == Import::Merge && there.key.is_empty() && !is_new {
             let what = format!("merging into table {name}, which has no key: it");
             return Err(RecordError::Unsupported { what });
         }
-        if options.import == Import::Replace && !is_new {
+        if import == Import::Replace && !is_new {
             target.clear(&there, condition)?;
         }
         let before = if is_new { 0 } else { target.count(&there, condition)? };
         let mut into = Into::new(&table, &there, mode, self)?;
+        into.is_part = source.facts.iter().any(is_part) && !is_new;
         while let Some(row) = rows.next()? {
             into.push(row, target, self)?;
         }
         let (written, given) = into.flush_all(target, self)?;
         let found = target.count(&there, condition)?;
-        let expected = match options.import {
+        let expected = match import {
             Import::Merge => None,
             _ => Some(before + written),
         };
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(RecordError::Counts { table: name.to_string(), expected, found });
         }
-        if options.import == Import::Merge && found > given {
+        if import == Import::Merge && options.import == import && found > given {
             self.tell_extra(name, found - given)?;
         }
         target.finish_table(&table.schema, rows.end().and_then(|end| end.counter), is_new)?;
@@ -262,6 +266,8 @@ struct Into<'t> {
     bytes: usize,
     written: u64,
     given: u64,
+    /// Rows hold only some columns: those of the rows that are there change, and nothing else of them.
+    is_part: bool,
 }
 
 impl<'t> Into<'t> {
@@ -293,7 +299,7 @@ impl<'t> Into<'t> {
         }
         let (rows, bytes, written, given) = (Vec::new(), 0, 0, 0);
         let is_all = places.iter().enumerate().all(|(at, place)| at == *place);
-        Ok(Self { there, mode, columns, places, is_all, rows, bytes, written, given })
+        Ok(Self { there, mode, columns, places, is_all, rows, bytes, written, given, is_part: false })
     }
 
     fn push(
@@ -323,7 +329,21 @@ impl<'t> Into<'t> {
             return Ok(());
         }
         let batch = Batch { table: self.there, columns: &self.columns, rows: &self.rows, mode: self.mode };
-        let done = target.write(&batch)?;
+        let condition = run.request.selection.condition(&self.there.name);
+        let done = match self.is_part {
+            false => target.write(&batch)?,
+            true => {
+                let Updated { written, unknown } = target.update(&batch, condition)?;
+                if let [first, more @ ..] = &unknown[..] {
+                    let (table, more) = (&self.there.name, more.len());
+                    let and = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    let warning =
+                        format!("table {table} did not know {first}{and}: added with nothing but that");
+                    run.imported.warnings.push(warning);
+                }
+                written
+            }
+        };
         let first = self.given - self.rows.len() as u64 + 1;
         for (at, why) in done.refused {
             let (table, row) = (self.there.name.to_string(), first + at as u64);

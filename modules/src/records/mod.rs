@@ -50,7 +50,9 @@ mod write;
 
 pub use codec::{StoredTable, decode_source};
 pub use diff::{RecordChange, Shown, ShownRow, diff};
-pub use driver::{Batch, EachRow, ImportOptions, RecordSource, RecordTarget, RowOrder, WriteMode, Written};
+pub use driver::{
+    Batch, EachRow, ImportOptions, RecordSource, RecordTarget, RowOrder, Updated, WriteMode, Written,
+};
 pub use error::RecordError;
 pub use export::{Exported, export};
 pub use import::{ImportRequest, Imported, Only, import};
@@ -63,6 +65,10 @@ pub use stored::StoredSource;
 pub use told::{Tell, Told};
 pub use value::{MAX_DEPTH, TimeKind, Value};
 pub use write::{PutEntry, RecordWriter, TableWriter};
+
+/// Name of the fact ([`SourceSchema::facts`]) that a table's rows hold only some of its columns, such as a key and a value
+/// out of an archive that has no more: an import puts them into the rows that are there, and clears nothing.
+pub const PART_OF_ROWS: &str = "part-of-rows";
 
 /// Longest schema of a table or of a source.
 const MAX_SCHEMA: usize = 16 << 20;

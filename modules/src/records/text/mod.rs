@@ -20,6 +20,11 @@ fn hex(bytes: &[u8]) -> String {
     dedup_engine::id::to_hex(bytes)
 }
 
+/// Returns values for people, on one line.
+pub fn shown(values: &[Value]) -> String {
+    values.iter().map(|value| json_value(value).to_string()).collect::<Vec<_>>().join(", ")
+}
+
 /// Returns the text that a value is, if it is one that needs no type.
 fn plain(value: &Value) -> Option<String> {
     Some(match value {

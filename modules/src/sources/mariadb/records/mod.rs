@@ -9,7 +9,7 @@
 //! pending.rs   a statement that was sent, while the next one is made
 //! target.rs    MariadbTarget: one transaction, and what must come after it
 //! triggers.rs  triggers of tables that are loaded, taken away and made again
-//! write.rs     statements that write and remove rows
+//! write.rs     statements that write and remove rows; update.rs: that change some columns
 //! ```
 //!
 //! Rows come by the binary protocol: the text one rounds `FLOAT` to six digits (so does a dump in SQL). Text comes as
@@ -22,6 +22,7 @@ mod pending;
 mod source;
 mod target;
 mod triggers;
+mod update;
 mod values;
 mod write;
 

@@ -12,8 +12,8 @@ use super::names::Names;
 use super::pending::Pending;
 use super::triggers::TRIGGER_EXISTS;
 use crate::records::{
-    Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Value,
-    Written,
+    Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Updated,
+    Value, Written,
 };
 use dedup_engine::error::Kind;
 
@@ -260,6 +260,12 @@ impl RecordTarget for MariadbTarget<'_> {
         self.unless_cancelled()?;
         self.touch(batch.table)?;
         self.write_rows(batch)
+    }
+
+    fn update(&mut self, batch: &Batch<'_>, condition: Option<&str>) -> Result<Updated, RecordError> {
+        self.unless_cancelled()?;
+        self.touch(batch.table)?;
+        self.update_rows(batch, condition)
     }
 
     fn delete(&mut self, table: &TableSchema, keys: &[Vec<Value>]) -> Result<u64, RecordError> {

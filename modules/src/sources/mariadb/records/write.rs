@@ -220,7 +220,7 @@ impl MariadbTarget<'_> {
         Ok(count)
     }
 
-    fn has(&mut self, table: &TableSchema, key: &[Value]) -> Result<bool, RecordError> {
+    pub(super) fn has(&mut self, table: &TableSchema, key: &[Value]) -> Result<bool, RecordError> {
         let columns: Vec<String> = table.key.iter().map(|column| quoted(column)).collect();
         let mut sql =
             format!("SELECT '1' FROM {} WHERE ({}) = ", self.names().sql(&table.name)?, columns.join(", "));
@@ -243,7 +243,7 @@ fn unwritable(batch: &Batch<'_>, row: u64, why: &str) -> RecordError {
 }
 
 /// Writes a row; `floats` says which of its columns are of type `FLOAT`.
-fn tuple(sql: &mut String, values: &[Value], floats: &[bool]) -> Result<(), &'static str> {
+pub(super) fn tuple(sql: &mut String, values: &[Value], floats: &[bool]) -> Result<(), &'static str> {
     sql.push('(');
     for (at, value) in values.iter().enumerate() {
         if at > 0 {
@@ -260,7 +260,7 @@ fn tuple(sql: &mut String, values: &[Value], floats: &[bool]) -> Result<(), &'st
 }
 
 /// Returns where the values of the table's key stand in the rows of a batch; none if it has no key, or not all are there.
-fn key_places(batch: &Batch<'_>) -> Vec<usize> {
+pub(super) fn key_places(batch: &Batch<'_>) -> Vec<usize> {
     let place = |name: &String| batch.columns.iter().position(|column| column == name);
     batch.table.key.iter().map(place).collect::<Option<Vec<_>>>().unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! describe.rs  what is known of a table: columns, key, indexes, triggers
 //! read.rs      SqliteRecords: the rows
-//! write.rs     SqliteTarget: into a file that nobody else has open yet; rows.rs: row by row
+//! write.rs     SqliteTarget: into a file that nobody else has open yet; rows.rs: row by row; update.rs: some columns
 //! ```
 //!
 //! Keys: the `INTEGER PRIMARY KEY`; else the declared key, if no row has a NULL in it (SQLite lets them); else the
@@ -17,6 +17,7 @@ mod read;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod update;
 mod write;
 
 pub(in super::super) use read::SqliteRecords;

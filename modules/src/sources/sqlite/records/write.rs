@@ -7,8 +7,8 @@ use super::rows::{Bound, RowWriter, is_of_row, key_is};
 use super::{NUMBERS, failed, quoted};
 use crate::manifest::drivers::OnError;
 use crate::records::{
-    Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Value,
-    Written,
+    Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Updated,
+    Value, Written,
 };
 use dedup_engine::error::Kind;
 use rusqlite::config::DbConfig;
@@ -154,6 +154,10 @@ impl RecordTarget for SqliteTarget {
             }
         }
         Ok(written)
+    }
+
+    fn update(&mut self, batch: &Batch<'_>, condition: Option<&str>) -> Result<Updated, RecordError> {
+        super::update::update(&self.connection, &self.path, batch, condition)
     }
 
     fn delete(&mut self, table: &TableSchema, keys: &[Vec<Value>]) -> Result<u64, RecordError> {
