@@ -71,7 +71,7 @@ pub fn run(ctx: &Context, args: &LsArgs) -> Result<Exit, Failure> {
         },
         None => {
             let root = listing(ctx, &chosen.snapshot, &args.filter, args.section)?;
-            if selection.path.is_none() {
+            if selection.path.is_none() && args.section.section.is_none() {
                 ls_parts::tell_sources(ctx, select::account(&chosen.snapshot, module)?);
             }
             root

@@ -345,7 +345,9 @@ fn backups_forgets_and_prunes_at_once() {
                     }
                     let index = world.other_index(&format!("backup-{n}"));
                     let run = Run { tree, moment: moment * 10 };
+                    let mut tries = 0..40;
                     let (id, repo) = loop {
+                        assert!(tries.next().is_some(), "no backup succeeds any more");
                         let repo = open(world.storage.clone(), &world.unlock, &index, &Silent).unwrap();
                         match backup(&repo, run) {
                             Ok(report) => break (report.snapshot.unwrap(), repo),

@@ -319,3 +319,21 @@ fn step_10_a_source_that_fails_is_told() {
         assert_eq!((&*state(&machine, "one"), &*state(&machine, "two")), (expected, "complete"));
     }
 }
+
+/// Once only what fits into the reason of the module was told.
+#[test]
+fn each_item_that_failed_is_told_as_far_as_that_is_not_too_much() {
+    let machine = Machine::new();
+    let dump = machine.act("fails");
+    let source = |n| format!("[[source]]\nname = \"s{n}\"\ndriver = \"command\"\ndump = {dump}\n");
+    machine.module("one", &(100..200).map(source).collect::<String>());
+    machine.fail("fails", "1");
+    let run = machine.dedup(&["backup"]).ends(3);
+    let run =
+        run.says(&["source:s100: ", "source:s119: ", "more items failed"]).shows(&["source:s130: failed"]);
+    assert!(!run.err.contains("source:s120: "), "{}", run.err);
+    assert!(run.out.contains("more; `dedup ls --parts` lists them"), "{}", run.out);
+    let summary = machine.dedup(&["backup", "--json"]).ends(3).summary();
+    let items = summary["modules"][0]["items"].as_array().unwrap();
+    assert_eq!(items.iter().filter(|item| item["outcome"] == "failed").count(), 100);
+}

@@ -75,7 +75,7 @@ fn gaps(account: &Account) -> Vec<String> {
     };
     let mut lines: Vec<_> = gaps.iter().take(TOLD).map(line).collect();
     if gaps.len() > TOLD {
-        lines.push(format!("and {} more; the snapshot's account has all", gaps.len() - TOLD));
+        lines.push(format!("and {} more; `dedup ls --parts` lists them", gaps.len() - TOLD));
     }
     lines
 }

@@ -3,6 +3,7 @@
 
 use super::account::{Known, tell};
 use super::files::{Reading, paths};
+use super::live::NO_SETTINGS;
 use super::plan::steps;
 use super::root::plan_root;
 use super::{BackupJob, BackupOutcome, RunError};
@@ -46,6 +47,9 @@ fn read(job: &BackupJob<'_>, machine: &Machine<'_>, parts: &mut Parts<'_>) -> Re
         manifest.sources.iter().for_each(|source| not_asked(source_item(&source.name)));
         if manifest.exporter.is_some() {
             not_asked("exporter".into());
+        }
+        if !manifest.settings.is_empty() {
+            standing.outcome("settings".into(), Outcome::Failed, NO_SETTINGS.into());
         }
         if manifest.exporter.as_ref().is_some_and(|exporter| exporter.replaces_declared) {
             continue;

@@ -6,6 +6,9 @@ use crate::manifest::hooks::HookPhase;
 use dedup_engine::backup::Parts;
 use dedup_engine::snapshot::Outcome;
 
+/// Why settings are not in a snapshot.
+pub(super) const NO_SETTINGS: &str = "no description of the platform says how its settings are read";
+
 impl Run<'_, '_> {
     /// Runs the hooks of this phase and dumps the sources of it.
     pub(super) fn live(&mut self, parts: &mut Parts<'_>) -> Result<(), RunError> {
@@ -21,8 +24,7 @@ impl Run<'_, '_> {
         for at in self.conduct.members_in() {
             let manifest = self.job.members[at].manifest;
             if !manifest.settings.is_empty() {
-                let why = "no description of the platform says how its settings are read";
-                self.item(at, "settings".into(), Outcome::Failed, why.into());
+                self.item(at, "settings".into(), Outcome::Failed, NO_SETTINGS.into());
             }
         }
     }

@@ -4,13 +4,13 @@ use super::Run;
 use super::put::{PutError, head};
 use super::stream::with_stream;
 use crate::external::{
-    Around, Collected, EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job,
+    Collected, EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job,
     KIND, KeyedLines, Reading, Spec, StoredStream, import, make_scratch, scratch_path,
 };
 use crate::id::ModuleId;
 use crate::manifest::programs::Severity;
 use crate::manifest::sections::SectionKind;
-use crate::protocol::{Offer, Op, Shape};
+use crate::protocol::{Op, Shape};
 use crate::records::{RecordError, StoredSource};
 use crate::spaces::Spaces;
 use crate::undo::{Ticket, Undo, Undoing};

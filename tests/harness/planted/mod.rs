@@ -1,4 +1,4 @@
-//! Would these tests find a bug? Some thirty are planted, one at a time, and each must make the tests fail
+//! Would these tests find a bug? Some eighty are planted, one at a time, and each must make the tests fail
 //! that are there for it; without any, the same tests must pass. `make planted`.
 
 mod found_by;

@@ -31,7 +31,7 @@ impl MariadbTarget<'_> {
             tuple(&mut is_key, &key, &[]).map_err(unwritable)?;
             let doing = format!("change rows of table {}", batch.table.name);
             let ours = format!("SELECT '1' FROM {table} WHERE {is_key}{own}");
-            if !self.data().ask(&doing, &ours)?.is_empty() {
+            if !self.data()?.ask(&doing, &ours)?.is_empty() {
                 let mut sql = format!("UPDATE {table} SET ");
                 for (n, (column, value)) in batch.columns.iter().zip(row).enumerate() {
                     sql.push_str(if n == 0 { "" } else { ", " });
@@ -39,7 +39,7 @@ impl MariadbTarget<'_> {
                     tuple(&mut sql, std::slice::from_ref(value), &[]).map_err(unwritable)?;
                 }
                 sql.push_str(&format!(" WHERE {is_key}{own}"));
-                self.data().run(&doing, &sql)?;
+                self.data()?.run(&doing, &sql)?;
                 updated.written.rows += 1;
                 continue;
             }
