@@ -113,10 +113,11 @@ fn stack(dir: &Path, args: &ImportArgs) -> Result<Proposal, Failure> {
     made.ok_or_else(|| Failure::refused(format!("{} cannot stand in a manifest", dir.display())))
 }
 
-type Read1 = (String, Result<App, String>);
+/// The name of an application, and what it says of itself or why that is not known.
+type Application = (String, Result<App, String>);
 
 /// Reads what a path has: one application, many, or the JSON of an archive.
-fn freedombox(path: &Path, is_dir: bool) -> Result<Vec<Read1>, Failure> {
+fn freedombox(path: &Path, is_dir: bool) -> Result<Vec<Application>, Failure> {
     if !is_dir {
         return match path.extension().and_then(|extension| extension.to_str()) {
             Some("py") => Ok(vec![python(path, &name_of(path.parent().unwrap_or(path)))?]),
@@ -147,7 +148,7 @@ fn name_of(dir: &Path) -> String {
     dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn python(manifest: &Path, name: &str) -> Result<Read1, Failure> {
+fn python(manifest: &Path, name: &str) -> Result<Application, Failure> {
     let init = manifest.with_file_name("__init__.py");
     let init = if init.is_file() { Some(read(&init)?) } else { None };
     Ok((name.to_owned(), apps::from_python(name, &read(manifest)?, init.as_deref())))

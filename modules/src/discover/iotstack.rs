@@ -200,8 +200,11 @@ pub fn job(kind: u8, user: Option<&str>) -> Option<String> {
         _ => return None,
     };
     let mut text = format!(
-        "schema = 1\n[job]\nid = \"iotstack\"\nmodules = [\"iotstack\"]\n[schedule]\ntype = \"{word}\"\nrolling_slots = \"weekday\"\n"
+        "schema = 1\n[job]\nid = \"iotstack\"\nmodules = [\"iotstack\"]\n[schedule]\ntype = \"{word}\"\n"
     );
+    if word != "dated" {
+        text.push_str("rolling_slots = \"weekday\"\n");
+    }
     if let Some(user) = user {
         text.push_str("[owner]\nuser = ");
         text.push_str(&toml::Value::from(user).to_string());

@@ -52,6 +52,9 @@ pub fn load(
             Err(Wrong::Here(wrong)) => {
                 return Err(ForeignError::malformed(what, format!("line {}: {wrong}", reader.line)));
             }
+            Err(Wrong::Foreign(ForeignError::Malformed { what: table, wrong })) => {
+                return Err(ForeignError::malformed(what, format!("line {}: {table}: {wrong}", reader.line)));
+            }
             Err(Wrong::Foreign(error)) => return Err(error),
         }
     }
