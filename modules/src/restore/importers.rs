@@ -4,8 +4,8 @@ use super::Run;
 use super::put::{PutError, head};
 use super::stream::with_stream;
 use crate::external::{
-    Collected, EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job,
-    KIND, KeyedLines, Reading, Spec, StoredStream, import, make_scratch, scratch_path,
+    Collected, EXPORTER, EXPORTER_SECRETS, ExternalError, ImportData, ImportHost, Imported, Job, KIND,
+    KeyedLines, Reading, Spec, StoredStream, import, make_scratch, scratch_path,
 };
 use crate::id::ModuleId;
 use crate::manifest::programs::Severity;
