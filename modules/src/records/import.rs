@@ -7,6 +7,7 @@ use super::{
 };
 use crate::manifest::drivers::{ExtraRows, Import, MissingColumns, OnError, Scope};
 use dedup_engine::map::LoadChunk;
+use std::collections::BTreeSet;
 
 /// Bytes of values after which a batch is written, whatever it may have in rows.
 const BATCH_BYTES: usize = 4 << 20;
@@ -66,7 +67,8 @@ where
     RecordError: From<L::Error>,
 {
     let there = target.describe()?;
-    let mut run = Run { request, imported: Imported::default(), is_akin: there.engine == source.engine };
+    let is_akin = there.engine == source.engine;
+    let mut run = Run { request, imported: Imported::default(), is_akin, absent: BTreeSet::new() };
     if !run.is_akin {
         let warning = format!(
             "the dump is of {}, the target is {}: only tables that are there already can be loaded",
@@ -88,6 +90,8 @@ struct Run<'r> {
     imported: Imported,
     /// Dump and target are of one engine, so that its statements can be used.
     is_akin: bool,
+    /// Tables that were not there before anything was made: what must be there before tables may bring some of them.
+    absent: BTreeSet<TableName>,
 }
 
 impl Run<'_> {
@@ -101,19 +105,24 @@ impl Run<'_> {
         RecordError: From<L::Error>,
     {
         let options = &self.request.options;
+        let mut names = Vec::new();
+        reader.tables(|table, _| {
+            names.push(table.schema.name);
+            Ok::<_, RecordError>(())
+        })?;
         if self.is_akin {
             if options.import == Import::Replace && options.scope == Scope::Database {
                 for name in target.tables()? {
                     target.drop_table(&name)?;
                 }
             }
+            for name in names.iter().filter(|_| !source.before.is_empty()) {
+                if target.table(name)?.is_none() {
+                    self.absent.insert(name.clone());
+                }
+            }
             target.make_before(&source.before)?;
         }
-        let mut names = Vec::new();
-        reader.tables(|table, _| {
-            names.push(table.schema.name);
-            Ok::<_, RecordError>(())
-        })?;
         for name in names {
             if !self.request.selection.takes(&name) {
                 let warning =
@@ -148,7 +157,9 @@ impl Run<'_> {
                 format!("table {name} was stored with another condition than the manifest here has");
             self.imported.warnings.push(warning);
         }
+        // What is new may have no key before its rows are in it.
         let mode = match import {
+            _ if is_new && there.key.is_empty() => WriteMode::Insert,
             Import::Replace | Import::Append => WriteMode::Insert,
             Import::Merge => WriteMode::Upsert,
         };
@@ -199,7 +210,7 @@ impl Run<'_> {
     ) -> Result<(TableSchema, bool), RecordError> {
         let name = &table.schema.name;
         if let Some(there) = target.table(name)? {
-            return Ok((there, false));
+            return Ok((there, self.absent.contains(name)));
         }
         let absent = || RecordError::Absent { what: format!("table {name} of the target") };
         if !self.is_akin {
@@ -227,7 +238,11 @@ impl Run<'_> {
             let what = format!("putting rows into table {}, which has no key: they", only.table);
             return Err(RecordError::Unsupported { what });
         }
-        let mode = if only.keep_existing { WriteMode::Keep } else { WriteMode::Upsert };
+        let mode = match only.keep_existing {
+            _ if is_new && there.key.is_empty() => WriteMode::Insert,
+            true => WriteMode::Keep,
+            false => WriteMode::Upsert,
+        };
         let mut into = Into::new(&table, &there, mode, self)?;
         match only.keys {
             None => {

@@ -136,7 +136,11 @@ fn table_of(entry: &Entry, known: &Belongings) -> Option<(String, String)> {
         let key = (entry.schema.clone(), name.to_owned());
         known.tables.contains_key(&key).then_some(key)
     };
-    let other = || known.of_table.get(&(entry.schema.clone(), entry.name.clone())).cloned();
+    // An index may be that of a view that holds rows.
+    let other = || {
+        let table = known.of_table.get(&(entry.schema.clone(), entry.name.clone()));
+        table.filter(|table| known.tables.contains_key(table)).cloned()
+    };
     match &entry.kind[..] {
         "TABLE" | "TABLE ATTACH" | "ROW SECURITY" => named(&entry.name),
         "SEQUENCE" | "SEQUENCE OWNED BY" | "INDEX" => other(),

@@ -87,7 +87,7 @@ fn hard() -> (Postgres, String, Stored) {
 /// Rows edited and removed, of tables that everything refers to.
 const WRECKED: &str = "DELETE FROM a_remark; DELETE FROM visit WHERE id > 5; UPDATE visit SET region = NULL; UPDATE z_region SET note = 'new'; DELETE FROM z_region WHERE code = 'a'; \
     UPDATE every SET t = 'other', i4 = 5; DELETE FROM every WHERE id = 2; DELETE FROM a_book; UPDATE author SET boss = NULL; DELETE FROM base_child; DELETE FROM base; \
-    UPDATE parent SET s = 'new'; DELETE FROM by_text WHERE f > 0; DELETE FROM measure; ALTER TABLE numbered DISABLE RULE none_more; DELETE FROM numbered WHERE k = 'b'; \
+    UPDATE ONLY parent SET s = 'new'; DELETE FROM by_text WHERE f > 0; DELETE FROM measure; ALTER TABLE numbered DISABLE RULE none_more; DELETE FROM numbered WHERE k = 'b'; \
     UPDATE numbered SET n = DEFAULT WHERE k = 'a'; ALTER TABLE numbered ENABLE ALWAYS RULE none_more; DELETE FROM down; SELECT lo_unlink(4713); SELECT lo_put(4711, 3, 'other'); \
     REFRESH MATERIALIZED VIEW visited;";
 
@@ -101,13 +101,17 @@ fn what_is_there_is_replaced() {
         server.sql("app", more);
         if scope == Scope::Database {
             server.sql("app", "CREATE TABLE stray (id int PRIMARY KEY REFERENCES parent); CREATE TABLE stray_roof (id int) PARTITION BY LIST (id); \
-                ALTER TABLE every DROP COLUMN t CASCADE; DROP TABLE visit_new_1; ALTER TABLE author ADD extra text NOT NULL DEFAULT 'x'; DROP MATERIALIZED VIEW visited");
+                ALTER TABLE every DROP COLUMN t CASCADE; DROP TABLE visit_new_1 CASCADE; ALTER TABLE author ADD extra text NOT NULL DEFAULT 'x'; DROP MATERIALIZED VIEW visited");
         }
         assert_ne!(shown(&server, "app"), before);
         put(&spec, &stored, ImportOptions { scope, ..OPTIONS }, &[]).unwrap();
         assert_eq!(shown(&server, "app"), before, "{scope:?}");
     }
     assert!(store(&spec).entries == stored.entries, "another map");
+    // And into nothing.
+    server.sql(SUPERUSER, "DROP DATABASE app; CREATE DATABASE app");
+    put(&spec, &stored, OPTIONS, &[]).unwrap();
+    assert_eq!(shown(&server, "app"), before);
 }
 
 #[test]
@@ -118,7 +122,7 @@ fn what_is_there_is_merged_and_appended_to() {
     server.sql("app", WRECKED);
     assert_ne!(shown(&server, "app"), before);
     let merge = ImportOptions { import: Import::Merge, ..OPTIONS };
-    put(&spec, &stored, merge, &["keyless"]).unwrap();
+    put(&spec, &stored, merge, &["keyless", "a_child"]).unwrap();
     // The counter of the column that was made anew goes on.
     let same = |text: &str| text.replace("public|numbered_n_seq|115", "public|numbered_n_seq|110");
     assert_eq!(same(&shown(&server, "app")), before);
