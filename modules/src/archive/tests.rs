@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 /// Packs a directory as GNU tar does.
 fn packed(dir: &std::path::Path, options: &[&str]) -> Vec<u8> {
-    let packed = Command::new("tar").args(["-C".as_ref(), dir.as_os_str()]).args(["--sort=name", "-cf", "-"]);
-    let packed = packed.args(options).arg(".").output().unwrap();
+    let mut tar = Command::new("tar");
+    tar.args(["-C".as_ref(), dir.as_os_str()]).args(["--sort=name", "-cf", "-"]);
+    let packed = tar.args(options).arg(".").output().unwrap();
     assert!(packed.status.success(), "{}", String::from_utf8_lossy(&packed.stderr));
     packed.stdout
 }
