@@ -339,3 +339,32 @@ fn the_documentation_is_read() {
     );
     assert!(count("progress") > 10 && count("error") > 5 && count("keys") > 5, "{documented:?}");
 }
+
+#[test]
+fn what_moves_is_as_documented() {
+    let place = Place::with_snapshot();
+    place.run(["init", "--key-file", "other.key", "other"]).ok();
+    let copy = ["copy", "--to", "other", "--to-key-file", "other.key", "--json"];
+    for fields in
+        [&["id", "outcome", "copy_id", "read_bytes", "known_bytes", "new_bytes", "stored_bytes"][..], &["id"]]
+    {
+        let copied = document(
+            &place.run(copy).ok(),
+            "copy",
+            &["dry_run", "snapshots", "elapsed_seconds", "exit_code"],
+        );
+        hold(&copied["snapshots"][0], "copy", fields);
+    }
+    let rewritten = place.run(["rewrite", "latest", "--exclude", "noise", "--json"]).ok();
+    let rewritten =
+        document(&rewritten, "rewrite", &["dry_run", "snapshots", "elapsed_seconds", "exit_code"]);
+    let fields =
+        ["id", "new_id", "was_there", "forgotten", "entries", "source_bytes", "paths", "paths_total"];
+    hold(&rewritten["snapshots"][0], "rewrite", &fields);
+    hold(&rewritten["snapshots"][0]["paths"][0], "rewrite", &["module", "path"]);
+    let exported = place.run(["export", "latest", "-m", "files", "--output", "files.tar", "--json"]).ok();
+    let fields = ["snapshot_id", "module", "path", "written_bytes", "left_out", "exit_code"];
+    document(&exported, "export", &fields);
+    let fields = ["snapshot_id", "module", "state", "entries", "source_bytes", "new_bytes", "stored_bytes"];
+    document(&place.run(["import", "files.tar", "--json"]).ok(), "import", &fields);
+}

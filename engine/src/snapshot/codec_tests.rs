@@ -52,6 +52,27 @@ fn what_is_well_formed_is_read() {
     assert_eq!(refusal(|account| account.dumps[1].bytes = u64::MAX), "", "sizes of a listing are for show");
 }
 
+#[test]
+fn what_a_snapshot_was_made_from_is_an_extension() {
+    let origin =
+        |n: u8| Origin { repo: RepoId::from_bytes([n; 16]), snapshot: ObjectId::from_bytes([n; 32]) };
+    for (copy_of, rewritten_from) in
+        [(None, None), (Some(origin(1)), None), (Some(origin(1)), Some(origin(2)))]
+    {
+        let made = Snapshot { provenance: Provenance { copy_of, rewritten_from }, ..snapshot() };
+        assert_eq!(decode(&encode(&made)), Ok(made));
+    }
+    let plain = encode(&snapshot());
+    let extended = |extensions: &[u8]| decode(&[&plain[..plain.len() - 1], extensions].concat());
+    let origin = [7; 48];
+    assert!(extended(&[&[1, 4, 48], &origin[..]].concat()).unwrap().provenance.rewritten_from.is_some());
+    // An even one that nobody knows yet is passed over, one of another length is refused.
+    assert_eq!(extended(&[1, 6, 1, 9]), Ok(snapshot()));
+    assert!(extended(&[&[1, 2, 47], &origin[..47]].concat()).is_err());
+    assert!(extended(&[&[1, 2, 49], &origin[..], &[7]].concat()).is_err());
+    assert!(extended(&[1, 3, 0]).is_err());
+}
+
 /// A root of another class would let a reader take open chunks for secret ones, or tell names to whoever holds
 /// READ alone.
 #[test]
