@@ -39,7 +39,10 @@ fn assert_passes(lang: &str) {
             let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
             let built = Command::new(rustc)
                 .args(["--edition", "2024", "-D", "warnings", "-O", "-o"])
-                .args([place.path("rust/program/target/release/module"), place.path("rust/program/src/main.rs")])
+                .args([
+                    place.path("rust/program/target/release/module"),
+                    place.path("rust/program/src/main.rs"),
+                ])
                 .output()
                 .unwrap();
             assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
