@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   dedup module new ringqueue
   dedup module new ringqueue --lang sh --dir /etc/dedup/modules.d/ringqueue
-  dedup module new ringqueue --lang rust && (cd ringqueue && cargo build --release)
+  dedup module new ringqueue --lang rust && (cd ringqueue/program && cargo build --release)
   dedup module check ringqueue")]
 pub struct NewArgs {
     /// Its id
@@ -80,15 +80,15 @@ const PHP: [Part; 16] = [
     ("dedup/Wire.php", sdk!("php/dedup/Wire.php"), false),
 ];
 const RUST: [Part; 6] = [
-    ("Cargo.toml", CARGO, false),
-    ("src/main.rs", sdk!("rust/skeleton.rs"), false),
-    ("src/dedup_module/mod.rs", sdk!("rust/dedup_module/mod.rs"), false),
-    ("src/dedup_module/bytes.rs", sdk!("rust/dedup_module/bytes.rs"), false),
-    ("src/dedup_module/json.rs", sdk!("rust/dedup_module/json.rs"), false),
-    ("src/dedup_module/wire.rs", sdk!("rust/dedup_module/wire.rs"), false),
+    ("program/Cargo.toml", CARGO, false),
+    ("program/src/main.rs", sdk!("rust/skeleton.rs"), false),
+    ("program/src/dedup_module/mod.rs", sdk!("rust/dedup_module/mod.rs"), false),
+    ("program/src/dedup_module/bytes.rs", sdk!("rust/dedup_module/bytes.rs"), false),
+    ("program/src/dedup_module/json.rs", sdk!("rust/dedup_module/json.rs"), false),
+    ("program/src/dedup_module/wire.rs", sdk!("rust/dedup_module/wire.rs"), false),
 ];
 
-/// What cargo needs of a module in Rust. The program has always the same name: an id may have what crates may not.
+/// What cargo needs of a module in Rust, below the directory, where its TOML would be taken for a manifest. The program has always the same name: an id may have what crates may not.
 const CARGO: &str = "[package]\nname = \"module\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
 
 pub fn run(ctx: &Context, args: &NewArgs) -> Result<Exit, Failure> {
@@ -105,7 +105,7 @@ pub fn run(ctx: &Context, args: &NewArgs) -> Result<Exit, Failure> {
         Lang::Sh => (&SH, "[\"sh\", \"./module.sh\"]"),
         Lang::Python => (&PYTHON, "[\"python3\", \"./module.py\"]"),
         Lang::Php => (&PHP, "[\"php\", \"./module.php\"]"),
-        Lang::Rust => (&RUST, "[\"./target/release/module\"]"),
+        Lang::Rust => (&RUST, "[\"./program/target/release/module\"]"),
     };
     for (name, text, runs) in parts {
         let path = whole.join(name);

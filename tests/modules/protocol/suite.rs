@@ -35,11 +35,14 @@ fn assert_passes(lang: &str) {
         dedup(&place, &["module", "new", lang, "--lang", lang]).ok();
         if lang == "rust" {
             // As `cargo build --release` would; no crate is needed, so the compiler alone can.
-            fs::create_dir_all(place.path("rust/target/release")).unwrap();
+            fs::create_dir_all(place.path("rust/program/target/release")).unwrap();
             let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
             let built = Command::new(rustc)
                 .args(["--edition", "2024", "-D", "warnings", "-O", "-o"])
-                .args([place.path("rust/target/release/module"), place.path("rust/src/main.rs")])
+                .args([
+                    place.path("rust/program/target/release/module"),
+                    place.path("rust/program/src/main.rs"),
+                ])
                 .output()
                 .unwrap();
             assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
