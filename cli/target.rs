@@ -63,7 +63,7 @@ impl TargetArgs {
 pub fn half_memory(ctx: &Context) -> Result<u64, Failure> {
     let half = ctx.max_memory() / 2;
     if half < Budget::LEAST_BYTES {
-        let least = 2 * Budget::LEAST_BYTES >> 20;
+        let least = (2 * Budget::LEAST_BYTES) >> 20;
         return Err(Failure::refused(format!(
             "too little memory is allowed for two repositories: {least}M are needed at least"
         ))

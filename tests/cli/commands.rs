@@ -102,10 +102,23 @@ fn every_command_works_and_says_no_more_than_asked() {
     let history = ["history", "-m", "app", "source:db:t[1]"];
     machine.dedup(&history).ok().quiet().shows(&["name=Ann"]);
 
+    // The others need another repository or an archive.
+    place.run(["init", "--key-file", "other.key", "other"]).ok();
+    let to = ["copy", "latest", "--to", "other", "--to-key-file", "other.key"];
+    place.run(to).ok().shows(&["1 copied"]);
+    let rewrite = ["rewrite", "latest", "--exclude", "nothing-of-it"];
+    place.run(rewrite).ok().shows(&["0 snapshots have"]);
+    let export = ["export", "latest", "-m", "files", "--output", "files.tar"];
+    place.run(export).ok();
+    let import = ["import", "files.tar"];
+    place.run(import).ok().shows(&["files"]);
+
     let help = place.run(["help"]).ok().out;
     let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
     for command in commands.lines().filter_map(|line| line.split_whitespace().next()) {
-        let known = ["init", "backup", "restore", "help", history[0]].contains(&command);
+        let known =
+            ["init", "backup", "restore", "help", history[0], to[0], rewrite[0], export[0], import[0]]
+                .contains(&command);
         assert!(known || lines.iter().any(|(line, _)| line[0] == command), "{command} is not tried");
     }
 }

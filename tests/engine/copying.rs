@@ -67,7 +67,7 @@ fn copies_hold_the_same_and_are_made_once() {
         assert!(reports.iter().all(|report| !report.was_there));
         // What the first one has is not read again for the second.
         let [first, second] = &reports;
-        assert_eq!(first.bytes_known, 0);
+        assert!(first.bytes_known < first.bytes_read / 2, "what stands twice in it is read once: {first:?}");
         assert!(second.bytes_read < first.bytes_read / 2, "{reports:?}");
         for (report, (id, tree)) in reports.iter().zip(&made) {
             let (old, new) = (snapshot(&from, Some(*id)), snapshot(&to, Some(report.snapshot)));
@@ -162,14 +162,18 @@ fn modules_go_over_with_dumps_records_and_secrets() {
                 (&old.name, old.section, old.form, old.bytes),
                 (&new.name, new.section, new.form, new.bytes)
             );
-            assert_eq!((old.root.entries, old.root.value_bytes), (new.root.entries, new.root.value_bytes));
+            assert_eq!(old.root.entries, new.root.entries);
             let schema = |repo, dump: &dedup_engine::snapshot::Dump| {
                 blob(repo, dump.section.class(), &dump.schema, 1 << 24).unwrap()
             };
             assert_eq!(schema(&from, old), schema(&to, new));
             match old.form {
                 Form::Listing => assert_eq!(restored(&from, &old.root), restored(&to, &new.root)),
-                Form::Records => assert_eq!(entries(&from, &old.root), entries(&to, &new.root)),
+                Form::Records => {
+                    // Of a listing it is the size of its node, in which lists are cut by other keys.
+                    assert_eq!(old.root.value_bytes, new.root.value_bytes);
+                    assert_eq!(entries(&from, &old.root), entries(&to, &new.root));
+                }
             }
         }
     }
@@ -207,7 +211,7 @@ fn damage_is_never_copied_as_whole() {
         let bytes = damaged.storage.get_all(&pack, 1 << 30).unwrap();
         let mut bad = bytes.clone();
         bad[200] ^= 1;
-        damaged.storage.overwrite(pack.clone(), &bad);
+        damaged.storage.overwrite(pack, &bad);
         let target = World::new();
         let (from, to) = (damaged.open().unwrap(), target.open().unwrap());
         let mut copying = Copying::begin(&from, &to).unwrap();
@@ -230,7 +234,9 @@ fn damage_is_never_copied_as_whole() {
         damaged.storage.overwrite(pack, &bytes);
         drop(copying);
         let mut copying = Copying::begin(&from, &to).unwrap();
-        made.iter().for_each(|(id, _)| drop(copying.copy(id, &how(), &Silent).unwrap()));
+        for (id, _) in &made {
+            copying.copy(id, &how(), &Silent).unwrap();
+        }
         assert_eq!(snapshots(&to).len(), 2);
     }
 }

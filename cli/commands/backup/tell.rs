@@ -16,6 +16,8 @@ use serde_json::json;
 
 /// Items of a module that are named at most.
 const TOLD: usize = 20;
+/// Bytes of a module's reason that are shown at most, if it is more than one sentence.
+const REASON_BYTES: usize = 1000;
 
 /// Says it to people.
 pub fn text(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome, after: &After) -> Result<(), Failure> {
@@ -23,15 +25,16 @@ pub fn text(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome, after: &A
     for account in &outcome.report.accounts {
         let state = super::super::snapshots::state_word(account.state);
         let totals = &account.totals;
-        let reason = if account.reason.is_empty() { String::new() } else { format!(": {}", account.reason) };
+        let reason = shown(&account.reason);
+        let told = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         output.line(format!(
             "{:<20} {state}, {} in {}{}",
             crate::escape::text(&account.module),
             human::bytes(totals.bytes),
             human::counted(totals.entries, "entry", "entries"),
-            crate::escape::text(&reason),
+            crate::escape::text(&told),
         ))?;
-        for line in gaps(account) {
+        for line in gaps(account, reason) {
             output.line(format!("    {}", crate::escape::text(&line)))?;
         }
     }
@@ -62,12 +65,19 @@ pub fn text(ctx: &Context, args: &BackupArgs, outcome: &BackupOutcome, after: &A
     Ok(())
 }
 
-/// Names the items of a module that are not as they should be, as far as its reason does not tell of them already.
-fn gaps(account: &Account) -> Vec<String> {
+/// Returns as much of a reason as fits into a few lines: whole sentences, and the first one in any case.
+fn shown(reason: &str) -> &str {
+    let ends = reason.match_indices("; ").map(|(at, _)| at).chain([reason.len()]);
+    let fitting = ends.clone().take_while(|end| *end <= REASON_BYTES).last();
+    fitting.or(ends.min()).and_then(|end| reason.get(..end)).unwrap_or(reason)
+}
+
+/// Names the items of a module that are not as they should be, as far as what is shown of its reason does not tell of them already.
+fn gaps(account: &Account, reason: &str) -> Vec<String> {
     let untold = |item: &&Item| {
         item.outcome.is_gap()
-            && !account.reason.contains(&format!("{}: {}", item.name, item.message))
-            && !account.reason.contains(&format!("{} is not there", item.name))
+            && !reason.contains(&format!("{}: {}", item.name, item.message))
+            && !reason.contains(&format!("{} is not there", item.name))
     };
     let gaps: Vec<_> = account.items.iter().filter(untold).collect();
     let line = |item: &&Item| {

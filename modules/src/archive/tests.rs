@@ -9,6 +9,9 @@ use proptest::prelude::*;
 use std::process::Command;
 use std::sync::Arc;
 
+/// A change of a header.
+type Change = Box<dyn Fn(&mut [u8])>;
+
 /// Packs a directory as GNU tar does.
 fn packed(dir: &std::path::Path, options: &[&str]) -> Vec<u8> {
     let mut tar = Command::new("tar");
@@ -121,7 +124,7 @@ fn what_lies_is_refused() {
     let put = |at: usize, bytes: &'static [u8]| {
         move |header: &mut [u8]| header[at..at + bytes.len()].copy_from_slice(bytes)
     };
-    let a = |change: Box<dyn Fn(&mut [u8])>| refused(&changed(&archive, "./files/a", change));
+    let a = |change: Change| refused(&changed(&archive, "./files/a", change));
     assert!(a(Box::new(put(0, b"../../etc\0"))).contains("no path"));
     assert!(a(Box::new(put(0, b"./files/z\0"))).contains("order of names"));
     assert!(a(Box::new(put(0, b"./files/q/q\0"))).contains("without its directory"));
@@ -129,7 +132,7 @@ fn what_lies_is_refused() {
     assert!(a(Box::new(put(124, b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"))).contains("size"));
     assert!(a(Box::new(put(156, b"S"))).contains("not read"));
     assert!(a(Box::new(put(100, b"9999999\0"))).contains("no number"));
-    let linked = |change: Box<dyn Fn(&mut [u8])>| refused(&changed(&archive, "./files/sub/linked", change));
+    let linked = |change: Change| refused(&changed(&archive, "./files/sub/linked", change));
     assert!(linked(Box::new(put(157, b"./files/sub/zero\0"))).contains("nothing that came before"));
     assert!(linked(Box::new(put(157, b"/../x\0"))).contains("links to no path"));
     let mut flipped = archive.clone();

@@ -26,11 +26,14 @@ use std::sync::{Arc, Mutex};
 pub struct CompareSink {
     there: FilesSink,
     /// The directory looked into last, by its key.
-    last: Mutex<Option<(Box<[u8]>, Arc<Place>)>>,
+    last: Mutex<Option<Known>>,
     /// The directory that is missing, if the last entries were below it.
     missing: Mutex<Option<StoredPath>>,
     unnoticed: AtomicU64,
 }
+
+/// A directory and its key.
+type Known = (Box<[u8]>, Arc<Place>);
 
 /// Why nothing is ever written.
 #[derive(Debug)]

@@ -65,15 +65,6 @@ pub enum ForeignError {
     /// The repository.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// Rows could not be stored.
-    #[error("{what}: {source}")]
-    Records {
-        /// Of what.
-        what: String,
-        /// Why.
-        #[source]
-        source: crate::records::RecordError,
-    },
     /// The person asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -102,7 +93,6 @@ impl ForeignError {
                 Kind::Refused
             }
             Self::Backup(error) => error.kind(),
-            Self::Records { source, .. } => source.kind(),
             Self::Cancelled => Kind::Cancelled,
         }
     }

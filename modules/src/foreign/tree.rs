@@ -242,7 +242,7 @@ impl OpenFile for Opened {
     }
 
     fn data_ranges(&self, size: u64) -> io::Result<Vec<Range<u64>>> {
-        Ok(if size == 0 { Vec::new() } else { vec![0..size] })
+        Ok(Some(0..size).filter(|all| !all.is_empty()).into_iter().collect())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -1,8 +1,8 @@
 //! A target that tells how many rows it was given.
 
 use super::{
-    Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Value,
-    Written,
+    Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Updated,
+    Value, Written,
 };
 
 /// Hears of rows that were written: how many, and about how many bytes their values have.
@@ -18,6 +18,11 @@ impl<'t> Told<'t> {
     /// Puts it before another one.
     pub fn new(target: Box<dyn RecordTarget + 't>, tell: &'t Tell<'t>) -> Self {
         Self { target, tell }
+    }
+
+    fn told(&self, batch: &Batch<'_>) {
+        let bytes: usize = batch.rows.iter().flatten().map(Value::heap_bytes).sum();
+        (self.tell)(batch.rows.len() as u64, bytes as u64);
     }
 }
 
@@ -56,9 +61,14 @@ impl RecordTarget for Told<'_> {
 
     fn write(&mut self, batch: &Batch<'_>) -> Result<Written, RecordError> {
         let written = self.target.write(batch)?;
-        let bytes: usize = batch.rows.iter().flatten().map(Value::heap_bytes).sum();
-        (self.tell)(batch.rows.len() as u64, bytes as u64);
+        self.told(batch);
         Ok(written)
+    }
+
+    fn update(&mut self, batch: &Batch<'_>, condition: Option<&str>) -> Result<Updated, RecordError> {
+        let updated = self.target.update(batch, condition)?;
+        self.told(batch);
+        Ok(updated)
     }
 
     fn delete(&mut self, table: &TableSchema, keys: &[Vec<Value>]) -> Result<u64, RecordError> {

@@ -192,7 +192,7 @@ fn what_a_module_of_freepbx_dumps_comes_back_row_by_row() {
 #[test]
 fn files_come_with_their_types_and_what_is_not_supported_is_named() {
     let pbx = Pbx::new(&["voicemail"]);
-    pbx.machine.dedup(&["backup"]).ends(3).says(&["gone.txt"]);
+    pbx.machine.dedup(&["backup"]).ends(3).shows(&["gone.txt"]);
     fs::remove_dir_all(pbx.home.join("spool")).unwrap();
     pbx.machine.dedup(&["restore", "latest-any", "--yes"]);
     assert_eq!(fs::read_to_string(pbx.home.join("spool/601/msg0000.txt")).unwrap(), "a message\n");

@@ -329,7 +329,8 @@ fn rest<'a>(archive: &'a Archive, planned: &mut Planned<'a>, claimed: &BTreeSet<
     for begin in [&b"customfiles/"[..], b"customdir/", b"files/"] {
         for (name, at) in archive.names_from(begin) {
             let is_directory = archive.entries[at].header.kind == super::super::tar::TarKind::Directory;
-            if !claimed.contains(&at) && !(is_directory && begin == b"files/") {
+            let is_anyway = is_directory && begin == b"files/";
+            if !claimed.contains(&at) && !is_anyway {
                 custom.put(archive, SectionKind::Data, &name[begin.len()..], at);
             }
         }

@@ -215,7 +215,7 @@ impl<R: Read> Reader<R> {
             };
             database.insert(&name, &row)?;
             loaded.rows += 1;
-            if loaded.rows % 1024 == 0 && cancelled() {
+            if loaded.rows.is_multiple_of(1024) && cancelled() {
                 return Err(ForeignError::Cancelled.into());
             }
             match self.token()? {

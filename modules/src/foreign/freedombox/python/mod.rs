@@ -193,7 +193,8 @@ impl Source {
                         let Some(last) = open.pop() else { return wrong("too many brackets") };
                         value = last.close(*sign).ok_or(format!("line {line}: wrong bracket"))?;
                     }
-                    _ => return wrong("something that is not known without running the file"),
+                    None | Some(Token::End) => return wrong("the file ends within a value"),
+                    Some(_) => return wrong("something that is not known without running the file"),
                 }
             }
         }

@@ -182,7 +182,7 @@ impl<'a> Wire<'a> {
         if part == 0 {
             return Err(ClientError::Broken("an empty packet"));
         }
-        let current = if part < MAX_PART && part <= BUFFER {
+        let current = if part <= BUFFER {
             while self.end - self.start < part {
                 self.fill()?;
             }

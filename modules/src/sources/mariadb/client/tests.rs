@@ -168,7 +168,11 @@ fn lies_after_the_login_are_errors() {
         ("half a row", vec![ok(2), prepared.clone(), rows(&[packet(4, &[0, 0, 1])])], "cut short"),
         ("too long a row", vec![ok(2), prepared.clone(), rows(&[packet(4, &[0; 20])])], "another form"),
         ("no row", vec![ok(2), prepared.clone(), rows(&[packet(4, &[9, 0])])], "a row that is none"),
-        ("fewer rows", vec![ok(2), prepared.clone(), rows(&[row.clone()])], "the connection is lost"),
+        (
+            "fewer rows",
+            vec![ok(2), prepared.clone(), rows(std::slice::from_ref(&row))],
+            "the connection is lost",
+        ),
         (
             "an error among rows",
             vec![ok(2), prepared.clone(), rows(&[row.clone(), packet(5, b"\xff\x25\x05#HY000gone")])],
