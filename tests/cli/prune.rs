@@ -85,6 +85,7 @@ fn what_would_remove_everything_is_refused() {
 }
 
 /// Two processes that back up, one that forgets and two that prune, on one repository, each with an index of its own.
+/// A prune that listed packs before another one put their chunks into new ones said once that chunks were in no pack.
 #[test]
 fn processes_back_up_and_prune_at_once() {
     let (place, first) = place(1);

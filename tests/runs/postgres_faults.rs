@@ -226,6 +226,9 @@ fn faults_of_imports_are_told_and_leave_what_was_there() {
         let run = case.machine.dedup(&restore);
         fs::remove_file(disk.0.join("filler")).unwrap();
         refused(&case, run, "disk full", &["No space left"]);
+        // With room again, what could not be put back while there was none is.
+        case.machine.dedup(&["recover"]).ok();
+        assert_eq!(case.sight(), before, "{format}");
         // A row, or the whole table, is refused by what only the target has.
         let (made, unmade) = match of {
             0 => ("CREATE VIEW in_the_way AS SELECT text FROM item", "DROP VIEW in_the_way"),

@@ -209,6 +209,10 @@ fn attempts(
             }
             scene => scene?,
         };
+        // A chunk may be in no pack that was listed because another prune has put it into a new one since.
+        if report.chunks_missing > 0 && repo.apply_generations()?.map_or(0, |mark| mark.number) > scene.base {
+            continue;
+        }
         let Some(session) = session else { return Ok(report) };
         match round::carry_out(&scene, session, options, &mut report, events)? {
             round::Outcome::Done => {
