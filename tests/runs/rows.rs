@@ -125,10 +125,10 @@ pub const ROWS: &[Row] = {
         ),
         row(
             "14",
-            "a copy that is owed is recorded",
-            &["jobs::steps_5_and_14_"],
+            "each further storage gets a copy; one that is owed is recorded, and made by a later run",
+            &["jobs::steps_5_and_14_", "job_copies::step_14_"],
             &[OweNothing],
-            "the copying itself",
+            "",
         ),
         row(
             "15",
