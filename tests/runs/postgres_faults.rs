@@ -202,7 +202,7 @@ fn faults_of_imports_are_told_and_leave_what_was_there() {
         let scratch = Scratch::new();
         let disk = Disk::mount(scratch.dir("small"));
         let server = Postgres::start_with("max_wal_size = 32MB\n", Some(&disk.0.join("data")));
-        let mut case = Case::new(of, server);
+        let case = Case::new(of, server);
         case.server.sql(
             "app",
             "INSERT INTO item SELECT n, repeat(md5(n::text), 20) FROM generate_series(5001, 30000) n",
@@ -252,6 +252,34 @@ fn faults_of_imports_are_told_and_leave_what_was_there() {
             .sql("app", "REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO clerk");
         let run = case.machine.dedup(&restore);
         refused(&case, run, "a right is missing", &["must be owner", "permission denied"]);
+    }
+}
+
+#[test]
+fn imports_that_are_cut_short_are_told_and_leave_what_was_there() {
+    for (of, format) in FORMATS.iter().enumerate() {
+        let scratch = Scratch::new();
+        let disk = Disk::mount(scratch.dir("small"));
+        let server = Postgres::start_with("max_wal_size = 32MB\n", Some(&disk.0.join("data")));
+        let mut case = Case::new(of, server);
+        case.server.sql(
+            "app",
+            "INSERT INTO item SELECT n, repeat(md5(n::text), 20) FROM generate_series(5001, 30000) n",
+        );
+        let restore = ["restore", "latest", "--yes", "-m", "one"];
+        case.machine.dedup(&["backup"]).ok();
+        case.server
+            .sql("app", "DELETE FROM item WHERE id > 10; UPDATE item SET text = 'new'; VACUUM FULL item");
+        let before = case.sight();
+        let refused = |case: &Case, run: Run, fault: &str, words: &[&str]| {
+            // Where the server lives, what was there is put back and the run says so.
+            match ["constraint", "connection lost"].contains(&fault) {
+                true => assert_eq!(run.code, 7, "{fault}: {}", run.err),
+                false => assert_ne!(run.code, 0, "{fault}: {}", run.err),
+            }
+            says(&Case::told(&run), words);
+            assert_eq!(case.sight(), before, "{fault}, {}", format);
+        };
         // The connection is lost, the server ends, in the midst.
         type Act = fn(&mut Postgres, Held);
         let acts: [(&str, Act); 3] =
@@ -264,6 +292,9 @@ fn faults_of_imports_are_told_and_leave_what_was_there() {
             }
             refused(&case, run, fault, &GONE);
         }
+        // What could not be put back into a server that was gone is.
+        case.machine.dedup(&["recover"]).ok();
+        assert_eq!(case.sight(), before, "{format}");
         // A character set that lacks what the rows have.
         case.server.sql(SUPERUSER, "ALTER DATABASE app RENAME TO kept; CREATE DATABASE app TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");
         case.server.sql("app", "CREATE TABLE first (id int PRIMARY KEY); CREATE TABLE item (id int PRIMARY KEY, text text); INSERT INTO item VALUES (1, 'here')");
