@@ -196,9 +196,18 @@ impl Drop for Disk {
     }
 }
 
-#[test]
-fn faults_of_imports_are_told_and_leave_what_was_there() {
-    for (of, format) in FORMATS.iter().enumerate() {
+/// Another state than the stored one, on a disk that is nearly full, and how an import that fails must leave it.
+struct Target {
+    case: Case,
+    before: String,
+    disk: Disk,
+    _scratch: Scratch,
+}
+
+const RESTORE: [&str; 5] = ["restore", "latest", "--yes", "-m", "one"];
+
+impl Target {
+    fn new(of: usize) -> Self {
         let scratch = Scratch::new();
         let disk = Disk::mount(scratch.dir("small"));
         let server = Postgres::start_with("max_wal_size = 32MB\n", Some(&disk.0.join("data")));
@@ -207,28 +216,44 @@ fn faults_of_imports_are_told_and_leave_what_was_there() {
             "app",
             "INSERT INTO item SELECT n, repeat(md5(n::text), 20) FROM generate_series(5001, 30000) n",
         );
-        let restore = ["restore", "latest", "--yes", "-m", "one"];
         case.machine.dedup(&["backup"]).ok();
         case.server
             .sql("app", "DELETE FROM item WHERE id > 10; UPDATE item SET text = 'new'; VACUUM FULL item");
-        let before = case.sight();
-        let refused = |case: &Case, run: Run, fault: &str, words: &[&str]| {
-            // Where the server lives, what was there is put back and the run says so.
-            match ["constraint", "connection lost"].contains(&fault) {
-                true => assert_eq!(run.code, 7, "{fault}: {}", run.err),
-                false => assert_ne!(run.code, 0, "{fault}: {}", run.err),
-            }
-            says(&Case::told(&run), words);
-            assert_eq!(case.sight(), before, "{fault}, {}", format);
-        };
+        Self { before: case.sight(), case, disk, _scratch: scratch }
+    }
+
+    fn refused(&self, run: &Run, fault: &str, words: &[&str]) {
+        // Where the server lives, what was there is put back and the run says so.
+        match ["constraint", "connection lost"].contains(&fault) {
+            true => assert_eq!(run.code, 7, "{fault}: {}", run.err),
+            false => assert_ne!(run.code, 0, "{fault}: {}", run.err),
+        }
+        says(&Case::told(run), words);
+        self.assert_as_before(fault);
+    }
+
+    /// What could not be put back while there was no room, or no server, is put back.
+    fn recover(&self) {
+        self.case.machine.dedup(&["recover"]).ok();
+        self.assert_as_before("recovered");
+    }
+
+    fn assert_as_before(&self, fault: &str) {
+        assert_eq!(self.case.sight(), self.before, "{fault}, {}", FORMATS[self.case.of]);
+    }
+}
+
+#[test]
+fn faults_of_imports_are_told_and_leave_what_was_there() {
+    for of in 0..FORMATS.len() {
+        let target = Target::new(of);
+        let case = &target.case;
         // The disk of the target is full.
-        fs::write(disk.0.join("filler"), vec![0; 200 << 20]).unwrap_err();
-        let run = case.machine.dedup(&restore);
-        fs::remove_file(disk.0.join("filler")).unwrap();
-        refused(&case, run, "disk full", &["No space left"]);
-        // With room again, what could not be put back while there was none is.
-        case.machine.dedup(&["recover"]).ok();
-        assert_eq!(case.sight(), before, "{format}");
+        fs::write(target.disk.0.join("filler"), vec![0; 200 << 20]).unwrap_err();
+        let run = case.machine.dedup(&RESTORE);
+        fs::remove_file(target.disk.0.join("filler")).unwrap();
+        target.refused(&run, "disk full", &["No space left"]);
+        target.recover();
         // A row, or the whole table, is refused by what only the target has.
         let (made, unmade) = match of {
             0 => ("CREATE VIEW in_the_way AS SELECT text FROM item", "DROP VIEW in_the_way"),
@@ -238,10 +263,9 @@ fn faults_of_imports_are_told_and_leave_what_was_there() {
             ),
         };
         case.server.sql("app", made);
-        let run = case.machine.dedup(&restore);
-        refused(
-            &case,
-            run,
+        let run = case.machine.dedup(&RESTORE);
+        target.refused(
+            &run,
             "constraint",
             &["depend", "refuses a row (20000 of those that were sent): a check says no, constraint short"],
         );
@@ -250,55 +274,33 @@ fn faults_of_imports_are_told_and_leave_what_was_there() {
         case.declare_clerk("Geheim7");
         case.server
             .sql("app", "REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT USAGE ON SCHEMA public TO clerk");
-        let run = case.machine.dedup(&restore);
-        refused(&case, run, "a right is missing", &["must be owner", "permission denied"]);
+        let run = case.machine.dedup(&RESTORE);
+        target.refused(&run, "a right is missing", &["must be owner", "permission denied"]);
     }
 }
 
 #[test]
 fn imports_that_are_cut_short_are_told_and_leave_what_was_there() {
-    for (of, format) in FORMATS.iter().enumerate() {
-        let scratch = Scratch::new();
-        let disk = Disk::mount(scratch.dir("small"));
-        let server = Postgres::start_with("max_wal_size = 32MB\n", Some(&disk.0.join("data")));
-        let mut case = Case::new(of, server);
-        case.server.sql(
-            "app",
-            "INSERT INTO item SELECT n, repeat(md5(n::text), 20) FROM generate_series(5001, 30000) n",
-        );
-        let restore = ["restore", "latest", "--yes", "-m", "one"];
-        case.machine.dedup(&["backup"]).ok();
-        case.server
-            .sql("app", "DELETE FROM item WHERE id > 10; UPDATE item SET text = 'new'; VACUUM FULL item");
-        let before = case.sight();
-        let refused = |case: &Case, run: Run, fault: &str, words: &[&str]| {
-            // Where the server lives, what was there is put back and the run says so.
-            match ["constraint", "connection lost"].contains(&fault) {
-                true => assert_eq!(run.code, 7, "{fault}: {}", run.err),
-                false => assert_ne!(run.code, 0, "{fault}: {}", run.err),
-            }
-            says(&Case::told(&run), words);
-            assert_eq!(case.sight(), before, "{fault}, {}", format);
-        };
+    for of in 0..FORMATS.len() {
+        let mut target = Target::new(of);
         // The connection is lost, the server ends, in the midst.
         type Act = fn(&mut Postgres, Held);
         let acts: [(&str, Act); 3] =
             [("connection lost", disconnect), ("server restarted", restart), ("server killed", kill)];
         for (fault, act) in acts {
-            case.declare("app", "", "");
-            let run = case.during(&restore, act);
+            target.case.declare("app", "", "");
+            let run = target.case.during(&RESTORE, act);
             if fault == "server killed" {
-                case.server.revive();
+                target.case.server.revive();
             }
-            refused(&case, run, fault, &GONE);
+            target.refused(&run, fault, &GONE);
         }
-        // What could not be put back into a server that was gone is.
-        case.machine.dedup(&["recover"]).ok();
-        assert_eq!(case.sight(), before, "{format}");
+        target.recover();
+        let case = &target.case;
         // A character set that lacks what the rows have.
         case.server.sql(SUPERUSER, "ALTER DATABASE app RENAME TO kept; CREATE DATABASE app TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");
         case.server.sql("app", "CREATE TABLE first (id int PRIMARY KEY); CREATE TABLE item (id int PRIMARY KEY, text text); INSERT INTO item VALUES (1, 'here')");
-        let run = case.machine.dedup(&restore);
+        let run = case.machine.dedup(&RESTORE);
         assert_eq!(run.code, 7, "encoding");
         says(
             &Case::told(&run),
@@ -307,7 +309,7 @@ fn imports_that_are_cut_short_are_told_and_leave_what_was_there() {
         assert_eq!(case.server.sql("app", "SELECT * FROM item"), "1|here");
         // With nothing of that in the way the same snapshot goes in.
         case.server.sql(SUPERUSER, "DROP DATABASE app; ALTER DATABASE kept RENAME TO app");
-        case.machine.dedup(&restore).ok();
+        case.machine.dedup(&RESTORE).ok();
         assert!(case.sight().starts_with("30000|"), "{}", case.sight());
     }
 }
