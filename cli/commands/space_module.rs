@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::runs::ModuleRun;
 use dedup_engine::error::Kind;
 use dedup_modules::external::{
-    Around, ExternalError, ImportData, ImportHost, Imported, Job, Reading, Spec, close_spaces, import,
+    Around, ExternalError, ImportData, Imported, Job, Nothing, Spec, close_spaces, import,
 };
 use dedup_modules::id::ModuleId;
 use dedup_modules::machine::Machine;
@@ -17,7 +17,7 @@ use dedup_modules::manifest::programs::Severity;
 use dedup_modules::protocol::{Offer, Op};
 use dedup_modules::undo::Undo;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Runs a module; if it fails, or this process dies, what it put into its spaces is put back.
@@ -101,21 +101,4 @@ fn operate(spec: &Spec, machine: &Machine<'_>) -> Result<Imported, ExternalError
     };
     let data = ImportData { begin: json!({ "space": spec.module }), ..ImportData::default() };
     import(&job, Op::Run, &data, &mut Nothing)
-}
-
-/// There is no snapshot that anything could be had of.
-struct Nothing;
-
-impl ImportHost for Nothing {
-    fn dump(&mut self, _name: &str, _reading: &mut Reading<'_>) -> Result<(), ExternalError> {
-        Ok(())
-    }
-
-    fn file(&mut self, _path: &Path, _reading: &mut Reading<'_>) -> Result<bool, ExternalError> {
-        Ok(false)
-    }
-
-    fn scratch(&mut self) -> Result<PathBuf, String> {
-        Err("there is none in this operation".into())
-    }
 }

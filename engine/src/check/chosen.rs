@@ -4,7 +4,7 @@ use super::{CheckError, CheckOptions, ReadData, StoredPacks};
 use crate::id::ObjectId;
 use crate::repo::{RepoError, Repository};
 
-/// Chooses the packs to read, in the order of their names. Memory: 12 bytes per pack.
+/// Chooses the packs to read, in the order of their names. Memory: 16 bytes per pack, and 40 for each that is chosen.
 pub(super) fn packs(
     repo: &Repository,
     packs: &StoredPacks,
@@ -52,7 +52,7 @@ fn day_read(repo: &Repository, id: &ObjectId) -> Result<Option<u32>, RepoError> 
 }
 
 /// Draws a number for a pack, another one with every seed.
-fn lot(seed: u64, id: &ObjectId) -> u32 {
+pub(super) fn lot(seed: u64, id: &ObjectId) -> u32 {
     let hash = blake3::Hasher::new().update(&seed.to_le_bytes()).update(id.as_bytes()).finalize();
     hash.as_bytes().first_chunk().map_or(0, |word| u32::from_le_bytes(*word))
 }

@@ -4,6 +4,7 @@
 //! took over from earlier ones is not looked at. The system may give the bytes from its memory, as with every reader: that
 //! the disk has kept them too, a check on another day tells.
 
+use super::chosen::lot;
 use super::structure::stop_if_asked;
 use super::{CheckError, CheckOptions, CheckReport, ReadData, damage_or, data};
 use crate::crypto::header::ObjectKind;
@@ -59,11 +60,8 @@ pub fn written(
 /// Returns the packs to read.
 fn chosen(packs: &[ObjectId], extent: Extent) -> Vec<ObjectId> {
     let Extent::Sample(seed) = extent else { return packs.to_vec() };
-    let rank = |pack: &ObjectId| {
-        *blake3::Hasher::new().update(&seed.to_le_bytes()).update(pack.as_bytes()).finalize().as_bytes()
-    };
     let mut packs = packs.to_vec();
-    packs.sort_by_cached_key(rank);
+    packs.sort_by_cached_key(|pack| lot(seed, pack));
     packs.truncate(packs.len().div_ceil(10).max(LEAST_PACKS));
     packs
 }

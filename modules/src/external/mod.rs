@@ -42,6 +42,6 @@ pub use import::{ImportHost, Imported, Reading, import};
 pub use keyed::again as keyed_again;
 pub use keyed::{Lines as KeyedLines, store as store_keyed};
 pub use program::{Job, Log, Spec};
-pub use revert::{close_spaces, revert};
+pub use revert::{Nothing, close_spaces, revert};
 pub use scratch::{make_scratch, scratch_path};
 pub use talker::Around;

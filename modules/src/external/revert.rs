@@ -73,8 +73,8 @@ fn own_spaces(spaces: &Spaces, spec: &Spec, before: &[String]) -> Result<Vec<Str
     Ok(all.into_iter().map(|(id, _)| id).filter(is_own).collect())
 }
 
-/// A caller that has nothing to give.
-struct Nothing;
+/// A caller that has nothing to give: there is no snapshot that anything could be had of.
+pub struct Nothing;
 
 impl ImportHost for Nothing {
     fn dump(&mut self, _name: &str, _reading: &mut Reading<'_>) -> Result<(), ExternalError> {

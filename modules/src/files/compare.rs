@@ -8,13 +8,13 @@ use super::aside::split;
 use super::beneath::errno_error;
 use super::choices::SinkOptions;
 use super::lock;
+use super::made::{is_device_of, kind_of_body, open_path};
 use super::place::Place;
 use super::read::open_regular;
 use super::sink::{ExistingFile, FilesSink, kind_of, look};
-use dedup_engine::backup::source::EntryKind;
-use dedup_engine::listing::{Body, Node, StoredPath};
+use dedup_engine::listing::{Body, StoredPath};
 use dedup_engine::restore::sink::{Item, Prepared, Sink, SinkError};
-use rustix::fs::{Mode, OFlags, Statx, openat, readlinkat};
+use rustix::fs::{Statx, readlinkat};
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
@@ -101,18 +101,6 @@ fn differs(what: &str) -> SinkError {
     SinkError::Refused(what.to_owned())
 }
 
-fn kind_of_node(node: &Node) -> EntryKind {
-    match node.body {
-        Body::File { .. } => EntryKind::File,
-        Body::Directory => EntryKind::Directory,
-        Body::Symlink(_) => EntryKind::Symlink,
-        Body::Fifo => EntryKind::Fifo,
-        Body::Socket => EntryKind::Socket,
-        Body::CharDevice { .. } => EntryKind::CharDevice,
-        Body::BlockDevice { .. } => EntryKind::BlockDevice,
-    }
-}
-
 impl Sink for CompareSink {
     type File = Never;
     type Existing = ExistingFile;
@@ -124,7 +112,7 @@ impl Sink for CompareSink {
         let Some(Found { parent, name, stat }) = self.find(entry)? else {
             return Ok(Prepared::Done { changed: true });
         };
-        if kind_of(&stat) != Some(kind_of_node(entry.node)) {
+        if kind_of(&stat) != Some(kind_of_body(&entry.node.body)) {
             if entry.node.is_directory() {
                 *lock(&self.missing) = Some(entry.path.clone());
             }
@@ -146,15 +134,10 @@ impl Sink for CompareSink {
                     return Err(differs("it leads elsewhere"));
                 }
             }
-            Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } => {
-                if (stat.stx_rdev_major, stat.stx_rdev_minor) != (*major, *minor) {
-                    return Err(differs("it is another device"));
-                }
-            }
-            Body::Fifo | Body::Socket => {}
+            body if !is_device_of(&stat, body) => return Err(differs("it is another device")),
+            _ => {}
         }
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = openat(&*parent, &*name, flags, Mode::empty()).map_err(errno_error("open it"))?;
+        let fd = open_path(&parent, &name).map_err(errno_error("open it"))?;
         let changed = self.same_metadata(Inode::path_only(&fd), &stat, entry)?;
         Ok(Prepared::Done { changed })
     }

@@ -185,7 +185,8 @@ fn make(parent: &Place, name: &str, body: &Body) -> Result<(), SinkError> {
 }
 
 /// Returns whether an inode has the device number that a node asks for; of anything else always.
-fn is_device_of(stat: &Statx, body: &Body) -> bool {
+/// Returns whether a device is the one that was stored; of everything else, yes.
+pub(super) fn is_device_of(stat: &Statx, body: &Body) -> bool {
     match body {
         Body::CharDevice { major, minor } | Body::BlockDevice { major, minor } => {
             (stat.stx_rdev_major, stat.stx_rdev_minor) == (*major, *minor)
@@ -194,7 +195,7 @@ fn is_device_of(stat: &Statx, body: &Body) -> bool {
     }
 }
 
-fn kind_of_body(body: &Body) -> EntryKind {
+pub(super) fn kind_of_body(body: &Body) -> EntryKind {
     match body {
         Body::File { .. } => EntryKind::File,
         Body::Directory => EntryKind::Directory,
@@ -206,7 +207,8 @@ fn kind_of_body(body: &Body) -> EntryKind {
     }
 }
 
-fn open_path(parent: &Place, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+/// Opens what is there, whatever it is, without following or reading it.
+pub(super) fn open_path(parent: &Place, name: &[u8]) -> rustix::io::Result<OwnedFd> {
     openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
