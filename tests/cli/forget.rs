@@ -67,6 +67,26 @@ fn the_last_one_stays_and_pins_hold() {
     assert_eq!(listed(&place), ids);
 }
 
+/// A `forget` was killed between what it stored and its last word; said again, it failed: there was no such snapshot.
+/// Whoever writes scripts must be able to say the same thing twice.
+#[test]
+fn what_is_done_already_is_no_error() {
+    let (place, ids) = place(3);
+    place.run(["forget", &ids[0]]).ok();
+    let again = place.run(["forget", &ids[0], &ids[1][..12]]).ok();
+    assert!(again.err.contains("was forgotten before"), "{}", again.err);
+    assert_eq!(listed(&place), ids[2..]);
+    let none = place.run(["forget", "--json", &ids[0]]).ok().json();
+    assert_eq!(none["forgotten"], 0);
+    place.run(["forget", "--undo", &ids[0]]).ok();
+    let none = place.run(["forget", "--undo", "--json", &ids[0]]).ok().json();
+    assert_eq!(none["taken_back"], serde_json::json!([]));
+    assert_eq!(listed(&place), [&ids[..1], &ids[2..]].concat());
+    // With the rules as with names: the last one is not asked after when nothing is left to do.
+    place.run(["forget", "--allow-empty", &ids[0], &ids[2]]).ok();
+    place.run(["forget", &ids[0], &ids[2]]).ok();
+}
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     let (place, ids) = place(1);

@@ -211,7 +211,12 @@ fn named(
     let (known, faults) = repo.catalog()?;
     let ids: Vec<ObjectId> =
         known.iter().map(|(id, _)| *id).chain(faults.iter().map(|(id, _)| *id)).collect();
-    let wanted = resolve(&args.snapshots, &ids)?;
+    let retention = repo.retention()?;
+    let mut wanted = resolve(&args.snapshots, &ids, &retention.forgotten)?;
+    // Whoever was interrupted says it again, and is not told that it went wrong.
+    for done in wanted.extract_if(.., |id| retention.forgotten.contains(id)) {
+        ctx.output.note(&format!("{} was forgotten before", done.short()));
+    }
     if let Some((damaged, _)) = faults.iter().find(|(id, _)| wanted.contains(id)) {
         ctx.output.note(&format!("{} cannot be read; it is forgotten all the same", damaged.short()));
         if !args.dry_run {
@@ -230,7 +235,8 @@ fn undo(ctx: &Context, repo: &Repository, args: &ForgetArgs) -> Result<Exit, Fai
         true => None,
         false => {
             let known: Vec<ObjectId> = repo.retention()?.forgotten.into_iter().collect();
-            Some(resolve(&args.snapshots, &known)?)
+            let back = repo.catalog()?.0.into_iter().map(|(id, _)| id).collect();
+            Some(resolve(&args.snapshots, &known, &back)?)
         }
     };
     let back = forget::take_back(repo, wanted.as_ref(), ctx.now())?;
@@ -239,7 +245,7 @@ fn undo(ctx: &Context, repo: &Repository, args: &ForgetArgs) -> Result<Exit, Fai
 
 fn pin(ctx: &Context, repo: &Repository, args: &ForgetArgs) -> Result<Exit, Failure> {
     let known: Vec<ObjectId> = repo.catalog_with_forgotten()?.0.into_iter().map(|(id, _)| id).collect();
-    let wanted = resolve(&args.snapshots, &known)?;
+    let wanted = resolve(&args.snapshots, &known, &BTreeSet::new())?;
     let changed = forget::pin(repo, &wanted, args.pin, ctx.now())?;
     match args.pin {
         true => tell(ctx, "pinned", &changed, "pinned"),
@@ -261,15 +267,23 @@ fn tell(ctx: &Context, field: &str, ids: &BTreeSet<ObjectId>, words: &str) -> Re
     Ok(Exit::Complete)
 }
 
-/// Finds the snapshots that are meant by the first digits of their ids.
-fn resolve(words: &[String], known: &[ObjectId]) -> Result<BTreeSet<ObjectId>, Failure> {
+/// Finds the snapshots that are meant by the first digits of their ids, among those with which it is done already
+/// if no other is meant.
+fn resolve(
+    words: &[String],
+    known: &[ObjectId],
+    done: &BTreeSet<ObjectId>,
+) -> Result<BTreeSet<ObjectId>, Failure> {
     let mut found = BTreeSet::new();
     for word in words {
         let prefix = select::prefix(word.as_bytes()).ok_or_else(|| {
             Failure::refused(format!("{:?} is no snapshot's id", crate::escape::text(word)))
                 .hint("`dedup snapshots` lists the ids; their first digits are enough")
         })?;
-        let fitting: Vec<_> = known.iter().filter(|id| id.to_hex().starts_with(&prefix)).collect();
+        let mut fitting: Vec<_> = known.iter().filter(|id| id.to_hex().starts_with(&prefix)).collect();
+        if fitting.is_empty() {
+            fitting.extend(done.iter().filter(|id| id.to_hex().starts_with(&prefix)));
+        }
         match fitting[..] {
             [id] => found.insert(*id),
             [] => {
