@@ -93,7 +93,9 @@ pub fn run(ctx: &Context, args: &InitArgs) -> Result<Exit, Failure> {
         ))?,
         None => {}
     }
-    ctx.output.summary_line("next: dedup backup PATH")?;
+    // What is only said by an argument has to be said again.
+    let again = ctx.global.key_file.as_ref().map(|file| format!("--key-file {} ", shown(file)));
+    ctx.output.summary_line(format!("next: dedup backup {}PATH", again.unwrap_or_default()))?;
     Ok(Exit::Complete)
 }
 

@@ -6,6 +6,7 @@ mod dry_run;
 mod forgetting;
 mod keys;
 mod links;
+mod meanwhile;
 mod model;
 mod parts;
 mod parts_failing;

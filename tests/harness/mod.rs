@@ -4,6 +4,7 @@
 mod crash;
 mod damage;
 mod faults;
+mod fleet;
 mod hostile;
 mod index;
 #[cfg(feature = "planted")]

@@ -1,9 +1,10 @@
 //! Reading packs whole: name, header, directory, every block, every chunk. One block in memory per thread.
 
 use super::structure::stop_if_asked;
-use super::{CheckError, CheckOptions, CheckReport, Finding, Severity, StoredPacks, chosen as choice};
+use super::{
+    CheckError, CheckOptions, CheckReport, Finding, Severity, StoredPacks, chosen as choice, is_damage,
+};
 use crate::crypto::CryptoError;
-use crate::error::Kind;
 use crate::format::{HEADER_LEN, MAX_PACK, MAX_PACK_DIRECTORY, PACK_TRAILER_LEN};
 use crate::id::ObjectId;
 use crate::pack::reader::{BlockReader, PackKey};
@@ -46,7 +47,14 @@ pub(super) fn read(
     pool.install(|| {
         chosen.par_iter().try_for_each(|(id, len)| -> Result<(), CheckError> {
             stop_if_asked(events)?;
-            let Looked { opened, faults } = one(repo, *id, *len, events)?;
+            let Looked { opened, faults } = match one(repo, *id, *len, events) {
+                Err(CheckError::Repo(error)) if is_damage(&error) => fault(None, error.to_string()),
+                looked => looked?,
+            };
+            // A prune deletes what a generation of its has removed before.
+            if !faults.is_empty() && is_removed_by_now(repo, id)? {
+                return Ok(());
+            }
             if let (Some(today), true, []) = (options.today, opened, &faults[..]) {
                 choice::note(repo, id, today)?;
             }
@@ -68,23 +76,26 @@ pub(super) fn read(
     })
 }
 
+fn fault(offset: Option<u64>, message: String) -> Looked {
+    Looked { opened: true, faults: vec![Fault { offset, message }] }
+}
+
+fn is_removed_by_now(repo: &Repository, id: &ObjectId) -> Result<bool, RepoError> {
+    repo.apply_generations()?;
+    Ok(repo.index()?.is_removed(id)?)
+}
+
 /// Reads one pack and returns what is wrong with it. A pack that cannot be read for other reasons than
 /// damage ends the check.
 fn one(repo: &Repository, id: ObjectId, len: u64, events: &dyn Events) -> Result<Looked, CheckError> {
     let name = Name::pack(id);
-    let looked = |faults| Looked { opened: true, faults };
-    let fault = |offset: Option<u64>, message: String| looked(vec![Fault { offset, message }]);
     let get = |range| repo.storage().get(&name, range).map_err(RepoError::from);
     let least = (HEADER_LEN + PACK_TRAILER_LEN) as u64;
     if !(least..=MAX_PACK).contains(&len) {
         return Ok(fault(None, format!("a pack cannot have {len} bytes")));
     }
     let mut hasher = blake3::Hasher::new();
-    let header = match get(0..HEADER_LEN as u64) {
-        Ok(header) => header,
-        Err(error) if error.kind() == Kind::Integrity => return Ok(fault(None, error.to_string())),
-        Err(error) => return Err(error.into()),
-    };
+    let header = get(0..HEADER_LEN as u64)?;
     hasher.update(&header);
     let number = repo.index()?.pack_number(&id).map_err(RepoError::from)?;
     let known = match number {
@@ -158,5 +169,5 @@ fn one(repo: &Repository, id: ObjectId, len: u64, events: &dyn Events) -> Result
         faults.push(Fault { offset: None, message: WRONG_NAME.into() });
     }
     events.event(Event::Done { entries: 1, bytes: 0, path: None });
-    Ok(looked(faults))
+    Ok(Looked { opened: true, faults })
 }

@@ -2,7 +2,7 @@
 
 use super::parents::Parents;
 use super::structure::{hit, stop_if_asked};
-use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, is_damage};
+use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, is_damage, stored_len};
 use crate::id::{ChunkId, ObjectId};
 use crate::index::PackNo;
 use crate::listing::{Body, ContentReader, MAX_NODE_VALUE, Node, Part, StoredPath, Xattrs, decode_node};
@@ -315,7 +315,7 @@ impl Walk<'_> {
             return Ok(*present);
         }
         let id = self.repo.pack_info(pack)?.id;
-        let present = self.packs.binary_search_by_key(&id, |(id, _)| *id).is_ok();
+        let present = stored_len(self.repo, self.packs, &id)?.is_some();
         self.present.insert(pack, present);
         Ok(present)
     }

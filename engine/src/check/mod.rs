@@ -9,6 +9,10 @@
 //! What the key in use does not open (secrets) is counted and told: nothing is known of it, so nothing is said
 //! of its soundness.
 //!
+//! Others may go on meanwhile. What a backup stores after the packs were listed is asked for by name. What a prune removes
+//! between two looks seems to be missing: so damage of the structure is damage if a second look finds the same, and
+//! a pack that cannot be read is damaged if no generation has removed it.
+//!
 //! Memory: 40 bytes per pack, the block cache of listings, one block per reading thread.
 
 mod chosen;
@@ -24,6 +28,7 @@ use crate::error::Kind;
 use crate::id::ObjectId;
 use crate::progress::{Event, Events, Phase};
 use crate::repo::{RepoError, Repository};
+use crate::storage::Name;
 
 /// Findings that a report carries at most.
 pub const REPORTED: usize = 1000;
@@ -130,6 +135,12 @@ impl CheckReport {
         usize::MAX
     }
 
+    /// Returns what is damaged, of what is kept.
+    fn damaged(&self) -> Vec<(String, Option<u64>, String)> {
+        let damaged = self.findings.iter().filter(|finding| finding.severity == Severity::Damage);
+        damaged.map(|one| (one.object.clone(), one.offset, one.message.clone())).collect()
+    }
+
     fn damage(&mut self, object: impl ToString, message: impl ToString) {
         self.find(Finding {
             severity: Severity::Damage,
@@ -148,6 +159,9 @@ pub enum CheckError {
     /// The repository could not be read at all.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// Each look found something else missing: others remove things all the time.
+    #[error("others change the repository all the time, so nothing can be said of it")]
+    Overtaken,
 }
 
 impl CheckError {
@@ -155,6 +169,7 @@ impl CheckError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Repo(error) => error.kind(),
+            Self::Overtaken => Kind::Busy,
         }
     }
 
@@ -162,6 +177,7 @@ impl CheckError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Repo(error) => error.hint(),
+            Self::Overtaken => Some("check again when no prune is under way".into()),
         }
     }
 }
@@ -173,11 +189,7 @@ pub fn run(
     events: &dyn Events,
 ) -> Result<CheckReport, CheckError> {
     events.event(Event::Phase(Phase::Structure));
-    let mut report = CheckReport::default();
-    let packs = structure::packs(repo, &mut report)?;
-    control::run(repo, &mut report, events)?;
-    structure::segments(repo, &packs, &mut report, events)?;
-    let broken = maps::snapshots(repo, &packs, &mut report, events)?;
+    let Structure { mut report, packs, broken } = look_twice(repo, events)?;
     if options.data != ReadData::Nothing {
         events.event(Event::Phase(Phase::Data));
         let chosen = chosen::packs(repo, &packs, options)?;
@@ -188,8 +200,50 @@ pub fn run(
     Ok(report)
 }
 
+/// What a look at the structure found.
+struct Structure {
+    report: CheckReport,
+    packs: StoredPacks,
+    broken: maps::Broken,
+}
+
+/// Most looks at the structure.
+const LOOKS: usize = 8;
+
+/// Looks at the structure, and again until nothing is damaged or the same as the time before.
+fn look_twice(repo: &Repository, events: &dyn Events) -> Result<Structure, CheckError> {
+    let mut before = None;
+    for _ in 0..LOOKS {
+        let found = look(repo, events)?;
+        let damaged = found.report.damaged();
+        if damaged.is_empty() || before.as_ref() == Some(&damaged) {
+            return Ok(found);
+        }
+        before = Some(damaged);
+        repo.catch_up(events)?;
+    }
+    Err(CheckError::Overtaken)
+}
+
+fn look(repo: &Repository, events: &dyn Events) -> Result<Structure, CheckError> {
+    let mut report = CheckReport::default();
+    let packs = structure::packs(repo, &mut report)?;
+    control::run(repo, &mut report, events)?;
+    structure::segments(repo, &packs, &mut report, events)?;
+    let broken = maps::snapshots(repo, &packs, &mut report, events)?;
+    Ok(Structure { report, packs, broken })
+}
+
 /// Packs that are stored, sorted by name, with their lengths: 40 bytes each.
 pub(crate) type StoredPacks = Vec<(ObjectId, u64)>;
+
+/// Returns the length of a pack, which may have been stored since they were listed.
+fn stored_len(repo: &Repository, packs: &StoredPacks, id: &ObjectId) -> Result<Option<u64>, RepoError> {
+    match packs.binary_search_by_key(id, |(id, _)| *id) {
+        Ok(place) => Ok(packs.get(place).map(|(_, len)| *len)),
+        Err(_) => Ok(repo.storage().len(&Name::pack(*id))?),
+    }
+}
 
 /// Turns an error that means damage into a finding; others end the check.
 fn damage_or(error: RepoError, object: impl ToString, report: &mut CheckReport) -> Result<(), CheckError> {

@@ -1,6 +1,6 @@
 //! Names and segments: which packs there must be.
 
-use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or};
+use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, stored_len};
 use crate::crypto::header::ObjectKind;
 use crate::id::ObjectId;
 use crate::index::Segment;
@@ -59,22 +59,20 @@ pub(super) fn segments(
             }
         };
         for pack in segment.packs {
-            match packs.binary_search_by_key(&pack.id, |(id, _)| *id) {
-                Ok(place) => {
-                    named[place] = true;
-                    let len = packs[place].1;
-                    if len != pack.stored_len {
-                        report.find(Finding {
-                            severity: Severity::Damage,
-                            object: Name::pack(pack.id).to_string(),
-                            offset: Some(len.min(pack.stored_len)),
-                            message: format!("{len} bytes are stored, {} were written", pack.stored_len),
-                            hits: Vec::new(),
-                        });
-                    }
-                }
-                Err(_) if repo.index()?.is_removed(&pack.id).map_err(RepoError::from)? => {}
-                Err(_) => report.damage(Name::pack(pack.id), format!("missing, but {name} names it")),
+            if let Ok(place) = packs.binary_search_by_key(&pack.id, |(id, _)| *id) {
+                named[place] = true;
+            }
+            match stored_len(repo, packs, &pack.id)? {
+                Some(len) if len == pack.stored_len => {}
+                Some(len) => drop(report.find(Finding {
+                    severity: Severity::Damage,
+                    object: Name::pack(pack.id).to_string(),
+                    offset: Some(len.min(pack.stored_len)),
+                    message: format!("{len} bytes are stored, {} were written", pack.stored_len),
+                    hits: Vec::new(),
+                })),
+                None if repo.index()?.is_removed(&pack.id).map_err(RepoError::from)? => {}
+                None => report.damage(Name::pack(pack.id), format!("missing, but {name} names it")),
             }
         }
     }

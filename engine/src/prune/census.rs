@@ -48,6 +48,16 @@ impl Census {
         Ok(Self { packs, segments: Vec::new() })
     }
 
+    /// Adds packs that were stored since, which stay: a snapshot that was committed meanwhile has its chunks in them.
+    /// Before anything is counted.
+    pub fn add_late(&mut self, repo: &Repository, removed: &BTreeSet<ObjectId>) -> Result<(), RepoError> {
+        let mut late = Self::list(repo, removed)?.packs;
+        late.retain(|pack| self.place(&pack.id).is_none());
+        self.packs.extend(late.into_iter().map(|pack| PackUse { is_spared: true, ..pack }));
+        self.packs.sort_by_key(|pack| pack.id);
+        Ok(())
+    }
+
     /// Returns the place of a stored pack.
     pub fn place(&self, id: &ObjectId) -> Option<usize> {
         self.packs.binary_search_by_key(id, |pack| pack.id).ok()

@@ -6,21 +6,22 @@ use crate::error::Kind;
 use crate::id::{ChunkId, ObjectId};
 use crate::pack::PackKind;
 use crate::planted::{Bug, planted};
-use crate::progress::{Event, Events};
+use crate::progress::Events;
 use crate::repo::RepoError;
 use crate::repo::read::ChunkReader;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Opened blocks that are kept, in bytes.
 const CACHE: usize = 4 << 20;
 
-/// Returns those of the packs that must stay: they hold a needed chunk whose copy that was to stay cannot be read.
+/// Returns those of the packs that must stay, and why: they hold a needed chunk whose copy that was to stay cannot be
+/// read.
 pub(super) fn irreplaceable(
     scene: &Scene<'_>,
     going: &BTreeSet<ObjectId>,
     events: &dyn Events,
-) -> Result<BTreeSet<ObjectId>, RepoError> {
-    let mut stay = BTreeSet::new();
+) -> Result<BTreeMap<ObjectId, String>, RepoError> {
+    let mut stay = BTreeMap::new();
     let readers = PackKind::ALL
         .map(|kind| (kind, ChunkReader::new(scene.repo, super::repack::chunk_kind(kind), CACHE)));
     for id in going.iter().filter(|_| !planted(Bug::TrustOtherCopy)) {
@@ -37,12 +38,11 @@ pub(super) fn irreplaceable(
                 continue;
             };
             if !is_readable(scene, &readers, &chunk.id, &other.id)? {
-                let notice = format!(
+                let why = format!(
                     "a second copy of chunk {} stays, since the first cannot be read",
                     chunk.id.short()
                 );
-                events.event(Event::Notice(notice));
-                stay.insert(*id);
+                stay.insert(*id, why);
                 break;
             }
         }

@@ -199,34 +199,36 @@ fn attempts(
     for restarts in 0..ATTEMPTS {
         report = PruneReport { restarts: restarts as u64, packs_rescued: 0, packs_damaged: 0, ..report };
         let seen = repo.apply_generations()?.map_or(0, |mark| mark.number);
+        // What is missing was perhaps removed meanwhile.
+        let is_newer = || Ok::<_, RepoError>(repo.apply_generations()?.map_or(0, |mark| mark.number) > seen);
+        let is_of_others = |error: &PruneError| {
+            matches!(error, PruneError::Repo(_))
+                && matches!(error.kind(), Kind::Integrity | Kind::Missing | Kind::Refused)
+        };
         let scene = match scene(repo, session, &rescued, options, &mut report, events) {
-            // What is missing was perhaps removed meanwhile.
-            Err(PruneError::Repo(error))
-                if matches!(error.kind(), Kind::Integrity | Kind::Refused)
-                    && repo.apply_generations()?.map_or(0, |mark| mark.number) > seen =>
-            {
-                continue;
-            }
+            Err(error) if is_of_others(&error) && is_newer()? => continue,
             scene => scene?,
         };
         // A chunk may be in no pack that was listed because another prune has put it into a new one since.
-        if report.chunks_missing > 0 && repo.apply_generations()?.map_or(0, |mark| mark.number) > scene.base {
+        if report.chunks_missing > 0 && is_newer()? {
             continue;
         }
         let Some(session) = session else { return Ok(report) };
-        match round::carry_out(&scene, session, options, &mut report, events)? {
-            round::Outcome::Done => {
+        match round::carry_out(&scene, session, options, &mut report, events) {
+            Ok(round::Outcome::Done) => {
                 repo.index().map_err(PruneError::from)?.tidy().map_err(RepoError::from)?;
                 return Ok(report);
             }
-            round::Outcome::Again { snapshots } => rescued.extend(snapshots),
+            Ok(round::Outcome::Again { snapshots }) => rescued.extend(snapshots),
+            Err(error) if is_of_others(&error) && is_newer()? => {}
+            Err(error) => return Err(error),
         }
     }
     Err(PruneError::Overtaken)
 }
 
 /// Finds out what is needed and what is stored, and makes the plan. In this order: the base; packs; sessions, so
-/// that whoever wrote one of these packs is seen; snapshots; what is forgotten.
+/// that whoever wrote one of these packs is seen; snapshots; what is forgotten; packs again, for what the snapshots need.
 fn scene<'r>(
     repo: &'r Repository,
     session: Option<&OpenSession>,
@@ -272,9 +274,12 @@ fn scene<'r>(
         return Err(PruneError::NoSnapshots);
     }
     events.event(Event::Expect { entries: snapshots.len() as u64, bytes: 0, complete: false });
+    census.add_late(repo, &left.packs)?;
     let live = Live::new(repo)?;
     marks::walk(repo, &live, &snapshots, events)?;
     census.count(repo, &live, events)?;
+    // Whatever was counted can be read.
+    repo.catch_up(events)?;
     if live.missing() > 0 {
         adopt(repo, session, &mut census, &live, events)?;
     }

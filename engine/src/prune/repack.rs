@@ -17,7 +17,7 @@ use crate::progress::{Event, Events};
 use crate::repo::sessions::OpenSession;
 use crate::repo::write::{ChunkSink, Meter, Store, StoreOptions, Stored, store_chunks};
 use crate::repo::{RepoError, Repository};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ pub(super) struct How<'a> {
 /// What came of it.
 pub(super) struct Repacked {
     pub stored: Stored,
-    /// Packs that stay: something in them cannot be read.
-    pub damaged: BTreeSet<ObjectId>,
+    /// Packs that stay, and why: something in them cannot be read.
+    pub damaged: BTreeMap<ObjectId, String>,
 }
 
 /// Writes anew what is needed of these packs. When it returns all of it is durable, and segments name it.
@@ -57,7 +57,7 @@ pub(super) fn repack(
     };
     repo.index()?.begin_run()?;
     let (damaged, stored) = store_chunks(repo, &options, |store| {
-        let mut damaged = BTreeSet::new();
+        let mut damaged = BTreeMap::new();
         for id in going {
             if events.cancelled() {
                 return Err(RepoError::Cancelled);
@@ -65,10 +65,8 @@ pub(super) fn repack(
             match pack(repo, store, census, live, id) {
                 Ok(bytes) => events.event(Event::Done { entries: 1, bytes, path: None }),
                 Err(error) if is_of_pack(&error) => {
-                    let notice =
-                        format!("a pack stays as it is, since something in it cannot be read: {error}");
-                    events.event(Event::Notice(notice));
-                    damaged.insert(*id);
+                    let why = format!("a pack stays as it is, since something in it cannot be read: {error}");
+                    damaged.insert(*id, why);
                 }
                 Err(error) => return Err(error),
             }

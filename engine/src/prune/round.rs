@@ -114,18 +114,23 @@ fn one(
         !named.packs.contains(id) && !spared
     });
     report.packs_rescued += (before - packs.len()) as u64;
-    let irreplaceable = copies::irreplaceable(scene, &packs, events)?;
-    report.packs_damaged += irreplaceable.len() as u64;
-    packs.retain(|id| !irreplaceable.contains(id));
+    let mut damaged = copies::irreplaceable(scene, &packs, events)?;
+    packs.retain(|id| !damaged.contains_key(id));
     if going.anew && !packs.is_empty() {
         events.event(Event::Phase(Phase::Store));
         let how = How { level: options.level, threads: options.threads, elapsed: options.elapsed };
         let repacked = repack::repack(repo, session, &scene.census, &scene.live, &packs, &how, events)?;
         repack::announce(session, &repacked.stored)?;
         report.bytes_written += repacked.stored.bytes_stored;
-        report.packs_damaged += repacked.damaged.len() as u64;
-        packs.retain(|id| !repacked.damaged.contains(id));
+        packs.retain(|id| !repacked.damaged.contains_key(id));
+        damaged.extend(repacked.damaged);
     }
+    // What cannot be read was perhaps removed meanwhile; then this round comes to nothing anyway.
+    if !damaged.is_empty() && repo.apply_generations()?.map_or(0, |mark| mark.number) > going.base {
+        return Ok(Outcome::Again { snapshots: BTreeSet::new() });
+    }
+    report.packs_damaged += damaged.len() as u64;
+    damaged.into_values().for_each(|why| events.event(Event::Notice(why)));
     let mut segments = scene.census.empty_segments(&packs.union(gone).copied().collect());
     segments.retain(|id| !named.segments.contains(id) && set.segments.contains(id));
     let generation = Generation {

@@ -9,7 +9,7 @@ mod calls;
 mod copies;
 mod kill;
 mod power;
-mod program;
+pub mod program;
 mod prune;
 mod tracer;
 mod work;
