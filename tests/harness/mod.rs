@@ -6,6 +6,5 @@ mod damage;
 mod faults;
 mod hostile;
 mod index;
-#[cfg(feature = "planted")]
-mod planted;
+pub mod planted;
 mod source;

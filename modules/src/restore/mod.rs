@@ -27,6 +27,7 @@ mod room;
 mod settle;
 mod stream;
 mod subject;
+mod up;
 mod verify;
 mod whole;
 

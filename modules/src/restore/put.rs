@@ -35,6 +35,14 @@ impl Run<'_, '_> {
     pub(super) fn put(&mut self, at: usize) -> Result<(), RestoreError> {
         let id = self.job.members[at].id();
         self.conduct.log(Severity::Info, Some(id), "restoring");
+        if planted(Bug::AskNetwork) {
+            let asked =
+                std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect("192.0.2.1:53"));
+            if let Err(error) = asked {
+                self.roll_back(at, &error.to_string());
+                return Ok(());
+            }
+        }
         let run = format!("{}-{id}", self.conduct.machine.run);
         let log = self.conduct.machine.state_dir.join("aside").join(format!("{run}.log"));
         let dir = log.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -163,6 +171,7 @@ impl Run<'_, '_> {
             if let (Some(source), true) = (source, taken) {
                 let spec = SourceSpec::to_load(source, member.variables)
                     .map_err(|error| PutError::Module(format!("source {}: {error}", dump.name)))?;
+                self.wait_for(at, &spec);
                 match dump.form {
                     Form::Records => self.load_records(at, dump, source, &spec)?,
                     Form::Listing => self.load_streams(at, dump, &spec)?,
