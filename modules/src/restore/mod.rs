@@ -18,6 +18,7 @@
 //! journal, before it starts the services.
 
 mod importers;
+mod legacy;
 mod only;
 mod put;
 mod ready;

@@ -1,6 +1,7 @@
 //! Putting one module in place: what it replaces is kept aside, noted before it is touched.
 
 use super::importers::{import_data, is_exported};
+use super::legacy::legacy_of;
 use super::stream::with_stream;
 use super::{RestoreError, Run};
 use crate::external::ImportData;
@@ -35,14 +36,6 @@ impl Run<'_, '_> {
     pub(super) fn put(&mut self, at: usize) -> Result<(), RestoreError> {
         let id = self.job.members[at].id();
         self.conduct.log(Severity::Info, Some(id), "restoring");
-        if planted(Bug::AskNetwork) {
-            let asked =
-                std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect("192.0.2.1:53"));
-            if let Err(error) = asked {
-                self.roll_back(at, &error.to_string());
-                return Ok(());
-            }
-        }
         let run = format!("{}-{id}", self.conduct.machine.run);
         let log = self.conduct.machine.state_dir.join("aside").join(format!("{run}.log"));
         let dir = log.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -60,6 +53,7 @@ impl Run<'_, '_> {
         self.puts[at].tickets.push(ticket);
         let put = self.put_files(at, &Safety { run, log }, ticket);
         let put = put.and_then(|()| self.put_sources(at)).and_then(|()| self.put_exported(at));
+        let put = put.and_then(|()| self.put_legacy(at));
         match put {
             Ok(()) => self.conduct.log(Severity::Info, Some(id), "restored"),
             Err(PutError::Module(why)) => self.roll_back(at, &why),
@@ -165,7 +159,9 @@ impl Run<'_, '_> {
             .flat_map(|source| source.needs.iter().map(String::as_str))
             .collect();
         self.conduct.start_early(at, &needs, &mut self.puts[at].early).map_err(PutError::Module)?;
-        for dump in subject.account.dumps.iter().filter(|dump| !(has_importer && is_exported(dump))) {
+        let archived = legacy_of(self.job.repo, member.manifest, subject.account).map(|(dump, _)| &dump.name);
+        let others = subject.account.dumps.iter().filter(|dump| Some(&dump.name) != archived);
+        for dump in others.filter(|dump| !(has_importer && is_exported(dump))) {
             let source = member.manifest.sources.iter().find(|source| source.name == dump.name);
             let taken = source.is_some_and(|source| source.driver.to_string() == dump.kind);
             if let (Some(source), true) = (source, taken) {

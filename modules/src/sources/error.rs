@@ -249,6 +249,10 @@ impl SourceError {
             Self::Program(ChildError::Failed { ended: Ended::Exit(_), stderr, .. }) => {
                 NOT_UP.iter().any(|said| stderr.contains(said))
             }
+            Self::Records(error) => {
+                let told = error.to_string();
+                NOT_UP.iter().any(|said| told.contains(said))
+            }
             _ => false,
         }
     }
