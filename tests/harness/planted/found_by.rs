@@ -118,7 +118,7 @@ pub const FOUND_BY: &[Row] = {
         (CloseNothing, Modules, &["spaces::tests::what_is_persistent"]),
         (ForgetKind, Modules, &["spaces::tests::every_misuse"]),
         // FreedomBox.
-        (SnapshotTooEarly, Whole, &["runs::copies::a_copy_is_read"]),
+        (SnapshotTooEarly, Whole, &["runs::copies::a_copy_is_of"]),
         (SkipLateHooks, Whole, &["runs::backup_steps::step_10_a_repository"]),
         (PartsOfNames, Whole, &["foreign::freedombox::an_archive_comes"]),
         (DropUnmet, Modules, &["selection::tests::what_is_left_out"]),
