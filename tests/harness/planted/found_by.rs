@@ -119,7 +119,7 @@ pub const FOUND_BY: &[Row] = {
         (ForgetKind, Modules, &["spaces::tests::every_misuse"]),
         // FreedomBox.
         (SnapshotTooEarly, Whole, &["runs::copies::a_copy_is_of"]),
-        (SkipLateHooks, Whole, &["runs::backup_steps::step_10_a_repository"]),
+        (SkipLateHooks, Whole, &["runs::backup_steps::step_7_a_live"]),
         (PartsOfNames, Whole, &["foreign::freedombox::an_archive_comes"]),
         (DropUnmet, Modules, &["selection::tests::what_is_left_out"]),
         // IOTstack.
