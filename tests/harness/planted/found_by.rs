@@ -115,7 +115,7 @@ pub const FOUND_BY: &[Row] = {
         (ReviveObjects, Modules, &["foreign::php::"]),
         (IndexBeforeObject, Modules, &["spaces::tests::killed::killed_at"]),
         (RevertByOtherId, Whole, &["runs::kept::a_restore_that_is_kept"]),
-        (CloseNothing, Modules, &["spaces::tests::what_is_persistent"]),
+        (CloseNothing, Modules, &["spaces::tests::every_misuse"]),
         (ForgetKind, Modules, &["spaces::tests::every_misuse"]),
         // FreedomBox.
         (SnapshotTooEarly, Whole, &["runs::copies::a_copy_is_of"]),
