@@ -6,8 +6,8 @@ use crate::machine::Machine;
 use crate::manifest::hooks::{HookPhase, HookState};
 use crate::manifest::programs::Severity;
 use crate::member::Halt;
+use crate::planted::{Bug, planted};
 use crate::undo::{JournalError, Ticket, Undo};
-use dedup_engine::planted::{Bug, planted};
 
 /// A hook after the work that is due, whatever becomes of its member.
 pub struct Due {

@@ -2,7 +2,7 @@
 
 use super::draft::{Draft, Raw, path_text};
 use super::system::System;
-use dedup_engine::planted::{Bug, planted};
+use crate::planted::{Bug, planted};
 use std::path::Path;
 
 /// What its own backup takes, or means to: files first, then directories.

@@ -1,6 +1,6 @@
 //! What PHP's `serialize` writes: values, no objects, so that nothing comes alive when it is read.
 
-use dedup_engine::planted::{Bug, planted};
+use crate::planted::{Bug, planted};
 
 /// Deepest nesting.
 const MAX_DEPTH: usize = 64;

@@ -3,8 +3,8 @@
 use super::key::{MAX_DECIMAL, PREFIX_BYTES, put_value as put_key_value};
 use super::value::MAX_DEPTH;
 use super::{RecordError, TimeKind, Value};
+use crate::planted::{Bug, planted};
 use dedup_engine::error::Corrupt;
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::wire::{Put, Reader};
 
 /// Longest text or bytes that stand in the row; longer ones have entries of their own.

@@ -2,7 +2,7 @@
 
 use super::{RecordError, TableName, TableSchema};
 use crate::manifest::sources::Select;
-use dedup_engine::planted::{Bug, planted};
+use crate::planted::{Bug, planted};
 
 /// The rules of a manifest, with what only its surroundings know.
 #[derive(Clone, Debug, Default)]

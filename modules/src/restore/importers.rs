@@ -10,6 +10,7 @@ use crate::external::{
 use crate::id::ModuleId;
 use crate::manifest::programs::Severity;
 use crate::manifest::sections::SectionKind;
+use crate::planted::{Bug, planted};
 use crate::protocol::{Op, Shape};
 use crate::records::{RecordError, StoredSource};
 use crate::spaces::Spaces;
@@ -17,7 +18,6 @@ use crate::undo::{Ticket, Undo, Undoing};
 use crate::version::Requirement;
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::{Account, Dump, Form, Section};
 use serde_json::json;

@@ -38,8 +38,8 @@ pub(super) fn legacy_of<'a>(
 ) -> Option<(&'a Dump, &'a Legacy)> {
     let mut programs = manifest.legacy.iter().filter(|legacy| !legacy.command.is_empty()).peekable();
     programs.peek()?;
-    let is_declared = |dump: &Dump| manifest.sources.iter().any(|source| source.name == dump.name);
-    let mut dumps = account.dumps.iter().filter(|dump| dump.form == Form::Records && !is_declared(dump));
+    // Whatever sources are called here: what came of an archive says so.
+    let mut dumps = account.dumps.iter().filter(|dump| dump.form == Form::Records);
     dumps.find_map(|dump| {
         let facts = StoredSource::open(repo, dump).ok()?.schema.facts;
         let format = facts.into_iter().find(|(name, _)| name == FROM_ARCHIVE)?.1;

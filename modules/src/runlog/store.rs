@@ -5,7 +5,7 @@
 
 use super::read::{Line, Reader, parse};
 use super::{End, Head, MAX_LINE_BYTES, RunId};
-use dedup_engine::planted::{Bug, planted};
+use crate::planted::{Bug, planted};
 use jiff::{SignedDuration, Timestamp};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;

@@ -5,8 +5,8 @@ use super::{Chosen, LeftOut, Reason, Remark, Selection, Unmet, WhyNot};
 use crate::id::ModuleId;
 use crate::manifest::job::Modules;
 use crate::manifest::{Manifest, nearest};
+use crate::planted::{Bug, planted};
 use crate::version::{Requirement, Version};
-use dedup_engine::planted::{Bug, planted};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a module can be used, as its `[setup]` says.

@@ -2,7 +2,7 @@
 
 use super::{Dump, Head, SourceError};
 use crate::child::ChildError;
-use dedup_engine::planted::{Bug, planted};
+use crate::planted::{Bug, planted};
 use std::io::{self, Read};
 
 /// A dump that is the output of a program; the reader fails at its end if the program did.

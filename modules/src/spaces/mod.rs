@@ -41,7 +41,7 @@ pub use index::{ObjectKind, SpaceObject};
 pub use store::SpaceReader;
 
 use crate::id::ModuleId;
-use dedup_engine::planted::{Bug, planted};
+use crate::planted::{Bug, planted};
 use index::Index;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -10,11 +10,11 @@
 //! it is the last, are associated data. A nonce is a keyed hash of the number and the bytes: even a machine that was
 //! cloned in the middle never seals two things under one.
 
+use crate::planted::{Bug, planted};
 use blake3::Hasher;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
 use dedup_engine::crypto::{Secret, random};
-use dedup_engine::planted::{Bug, planted};
 use std::io::{self, Read, Write};
 use zeroize::Zeroizing;
 

@@ -7,10 +7,10 @@
 use super::SpaceError;
 use super::index::{Index, SpaceObject};
 use super::seal::{SealReader, SealWriter};
+use crate::planted::{Bug, planted};
 use dedup_engine::crypto::{Secret, random};
 use dedup_engine::error::Corrupt;
 use dedup_engine::id::to_hex;
-use dedup_engine::planted::{Bug, planted};
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};

@@ -113,7 +113,7 @@ pub const FOUND_BY: &[Row] = {
         (DeleteBeforeCopy, Modules, &["spaces::tests::a_replay_is_all"]),
         (IgnoreSpaceSeal, Modules, &["spaces::seal::"]),
         (ReviveObjects, Modules, &["foreign::php::"]),
-        (IndexBeforeObject, Modules, &["spaces::tests::killed::killed_at"]),
+        (IndexBeforeObject, Modules, &["spaces::tests::wherever_it_stops"]),
         (RevertByOtherId, Whole, &["runs::kept::a_restore_that_is_kept"]),
         (CloseNothing, Modules, &["spaces::tests::every_misuse"]),
         (ForgetKind, Modules, &["spaces::tests::every_misuse"]),
