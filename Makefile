@@ -33,7 +33,7 @@ runs: setup setup-test
 	DEDUP_TEST_BUDGET=full DEDUP_TEST_CASES=$(CASES) DEDUP_TEST_SEED=$(SEED) \
 		$(CARGO) test --release --test all runs:: -- --nocapture --include-ignored
 
-# Would the tests find a bug? Some eighty are planted, one at a time. Afterwards the program is built again without them.
+# Would the tests find a bug? More than a hundred are planted, one at a time. Afterwards the program is built again without them.
 planted: setup setup-test
 	DEDUP_TEST_SEED=$(SEED) $(CARGO) test --release --features planted --test all harness::planted:: -- --nocapture; \
 		found=$$?; $(CARGO) build --release && exit $$found

@@ -8,7 +8,7 @@ declare -A of=(
   [/usr/lib/postgresql/*/bin/postgres]=postgresql
   [/usr/bin/docker]=docker.io [/usr/bin/busybox]=busybox-static [perl]=perl [sqlite3]=sqlite3
   [/usr/bin/python3]=python3
-  [mariadbd]=mariadb-server [redis-server]=redis-server [openssl]=openssl
+  [mariadbd]=mariadb-server [redis-server]=redis-server [openssl]=openssl [influxd]=influxdb [influx]=influxdb-client [ip]=iproute2
   [php]=php-cli ['/usr/lib/php/*/pdo_sqlite.so']=php-sqlite3 ['/usr/lib/php/*/pdo_mysql.so']=php-mysql
 )
 need=(clang++)
@@ -17,7 +17,7 @@ need=(clang++)
   setfacl setfattr setcap tar strace mkfs.ext4 mkfs.xfs mkfs.btrfs
   systemctl nsenter setpriv a2query dockerd /usr/bin/docker /usr/bin/busybox perl
   '/usr/lib/postgresql/*/bin/postgres'
-  /usr/bin/python3 mariadbd redis-server php '/usr/lib/php/*/pdo_sqlite.so'
+  /usr/bin/python3 mariadbd redis-server influxd influx ip php '/usr/lib/php/*/pdo_sqlite.so'
 )
 [ "${1:-build}" = demo-pbx ] && need+=(sqlite3 mariadbd setpriv openssl php '/usr/lib/php/*/pdo_sqlite.so' '/usr/lib/php/*/pdo_mysql.so')
 missing=()
@@ -47,6 +47,6 @@ if [[ " ${missing[*]} " = *" postgresql "* ]]; then
 fi
 $sudo apt-get update -qq
 DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${missing[@]}" >/dev/null
-for server in mariadb redis-server; do
+for server in mariadb redis-server influxdb; do
   case " ${missing[*]} " in *" $server"*) $sudo systemctl disable --quiet "$server" 2>/dev/null || true ;; esac
 done

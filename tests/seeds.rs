@@ -1,6 +1,8 @@
 //! The table of what the seeds do (`modules/SEEDS.md`), held to the sources: every row is held by tests that are there and
-//! run, or says plainly that it is not.
+//! run, or says plainly that it is not; and what a seed got wrong is found if somebody gets it wrong here.
 
+use crate::harness::planted::found_by::{FOUND_BY, Part};
+use crate::runs::rows::ROWS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::read_to_string;
 use std::path::Path;
@@ -123,17 +125,82 @@ fn rows_are_numbered_and_their_sums_are_right() {
     }
 }
 
-/// Bugs that a row names are planted, and the steps that they take out have tests that must find them.
+/// Returns the paths of the tests that must find a bug, as they begin; with the program that they are in.
+fn finders(bug: &str) -> Vec<(Part, String)> {
+    let of_runs = ROWS.iter().filter(|row| row.bugs.iter().any(|one| format!("{one:?}") == bug));
+    let of_runs = of_runs.flat_map(|row| row.tests).map(|test| (Part::Whole, format!("runs::{test}")));
+    let others = FOUND_BY.iter().filter(|(one, _, _)| format!("{one:?}") == bug);
+    let others = others.flat_map(|(_, part, tests)| tests.iter().map(|test| (*part, (*test).to_owned())));
+    of_runs.chain(others).collect()
+}
+
+/// Returns the program and the path of a test that a row names; none of tests within the program that people get, which
+/// no planted bug is let loose on.
+fn path_of(test: &str) -> Option<(Part, String)> {
+    let (file, name) = test.split_once('#')?;
+    let (part, inside) =
+        [(Part::Engine, "engine/src/"), (Part::Modules, "modules/src/"), (Part::Whole, "tests/")]
+            .into_iter()
+            .find_map(|(part, root)| Some((part, file.strip_prefix(root)?)))?;
+    let module = inside.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+    Some((part, format!("{module}::{name}")))
+}
+
+/// Returns whether a test that a row names is one that must find a bug. Tests within a module, or in a file beside it
+/// (`row_tests.rs` is `row::tests`), have a part of their path more or less than their file.
+fn is_found_by(row: &Row, bug: &str) -> bool {
+    let tests: Vec<_> =
+        row.tests.split_whitespace().filter_map(|test| path_of(test.trim_matches('`'))).collect();
+    finders(bug).iter().any(|(of, filter)| {
+        tests.iter().any(|(part, path)| {
+            let (module, name) = path.rsplit_once("::").unwrap_or_default();
+            let beside = module.strip_suffix("_tests").unwrap_or(module);
+            let paths =
+                [path.clone(), format!("{module}::tests::{name}"), format!("{beside}::tests::{name}")];
+            of == part && paths.iter().any(|path| path.contains(filter))
+        })
+    })
+}
+
+/// Bugs that a row names are planted, and have tests that must find them. A flaw that is held names at least one that a
+/// test of its own row must find, or says why there is none.
 #[test]
-fn bugs_of_rows_are_planted() {
+fn bugs_of_rows_are_planted_and_found_by_their_tests() {
     let text = read_to_string(root().join("engine/src/planted.rs")).unwrap();
     let known: BTreeSet<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-    let found: BTreeSet<String> =
-        crate::runs::rows::ROWS.iter().flat_map(|row| row.bugs).map(|bug| format!("{bug:?}")).collect();
+    let mut wrong = Vec::new();
     for row in rows() {
+        let is_flaw = row.kind == "FLAW" && state(&row) == "held";
+        if let Some(why) = row.bugs.strip_prefix("none:") {
+            assert!(is_flaw && why.trim().len() > 20, "{}: why can none be planted?", row.id);
+            continue;
+        }
+        if is_flaw && row.bugs.is_empty() {
+            wrong.push(format!("{}: neither a planted bug nor a word why there is none", row.id));
+        }
         for bug in row.bugs.split_whitespace() {
-            assert!(known.contains(bug), "{}: nobody planted {bug}", row.id);
-            assert!(found.contains(bug), "{}: no test must find {bug}", row.id);
+            if !known.contains(bug) || finders(bug).is_empty() {
+                wrong.push(format!("{}: nobody planted {bug}, or no test must find it", row.id));
+            } else if is_flaw && !is_found_by(&row, bug) {
+                wrong.push(format!("{}: {bug} is found by none of its tests: {:?}", row.id, finders(bug)));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The check itself: a bug that other tests find, and tests of another program, count for nothing.
+#[test]
+fn a_bug_that_its_row_does_not_find_is_seen() {
+    let row =
+        |tests: &str| Row { id: "X1".into(), kind: "FLAW".into(), tests: tests.into(), bugs: String::new() };
+    let silence = row("`tests/runs/restore_steps.rs#step_r6_nobody_is_asked_in_a_script`");
+    assert!(is_found_by(&silence, "SilenceIsYes") && !is_found_by(&silence, "TakePartial"));
+    assert!(is_found_by(
+        &row("`modules/src/records/row_tests.rs#rows_are_read_as_they_were_written`"),
+        "RowsAsText"
+    ));
+    assert!(is_found_by(&row("`modules/src/runlog/tests.rs#the_newest_are_kept_for_90_days`"), "EmptyLogs"));
+    assert!(!is_found_by(&row("`tests/runlog/tests.rs#the_newest_are_kept_for_90_days`"), "EmptyLogs"));
+    assert!(!is_found_by(&row("`cli/exit.rs#codes_are_those_of_the_manual_and_unique`"), "AlwaysZero"));
 }

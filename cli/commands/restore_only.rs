@@ -121,6 +121,9 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
 fn failure(error: OnlyError) -> Failure {
     match error {
         OnlyError::Source(dedup_modules::sources::SourceError::Records(error)) => error.into(),
+        error @ OnlyError::Exported { .. } => Failure::of(error.kind(), &error).hint(
+            "`dedup dump` writes the rows; `dedup restore -m MODULE` gives the program all that it sent",
+        ),
         error => Failure::of(error.kind(), &error),
     }
 }

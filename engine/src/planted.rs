@@ -198,6 +198,63 @@ bugs! {
     KeepAside = "keep-what-is-settled",
     /// How a run ended is not in its log.
     LogNoEnd = "log-without-end",
+    // What the seeds got wrong, beside the rules of runs: `modules/SEEDS.md`.
+    /// Feature codes are read by one of the two names that they are written by.
+    LoseFeatureCodes = "read-codes-by-one-name",
+    /// What is there and empty is not there.
+    EmptyIsAbsent = "empty-is-absent",
+    /// An underscore of a prefix stands for any character.
+    PrefixIsPattern = "prefix-is-a-pattern",
+    /// Bytes of a row are text.
+    RowsAsText = "rows-as-text",
+    /// What a program printed is whole, however it ended.
+    IgnoreDumpStatus = "ignore-status-of-dumps",
+    /// A restore asks the network first, and restores nothing without it.
+    AskNetwork = "restore-asks-the-network",
+    /// What only the key of secrets may open is stored like all else.
+    SecretsInClear = "secrets-like-all-else",
+    /// Two who put into a space at once both write its index.
+    SpacesWithoutLock = "space-without-lock",
+    /// A space compares its names with paths.
+    ExistsByName = "space-compares-names-with-paths",
+    /// What is there goes before its copy is whole.
+    DeleteBeforeCopy = "delete-before-copy-back",
+    /// Bytes of a space are as they were written, whatever their seal says.
+    IgnoreSpaceSeal = "ignore-seal-of-spaces",
+    /// A serialised object is a value.
+    ReviveObjects = "revive-objects",
+    /// The index of a space names an object that is not there yet.
+    IndexBeforeObject = "space-index-before-object",
+    /// What is reverted is looked for by another id than its own.
+    RevertByOtherId = "revert-by-another-id",
+    /// A space that is closed stays.
+    CloseNothing = "close-no-space",
+    /// A path that was put is a value, if somebody asks for one.
+    ForgetKind = "space-forgets-kinds",
+    /// The filesystem snapshot is taken while services run.
+    SnapshotTooEarly = "snapshot-before-quiet",
+    /// After a failure no hook is run any more.
+    SkipLateHooks = "no-hooks-after-failure",
+    /// What begins like a path of a module is the module's.
+    PartsOfNames = "parts-of-names-are-paths",
+    /// A module whose requirements are not met is left out.
+    DropUnmet = "drop-module-without-its-needs",
+    /// Any directory is a stack.
+    TakeAnyDirectory = "any-directory-is-a-stack",
+    /// The override file of a stack is not its own.
+    ForgetOverride = "stack-without-override",
+    /// Directories of a stack are looked for among its files.
+    DirectoriesAsFiles = "directories-as-files",
+    /// The script after a restore is not in the backup.
+    ForgetLastScript = "stack-without-last-script",
+    /// The environment of a stack is not in the backup.
+    ForgetEnvironment = "stack-without-environment",
+    /// Days of the week are 1 to 7 where they should be 0 to 6.
+    SundayIsSeven = "sunday-is-seven",
+    /// Of logs the newest is enough.
+    EmptyLogs = "keep-no-logs",
+    /// However it ended, the status is 0.
+    AlwaysZero = "status-is-always-zero",
 }
 
 #[cfg(feature = "planted")]

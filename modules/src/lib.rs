@@ -4,7 +4,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | words | [`id`] [`units`] [`version`] [`mod@folder`] |
+//! | words | [`planted`] [`id`] [`units`] [`version`] [`mod@folder`] |
 //! | programs of others | [`child`] |
 //! | what lies in files | [`files`] [`archive`] |
 //! | what modules and jobs say | [`manifest`] |
@@ -41,6 +41,7 @@ pub mod log;
 pub mod machine;
 pub mod manifest;
 pub mod member;
+pub mod planted;
 pub mod protocol;
 pub mod records;
 pub mod restore;

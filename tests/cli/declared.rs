@@ -37,6 +37,40 @@ fn a_fresh_machine_has_none_and_is_told_what_to_do() {
     place.run(["module", "show", "wiki"]).ends(1).says(&["there is no module wiki", "dedup module list"]);
 }
 
+/// As `fwconsole bu --implemented` does: who takes part, and with what.
+#[test]
+fn modules_that_take_part_are_listed_with_what_they_implement() {
+    let declared = Declared::new();
+    declared.manifest(
+        "app.toml",
+        "[module]\nid = \"app\"\nversion = \"2.1\"\n[config]\nfiles = [\"/etc/app.conf\"]\n[secrets]\nglob = [\"/etc/app/*.key\"]\n\
+         [[source]]\nname = \"db\"\ndriver = \"sqlite\"\npath = \"/var/lib/app.db\"\n\
+         [hooks]\nbackup_pre = { run = [\"/bin/true\"] }\nreset = { run = [\"/bin/true\"] }\n[restore]\nreset = \"command\"\n\
+         [exporter]\ncommand = [\"/bin/true\"]\n[[legacy]]\nformat = \"freepbx\"\nimport = [\"tables\"]\n",
+    );
+    declared.manifest("none.toml", "[module]\nid = \"none\"\n");
+    declared
+        .manifest("off.toml", "[module]\nid = \"off\"\nenabled = false\n[data]\ndirectories = [\"/srv\"]\n");
+    declared.manifest("bad.toml", "[module]\nid = \"bad\"\ncolour = 1\n");
+    let words = "config secrets exporter reset legacy source:db hook:backup_pre hook:reset";
+    let list = declared.run(&["list", "--implemented"]).ok();
+    let lines: Vec<Vec<&str>> = list.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    let app: Vec<&str> = ["app", "2.1"].into_iter().chain(words.split(' ')).collect();
+    assert!(lines.contains(&app), "{}", list.out);
+    assert!(!list.out.contains("off") && !list.out.contains("bad"), "{}", list.out);
+    let list = declared.run(&["list", "--implemented", "--json"]).ok().json();
+    let ids: Vec<&str> =
+        list["modules"].as_array().unwrap().iter().map(|module| module["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["app", "none"]);
+    let expected: Vec<&str> = words.split(' ').collect();
+    assert_eq!(list["modules"][0]["implements"], serde_json::json!(expected));
+    assert_eq!(list["modules"][1]["implements"], serde_json::json!([]));
+    let all = declared.run(&["list", "--json"]).ok().json();
+    let of = |id: &str| all["modules"].as_array().unwrap().iter().find(|it| it["id"] == id).unwrap().clone();
+    assert_eq!(of("off")["implements"], serde_json::json!(["data"]));
+    assert!(of("bad")["implements"].is_null(), "nobody knows");
+}
+
 #[test]
 fn every_state_is_told_with_its_reason() {
     let declared = Declared::new();

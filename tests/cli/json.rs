@@ -255,6 +255,7 @@ fn modules_and_logs_are_as_documented() {
         "file",
         "directory",
         "replaces",
+        "implements",
     ];
     let list = document(
         &place.run(["module", "list", "--json", "--modules-dir", "m"]).ok(),

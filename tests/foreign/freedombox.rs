@@ -170,5 +170,7 @@ fn an_archive_comes_back_and_takes_nothing_of_its_neighbours() {
         assert!(!foobar.exists(), "{form}: it begins with the same letters, and is somebody else's");
         let secret = machine.dedup(&["ls", &snapshot, "-m", "foo", "--section", "secrets"]).ok();
         assert!(secret.out.contains("key") && !secret.out.contains("mine"), "{form}: {}", secret.out);
+        let data = machine.dedup(&["ls", "--recursive", &snapshot, "-m", "foo", "--section", "data"]).ok();
+        assert!(data.out.contains("mine") && !data.out.contains("theirs"), "{form}: {}", data.out);
     }
 }

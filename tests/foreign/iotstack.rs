@@ -9,10 +9,10 @@ use dedup_modules::manifest::schedule::NameType;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const COMPOSE: &str = "version: '3.6'\nnetworks:\n  default:\n    driver: bridge\nservices:\n  # a comment\n  mariadb:\n    image: x\n    environment:\n      - MYSQL_ROOT_PASSWORD=geheim\n  influxdb:\n    image: y\n  nodered:\n    image: z\n";
+const COMPOSE: &str = "version: '3.6'\nnetworks:\n  default:\n    driver: bridge\nservices:\n  # a comment\n  mariadb:\n    image: x\n    environment:\n      - MYSQL_ROOT_PASSWORD=geheim\n  influxdb:\n    image: y\n  redis:\n    image: r\n  postgres:\n    image: p\n  nodered:\n    image: z\n";
 
 /// A stack on a machine.
-fn stack(machine: &Machine, scripts: bool) -> PathBuf {
+pub(super) fn stack(machine: &Machine, scripts: bool) -> PathBuf {
     let dir = machine.place.path("IOTstack");
     let file = |name: &str, text: &str| {
         let path = dir.join(name);
@@ -39,12 +39,24 @@ fn stack(machine: &Machine, scripts: bool) -> PathBuf {
     dir
 }
 
-fn manifest(machine: &Machine, dir: &Path, more: &[&str]) -> (String, Manifest) {
+pub(super) fn manifest(machine: &Machine, dir: &Path, more: &[&str]) -> (String, Manifest) {
     let words = ["module", "import", "--json", "--from", "iotstack", dir.to_str().unwrap()];
     let found = machine.dedup(&[&words, more].concat()).ok().json();
     let text = found["proposals"][0]["manifest"].as_str().unwrap().to_owned();
     let manifest = Manifest::parse("", text.as_bytes()).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
     (text, manifest)
+}
+
+/// Returns the options that make a container one of a stack's service, as compose does.
+pub(super) fn labels(dir: &Path, service: &str) -> Vec<String> {
+    let labels = [
+        "project=iotstack".to_owned(),
+        format!("service={service}"),
+        format!("project.config_files={}", dir.join("docker-compose.yml").display()),
+        format!("project.working_dir={}", dir.display()),
+        "oneoff=False".to_owned(),
+    ];
+    labels.map(|label| format!("--label=com.docker.compose.{label}")).to_vec()
 }
 
 #[test]
@@ -55,9 +67,17 @@ fn a_stack_is_a_module_with_its_scripts_and_databases() {
     assert_eq!(plain.module.id.as_str(), "iotstack");
     let items = plain.items(&plain.paths).unwrap();
     let has = |name: &str| items.iter().any(|item| item.path == dir.join(name));
-    for name in
-        ["docker-compose.yml", ".env", "extra", "services", "volumes", "pre_backup.sh", "post_restore.sh"]
-    {
+    for name in [
+        "docker-compose.yml",
+        "docker-compose.override.yml",
+        "compose-override.yml",
+        ".env",
+        "extra",
+        "services",
+        "volumes",
+        "pre_backup.sh",
+        "post_restore.sh",
+    ] {
         assert!(has(name), "{name} is in the backup:\n{text}");
     }
     assert!(
@@ -73,12 +93,15 @@ fn a_stack_is_a_module_with_its_scripts_and_databases() {
 
     let (text, live) = manifest(&machine, &dir, &["--live"]);
     let sources: Vec<&str> = live.sources.iter().map(|source| source.name.as_str()).collect();
-    assert_eq!(sources, ["mariadb", "influxdb"]);
+    assert_eq!(sources, ["mariadb", "postgres", "redis", "influxdb"]);
     assert!(
         live.sources.iter().all(|source| source.phase.to_string() == "live" && source.needs == ["stack"])
     );
     assert_eq!(live.hooks.backup_pre[0].phase.to_string(), "live", "before any database is dumped");
-    assert_eq!(live.data.exclude, ["/mariadb/config/databases", "/influxdb/data"]);
+    assert_eq!(
+        live.data.exclude,
+        ["/mariadb/config/databases", "/postgres/data", "/redis/data", "/influxdb/data"]
+    );
     let moved: Vec<String> = live.restore.delete_before.iter().map(ToString::to_string).collect();
     assert_eq!(
         moved,
@@ -128,19 +151,9 @@ fn scripts_run_at_their_points_and_containers_are_not_made_again() {
     let dir = stack(&machine, true);
     let (text, _) = manifest(&machine, &dir, &[]);
     declare(&machine, "iotstack", &text);
-    let compose = dir.join("docker-compose.yml");
-    let labels = |service: &str| {
-        [
-            "com.docker.compose.project=iotstack".to_owned(),
-            format!("com.docker.compose.service={service}"),
-            format!("com.docker.compose.project.config_files={}", compose.display()),
-            format!("com.docker.compose.project.working_dir={}", dir.display()),
-            "com.docker.compose.oneoff=False".to_owned(),
-        ]
-    };
     for service in ["nodered", "mariadb"] {
-        let labels = labels(service);
-        let labels: Vec<&str> = labels.iter().flat_map(|label| ["--label", label.as_str()]).collect();
+        let labels = labels(&dir, service);
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         docker.container(service, &labels);
     }
     docker.call(&["stop", "--time", "0", "mariadb"]).unwrap();

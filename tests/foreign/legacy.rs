@@ -111,6 +111,118 @@ fn a_dump_and_a_tree_come_back_module_by_module() {
     assert_eq!(fs::read(sound).unwrap(), b"old sound");
 }
 
+/// What a program takes: everything of its module as it was called there, and nothing of the sources that are declared.
+const TAKES: &str = r#"
+import json, os, sqlite3, sys
+from dedup_module import Fail, Module, main
+class Queue(Module):
+    name = "ringqueue"
+    def legacy(self, source):
+        database = sqlite3.connect("file:%s?mode=ro" % source.begin["database"], uri=True)
+        rows = lambda sql: [list(row) for row in database.execute(sql)]
+        names = [name for name, in rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+        scratch = source.scratch()
+        got = {
+            "format": source.begin["format"], "manifest": source.begin["manifest"], "tables": source.begin["tables"], "names": names,
+            "config": rows("SELECT extension, descr, password FROM queues_config ORDER BY 1"),
+            "settings": rows("SELECT keyword, value, description FROM freepbx_settings"),
+            "codes": rows("SELECT featurename, defaultcode FROM featurecodes"), "configs": source.all_configs(),
+            "mode": oct(os.stat(scratch).st_mode & 0o777),
+            "tree": sorted(source.tree("astdb"))[:2] if "astdb" in source.trees else None,
+        }
+        with open(sys.argv[1], "w") as to:
+            json.dump(got, to)
+        if os.path.exists(sys.argv[1] + ".no"):
+            raise Fail("broken on purpose")
+main(Queue)
+"#;
+
+#[test]
+fn a_program_of_the_module_takes_an_archive_in_place_of_its_sources() {
+    let pbx = Pbx::new();
+    let sdk = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("modules/sdk/python");
+    let (program, got) = (pbx.0.place.path("takes.py"), pbx.0.place.path("got.json"));
+    fs::write(&program, TAKES).unwrap();
+    let command = [
+        "/usr/bin/env",
+        "PYTHONDONTWRITEBYTECODE=1",
+        &format!("PYTHONPATH={}", sdk.display()),
+        "/usr/bin/python3",
+    ];
+    let command: Vec<String> = command
+        .iter()
+        .map(ToString::to_string)
+        .chain([&program, &got].map(|path| path.display().to_string()))
+        .collect();
+    let legacy = |command: &str| {
+        format!(
+            "[[legacy]]\nformat = \"freepbx-legacy\"\nmatch = {{ module = [\"queues\"], tables = [\"queues_config\"] }}\n{command}\n"
+        )
+    };
+    pbx.declare_queues(&legacy(&format!("command = {command:?}")));
+    let packing = Packing::new(&pbx.0);
+    packing.file("manifest", MANIFEST).file("astdb", TREE).file("mysql-1.sql.gz", gz(DUMP));
+    let imported = import(&pbx.0, "freepbx", &packing.tar_gz(), &[]).ok().json();
+    let own = module(&imported, "ringqueue");
+    assert_eq!(
+        (own["state"].as_str(), &own["dumps"]),
+        (Some("complete"), &serde_json::json!(["tables"])),
+        "{own}"
+    );
+    let snapshot = imported["snapshot_id"].as_str().unwrap().to_owned();
+    let before = pbx.rows("SELECT extension FROM queues_config");
+    let restore = ["restore", &snapshot, "-m", "ringqueue", "--yes", "--strict"];
+    pbx.0.dedup(&restore).ok();
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(&got).unwrap()).unwrap();
+    assert_eq!((&told["format"], &told["manifest"]["version"]), (&"freepbx-legacy".into(), &"13.0".into()));
+    assert_eq!(told["tables"], serde_json::json!(["kvstore_FreePBX_modules_Ringqueue", "queues_config"]));
+    assert!(!told["names"].to_string().contains("nobodys"), "{told}");
+    assert_eq!(
+        told["config"],
+        serde_json::json!([["400", "C:\\temp\\new, a tab\t, a quote ', \"x\"", "a);(b"], ["401", null, ""]])
+    );
+    assert_eq!(
+        told["settings"],
+        serde_json::json!([["QUEUE_HINTS", "old", "It's; a \"description\""]]),
+        "no row of others"
+    );
+    assert_eq!(told["codes"], serde_json::json!([["login", "*45"]]));
+    assert_eq!(told["configs"]["settings"], serde_json::json!({ "QUEUE_HINTS": "old" }));
+    assert_eq!(told["configs"]["features"]["login"]["defaultcode"], "*45");
+    assert_eq!(
+        told["configs"]["astdb"],
+        serde_json::json!({ "QUEUE": { "x": "2", "400/pin": "1" }, "CW": { "100": "ENABLED" } })
+    );
+    assert_eq!(told["mode"], "0o700");
+    assert_eq!(pbx.rows("SELECT extension FROM queues_config"), before, "only the program writes");
+    assert!(fs::read_dir(pbx.0.place.path("state/scratch")).map_or(true, |mut left| left.next().is_none()));
+
+    // A tree that is too long for one message is a stream; a program that fails fails its module.
+    let child = |n: usize| {
+        let value = format!("a value {n:02}");
+        format!("s:6:\"{n:06}\";s:{}:\"{value}\";", value.len())
+    };
+    let long: String = (0..20_000).map(child).collect();
+    let tree = format!("a:1:{{s:5:\"QUEUE\";a:20000:{{{long}}}}}");
+    packing.file("astdb", tree);
+    let imported = import(&pbx.0, "freepbx", &packing.tar_gz(), &["-m", "ringqueue"]).ok().json();
+    let snapshot = imported["snapshot_id"].as_str().unwrap().to_owned();
+    let restore = ["restore", &snapshot, "-m", "ringqueue", "--yes", "--strict"];
+    pbx.0.dedup(&restore).ok();
+    let told: serde_json::Value = serde_json::from_slice(&fs::read(&got).unwrap()).unwrap();
+    assert_eq!(
+        told["tree"],
+        serde_json::json!([[["QUEUE", "000000"], "a value 00"], [["QUEUE", "000001"], "a value 01"]])
+    );
+    fs::write(pbx.0.place.path("got.json.no"), "").unwrap();
+    pbx.0.dedup(&restore).ends(7).says(&["broken on purpose"]);
+    // And without the program the same snapshot is what the sources do not know.
+    fs::remove_file(pbx.0.place.path("got.json.no")).unwrap();
+    pbx.declare_queues(&legacy("import = [\"tables\"]"));
+    pbx.0.dedup(&["restore", &snapshot, "-m", "ringqueue", "--yes"]);
+    assert_eq!(pbx.rows("SELECT count(*) FROM queues_config"), [format!("{}", before.len())]);
+}
+
 /// A module `tts` does not take `ttsengines`: tables are named, not guessed by how they begin.
 #[test]
 fn a_table_belongs_to_whoever_names_it() {

@@ -6,7 +6,9 @@ mod freedombox;
 mod freepbx;
 mod hostile;
 mod iotstack;
+mod iotstack_live;
 mod legacy;
+mod offline;
 
 use crate::cli::support::Run;
 use crate::runs::app::Machine;

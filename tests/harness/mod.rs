@@ -7,6 +7,5 @@ mod faults;
 mod fleet;
 mod hostile;
 mod index;
-#[cfg(feature = "planted")]
-mod planted;
+pub mod planted;
 mod source;

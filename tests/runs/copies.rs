@@ -32,6 +32,21 @@ fn a_copy_is_read_while_services_run_again() {
     assert_eq!(fs::read_to_string(machine.data("app").join("file")).unwrap(), "what app has\n");
 }
 
+/// What services and hooks write until all stands still belongs to the moment that is copied.
+#[test]
+fn a_copy_is_of_the_moment_when_all_stands_still() {
+    let machine = machine();
+    let (text, flushed) =
+        (fs::read_to_string(machine.manifest("app")).unwrap(), machine.data("app").join("flushed"));
+    let script = format!("echo all >> {}", flushed.display());
+    let hook = format!("[hooks]\nbackup_pre = {{ run = {:?} }}\n", ["sh", "-c", &script]);
+    fs::write(machine.manifest("app"), text.replace("[hooks]\n", &hook)).unwrap();
+    machine.dedup(&["backup", "--fs-snapshot", "require"]).ok();
+    fs::remove_file(&flushed).unwrap();
+    machine.dedup(&["restore", "latest", "--yes"]).ok();
+    assert_eq!(fs::read_to_string(&flushed).unwrap(), "all\n");
+}
+
 #[test]
 fn without_a_directory_for_them_none_is_made() {
     let machine = machine();

@@ -4,9 +4,9 @@ use super::{BackupJob, RunError};
 use crate::conduct::Standing;
 use crate::machine::Machine;
 use crate::manifest::programs::Severity;
+use crate::planted::{Bug, planted};
 use crate::selection::LeftOut;
 use dedup_engine::backup::Parts;
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::snapshot::{Account, Section, State};
 
 /// What a run knows of its members in the end; each list has a place for each of them.

@@ -43,12 +43,12 @@ use crate::manifest::job::UseSnapshot;
 use crate::manifest::programs::Severity;
 use crate::manifest::services::Operation;
 use crate::member::{Halt, Member};
+use crate::planted::{Bug, planted};
 use crate::selection::LeftOut;
 use crate::undo::{JournalError, Undoing};
 use account::{Known, tell};
 use dedup_engine::backup::{BackupError, Parent, Parts, RunReport, RunRequest, run_parts};
 use dedup_engine::error::Kind;
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::progress::Events;
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::{Account, Outcome};
@@ -269,8 +269,11 @@ impl Run<'_, '_> {
     fn collect(&mut self, parts: &mut Parts<'_>) -> Result<(), RunError> {
         self.live(parts)?;
         let root = plan_root(self.job, self.conduct.machine, &self.conduct.members_in())?;
-        self.quieten(parts, root.is_of_one_moment())?;
-        let root = self.take(root)?;
+        let is_early = planted(Bug::SnapshotTooEarly);
+        let of_one_moment = root.is_of_one_moment();
+        let root = if is_early { self.take(root)? } else { root };
+        self.quieten(parts, of_one_moment)?;
+        let root = if is_early { root } else { self.take(root)? };
         if root.is_snapshot() {
             self.from_snapshot = true;
             self.conduct.bring_back();

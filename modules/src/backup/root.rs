@@ -6,8 +6,8 @@ use crate::machine::Machine;
 use crate::manifest::items::{Extent, Item};
 use crate::manifest::job::UseSnapshot;
 use crate::manifest::programs::Severity;
+use crate::planted::{Bug, planted};
 use crate::undo::{Ticket, Undo};
-use dedup_engine::planted::{Bug, planted};
 use std::path::{Path, PathBuf};
 
 /// What is read.

@@ -6,8 +6,8 @@ use crate::machine::Machine;
 use crate::manifest::hooks::{HookPhase, HookState};
 use crate::manifest::programs::Severity;
 use crate::member::Halt;
+use crate::planted::{Bug, planted};
 use crate::undo::{JournalError, Ticket, Undo};
-use dedup_engine::planted::{Bug, planted};
 
 /// A hook after the work that is due, whatever becomes of its member.
 pub struct Due {
@@ -141,7 +141,7 @@ impl Conduct<'_, '_> {
         for due in now {
             let point = &members[due.at].post[due.point];
             let state = state.unwrap_or_else(|| self.hook_state(due.at));
-            if point.is_due(state) {
+            if point.is_due(state) && !(planted(Bug::SkipLateHooks) && state == HookState::Fail) {
                 self.run_post_hook(due.at, due.point, state);
             }
             if let Some(ticket) = due.ticket

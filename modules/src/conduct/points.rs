@@ -5,7 +5,7 @@ use crate::hooks::{HookEnd, run_hook};
 use crate::manifest::hooks::HookPhase;
 use crate::manifest::programs::Severity;
 use crate::member::Point;
-use dedup_engine::planted::{Bug, planted};
+use crate::planted::{Bug, planted};
 
 impl Conduct<'_, '_> {
     /// Runs the hooks before the work of one phase, of the members that still take part, in order.

@@ -3,9 +3,9 @@
 use super::{Cancelled, Conduct};
 use crate::manifest::programs::Severity;
 use crate::manifest::services::Restart;
+use crate::planted::{Bug, planted};
 use crate::services::Services;
 use crate::undo::{JournalError, Ticket, Undo};
-use dedup_engine::planted::{Bug, planted};
 use std::time::Duration;
 
 /// Why nothing more is stopped.

@@ -2,6 +2,7 @@
 
 use super::draft::{Draft, Raw, path_text};
 use super::system::System;
+use crate::planted::{Bug, planted};
 use std::path::Path;
 
 /// What its own backup takes, or means to: files first, then directories.
@@ -25,13 +26,15 @@ struct Server {
     driver: &'static str,
     /// Where its files lie, below `volumes`.
     files: &'static str,
+    /// Who is let in by a password; nobody is asked for one in the stack's Redis.
     user: Option<&'static str>,
 }
 
-/// Those whose drivers dump and load them through the container. Redis is loaded from its own file, which the volumes have.
-const SERVERS: [Server; 2] = [
+/// Those whose drivers dump and load them: the first two by clients in the container, Redis by the container's address.
+const SERVERS: [Server; 3] = [
     Server { service: "mariadb", driver: "mariadb", files: "mariadb/config/databases", user: Some("root") },
     Server { service: "postgres", driver: "postgresql", files: "postgres/data", user: Some("postgres") },
+    Server { service: "redis", driver: "redis", files: "redis/data", user: None },
 ];
 
 /// What a person chooses.
@@ -43,7 +46,8 @@ pub struct StackChoice {
 
 /// Returns whether a directory is a stack of IOTstack.
 pub fn is_stack(system: &System, dir: &Path) -> bool {
-    system.has(dir.join(FILES[0])) && MARKS.iter().any(|mark| system.has(dir.join(mark)))
+    planted(Bug::TakeAnyDirectory)
+        || system.has(dir.join(FILES[0])) && MARKS.iter().any(|mark| system.has(dir.join(mark)))
 }
 
 /// Makes a manifest for the stack in a directory; `None` if its path cannot stand in one.
@@ -60,6 +64,18 @@ pub fn draft(system: &System, dir: &Path, choice: StackChoice) -> Option<Draft> 
     draft.secrets.files = vec![at(".env")];
     draft.secrets.optional = vec![at(".env")];
     draft.data.directories = vec![at("volumes")];
+    if planted(Bug::ForgetOverride) {
+        draft.config.files.retain(|file| !file.contains("override"));
+    }
+    if planted(Bug::DirectoriesAsFiles) {
+        draft.config.directories.retain(|name| system.text(dir.join(name)).is_some());
+    }
+    if planted(Bug::ForgetLastScript) {
+        draft.config.files.retain(|file| !file.ends_with("post_restore.sh"));
+    }
+    if planted(Bug::ForgetEnvironment) {
+        draft.secrets.files.clear();
+    }
     let text = system.text(dir.join(FILES[0])).unwrap_or_default();
     let services = services(&text);
     let mut service = vec![("name", Raw::text("stack")), ("kind", Raw::text("compose"))];
@@ -76,6 +92,9 @@ pub fn draft(system: &System, dir: &Path, choice: StackChoice) -> Option<Draft> 
         draft.sources.push(live(server));
         draft.data.exclude.push(format!("/{}", server.files));
         kept.push(server.files.split('/').next().unwrap_or_default());
+        if server.user.is_none() {
+            continue;
+        }
         draft.notes.push(format!(
             "put the password of {} into the file secrets/iotstack-{} below /var/lib/dedup",
             server.service, server.service
@@ -94,16 +113,19 @@ pub fn draft(system: &System, dir: &Path, choice: StackChoice) -> Option<Draft> 
 
 fn live(server: &Server) -> Vec<(&'static str, Raw)> {
     let mut endpoint = vec![("compose_service", Raw::text(server.service))];
-    endpoint.extend(server.user.map(|user| ("user", Raw::text(user))));
-    endpoint.push(("password", Raw::text(&format!("store:iotstack-{}", server.service))));
-    vec![
+    let mut source = vec![
         ("name", Raw::text(server.service)),
         ("driver", Raw::text(server.driver)),
         ("phase", Raw::text("live")),
-        ("select", Raw::table(&[("databases", Raw::list(&["all".into()]))])),
-        ("endpoint", Raw::table(&endpoint)),
-        ("needs", Raw::list(&["stack".into()])),
-    ]
+    ];
+    if let Some(user) = server.user {
+        endpoint.push(("user", Raw::text(user)));
+        endpoint.push(("password", Raw::text(&format!("store:iotstack-{}", server.service))));
+        source.push(("select", Raw::table(&[("databases", Raw::list(&["all".into()]))])));
+    }
+    source.push(("endpoint", Raw::table(&endpoint)));
+    source.push(("needs", Raw::list(&["stack".into()])));
+    source
 }
 
 /// InfluxDB by its own tool, which writes a directory: a tar of it is what is stored. The status of each step counts.
@@ -113,7 +135,9 @@ fn influxdb() -> Vec<(&'static str, Raw)> {
         Raw::list(&words.into_iter().map(str::to_owned).collect::<Vec<_>>())
     };
     let dump = "d=$(mktemp -d); trap 'rm -rf \"$d\"' EXIT; influxd backup -portable \"$d\" >&2; tar -C \"$d\" -cf - .";
+    // A server that was started a moment ago is waited for.
     let load = "d=$(mktemp -d); trap 'rm -rf \"$d\"' EXIT; tar -C \"$d\" -xf -; \
+        n=0; until influx -execute 'SHOW DATABASES' >/dev/null 2>&1 || [ $n -ge 90 ]; do n=$((n+1)); sleep 1; done; \
         for b in $(influx -execute 'SHOW DATABASES' -format csv | tail -n +2 | cut -d, -f2 | grep -v '^_internal$'); \
         do influx -execute \"DROP DATABASE \\\"$b\\\"\"; done; influxd restore -portable \"$d\" >&2";
     vec![

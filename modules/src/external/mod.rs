@@ -43,5 +43,5 @@ pub use keyed::again as keyed_again;
 pub use keyed::{Lines as KeyedLines, store as store_keyed};
 pub use program::{Job, Log, Spec};
 pub use revert::{Nothing, close_spaces, revert};
-pub use scratch::{make_scratch, scratch_path};
+pub use scratch::{give_scratch, make_scratch, scratch_path};
 pub use talker::Around;

@@ -28,6 +28,16 @@ pub fn make_scratch(path: &Path, user: Option<&str>) -> Result<(), String> {
         fs::create_dir_all(parent).map_err(told)?;
     }
     DirBuilder::new().mode(0o700).create(path).map_err(told)?;
+    give_scratch(path, user)
+}
+
+/// Gives one that was made for nobody to the module's user. From then on nothing in it is believed: what is opened or changed
+/// there by its name may be something else.
+///
+/// # Errors
+/// Why it cannot, for people.
+pub fn give_scratch(path: &Path, user: Option<&str>) -> Result<(), String> {
+    let told = |error: std::io::Error| format!("{}: {error}", path.display());
     let Some(name) = user else { return Ok(()) };
     let by_name = User::from_name(name).ok().flatten();
     let found = by_name.or_else(|| User::from_uid(Uid::from_raw(name.parse().ok()?)).ok().flatten());

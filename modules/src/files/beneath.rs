@@ -1,6 +1,6 @@
 //! Opening directories below others, never through a link, and what is said if that fails.
 
-use dedup_engine::planted::{Bug, planted};
+use crate::planted::{Bug, planted};
 use dedup_engine::restore::sink::SinkError;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};

@@ -14,9 +14,9 @@ use super::place::{Place, Places};
 use super::publish::Spot;
 use super::read::open_regular;
 use super::temporary::TemporaryNames;
+use crate::planted::{Bug, planted};
 use dedup_engine::backup::source::EntryKind;
 use dedup_engine::listing::{Body, StoredPath};
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::restore::sink::{Item, Prepared, Sink, SinkError};
 use rustix::fd::OwnedFd;
 use rustix::fs::{

@@ -26,6 +26,7 @@ mod mysql_text;
 mod php;
 mod plan;
 mod store;
+mod tables;
 mod tar;
 #[cfg(test)]
 mod tests;

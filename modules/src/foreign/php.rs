@@ -1,5 +1,7 @@
 //! What PHP's `serialize` writes: values, no objects, so that nothing comes alive when it is read.
 
+use crate::planted::{Bug, planted};
+
 /// Deepest nesting.
 const MAX_DEPTH: usize = 64;
 /// Most values in one text.
@@ -176,6 +178,13 @@ impl<'b> Reader<'b> {
                 Php::Text(text)
             }
             b'a' => {
+                let count: usize = self.number(b':')?;
+                self.expect(b'{')?;
+                return Ok(Found::Map(count));
+            }
+            b'O' if planted(Bug::ReviveObjects) => {
+                let name: usize = self.number(b':')?;
+                self.at = self.at.saturating_add(name).saturating_add(3).min(self.bytes.len());
                 let count: usize = self.number(b':')?;
                 self.expect(b'{')?;
                 return Ok(Found::Map(count));

@@ -8,6 +8,7 @@ use crate::discover::{Draft, Raw, path_text};
 use crate::external::Collected;
 use crate::id::ModuleId;
 use crate::manifest::Manifest;
+use crate::manifest::legacy::LegacyFormat;
 use crate::manifest::sections::SectionKind;
 use crate::version::Version;
 use dedup_engine::listing::StoredPath;
@@ -64,6 +65,8 @@ pub struct PlannedModule<'a> {
     pub tables: BTreeSet<String>,
     /// The manifest that is installed here, if one is.
     pub installed: Option<Manifest>,
+    /// Of what format the archive is, where a program of the module may take what it has.
+    pub format: Option<LegacyFormat>,
     /// What its own program made of it, as an importer will be told.
     pub collected: Collected,
     /// What it must be restored after.
@@ -100,7 +103,7 @@ impl<'a> Planned<'a> {
 
 impl<'a> PlannedModule<'a> {
     pub(super) fn new(id: ModuleId) -> Self {
-        let (version, platform_version, platform, trees, tables, installed) = Default::default();
+        let (version, platform_version, platform, trees, tables, installed, format) = Default::default();
         let (collected, requires, items, gaps, doubts) = Default::default();
         Self {
             id,
@@ -110,12 +113,19 @@ impl<'a> PlannedModule<'a> {
             trees,
             tables,
             installed,
+            format,
             collected,
             requires,
             items,
             gaps,
             doubts,
         }
+    }
+
+    /// Returns whether a program of the module takes such archives, in the place of its sources.
+    pub(super) fn has_program(&self) -> bool {
+        let legacy = self.installed.iter().flat_map(|manifest| &manifest.legacy);
+        legacy.into_iter().any(|legacy| Some(legacy.format) == self.format && !legacy.command.is_empty())
     }
 
     /// Puts an entry of the archive to an absolute place. A name that leads elsewhere is told, and not taken.

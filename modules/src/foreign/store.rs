@@ -1,8 +1,8 @@
 //! A plan into a snapshot: ordinary accounts of ordinary modules, which restores know nothing special of.
 
-use super::database::ModuleTables;
 use super::error::ForeignError;
 use super::plan::{Planned, PlannedModule};
+use super::tables::ModuleTables;
 use crate::conduct::source_item;
 use crate::external::{EXPORTER, EXPORTER_SECRETS, KIND};
 use crate::manifest::drivers::Format;
@@ -115,7 +115,8 @@ fn store_tables(
     let tables: Vec<String> = module.tables.iter().cloned().collect();
     let mut left: BTreeSet<&str> = tables.iter().map(String::as_str).collect();
     let sources = module.installed.iter().flat_map(|manifest| &manifest.sources);
-    for source in sources.filter(|source| source.format == Format::Records) {
+    let has_program = module.has_program();
+    for source in sources.filter(|source| source.format == Format::Records && !has_program) {
         let selection = Selection { select: source.select.clone(), ..Selection::default() };
         let takes = |name: &&String| TableName::simple(name).is_ok_and(|name| selection.takes(&name));
         let own: Vec<String> = tables.iter().filter(takes).cloned().collect();
@@ -145,8 +146,8 @@ fn store_tables(
             }
         }
     }
-    if module.installed.is_none() && !left.is_empty() {
-        // Nothing says yet what will take them; they are kept so that they can be looked at and put back later.
+    if (module.installed.is_none() || has_program) && !left.is_empty() {
+        // If nothing says yet what will take them, they are kept so that they can be looked at and put back later.
         let own: Vec<String> = left.iter().map(|name| (*name).to_owned()).collect();
         let select = crate::manifest::sources::Select {
             own_tables: true,
@@ -155,10 +156,15 @@ fn store_tables(
         };
         let selection = Selection { select, ..Selection::default() };
         let into = Into { name: "tables", kind: "mariadb", section: Section::Config, selection: &selection };
-        match store_rows(job, module, &ModuleTables::new(database, &own, into.kind), &into, parts)? {
+        let rows = ModuleTables::new(database, &own, into.kind).of_archive(module.format);
+        match store_rows(job, module, &rows, &into, parts)? {
             Ok((report, _)) => {
                 report.enter(account);
-                tell(account, &source_item("tables"), Outcome::Stored, "no manifest here names its tables");
+                let why = match has_program {
+                    true => "for the module's own program",
+                    false => "no manifest here names its tables",
+                };
+                tell(account, &source_item("tables"), Outcome::Stored, why);
             }
             Err(why) => told.gaps.push(format!("its tables: {why}")),
         }

@@ -6,9 +6,9 @@
 use super::names::{job_tag, slot_tag};
 use crate::manifest::job::Job;
 use crate::manifest::schedule::NameType;
+use crate::planted::{Bug, planted};
 use crate::units::Period;
 use dedup_engine::id::ObjectId;
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::snapshot::State;
 use jiff::civil::DateTime;
 

@@ -70,6 +70,25 @@ pub struct External {
     pub replaces_declared: bool,
 }
 
+impl External {
+    /// Makes one of which nothing else is said.
+    pub fn of(program: Program) -> Self {
+        Self {
+            program,
+            protocol: vec![PROTOCOL],
+            timeout: None,
+            idle_timeout: Some(Duration::from_secs(600)),
+            cancel_grace: Some(Duration::from_secs(10)),
+            memory_bytes: None,
+            user: None,
+            cwd: None,
+            env: Vec::new(),
+            network: true,
+            replaces_declared: false,
+        }
+    }
+}
+
 fn read_external(t: &mut Table<'_, '_>) -> External {
     let command =
         t.or("command", ARGV, vec![], "The program and its arguments; it speaks the line protocol.");

@@ -13,7 +13,7 @@ use super::near::nearest;
 use super::problem::{Place, Problem};
 use super::shape::{Field, Shape};
 use super::text::Text;
-use dedup_engine::planted::{Bug, planted};
+use crate::planted::{Bug, planted};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

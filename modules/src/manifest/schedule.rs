@@ -6,6 +6,7 @@ use super::reader::Table;
 use super::sources::LIMIT;
 use super::words::words;
 use crate::id::ModuleId;
+use crate::planted::{Bug, planted};
 use crate::units::{Period, PeriodUnit};
 use jiff::Span;
 use jiff::civil::DateTime;
@@ -134,7 +135,10 @@ impl Schedule {
     /// with `rolling_slots = 4` use four slots, not one. A run that is missed leaves its slot as it is.
     pub fn slot_at(&self, begun: DateTime) -> String {
         match self.slots {
-            RollingSlots::Weekday => format!("weekday-{}", weekday_number(begun.date().weekday(), self.iso)),
+            RollingSlots::Weekday => format!(
+                "weekday-{}",
+                weekday_number(begun.date().weekday(), self.iso || planted(Bug::SundayIsSeven))
+            ),
             RollingSlots::Monthday => format!("monthday-{:02}", begun.day()),
             RollingSlots::Number(slots) => {
                 let every = match &self.when {

@@ -69,6 +69,8 @@ pub use write::{PutEntry, RecordWriter, TableWriter};
 /// Name of the fact ([`SourceSchema::facts`]) that a table's rows hold only some of its columns, such as a key and a value
 /// out of an archive that has no more: an import puts them into the rows that are there, and clears nothing.
 pub const PART_OF_ROWS: &str = "part-of-rows";
+/// Name of the fact that rows came out of an archive of another product: its format, as `[[legacy]]` calls it.
+pub const FROM_ARCHIVE: &str = "from-archive";
 
 /// Longest schema of a table or of a source.
 const MAX_SCHEMA: usize = 16 << 20;

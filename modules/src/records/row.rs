@@ -3,6 +3,7 @@
 use super::key::{MAX_DECIMAL, PREFIX_BYTES, put_value as put_key_value};
 use super::value::MAX_DEPTH;
 use super::{RecordError, TimeKind, Value};
+use crate::planted::{Bug, planted};
 use dedup_engine::error::Corrupt;
 use dedup_engine::wire::{Put, Reader};
 
@@ -159,6 +160,10 @@ fn put_leaf(value: &Value, is_top: bool, out: &mut Vec<u8>) -> Result<(), Record
         Value::RawText(bytes) => {
             out.put_u8(8);
             out.put_bytes(bytes);
+        }
+        Value::Bytes(bytes) if planted(Bug::RowsAsText) => {
+            out.put_u8(9);
+            out.put_bytes(String::from_utf8_lossy(bytes).as_bytes());
         }
         Value::Bytes(bytes) => {
             out.put_u8(9);

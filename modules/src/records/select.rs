@@ -2,6 +2,7 @@
 
 use super::{RecordError, TableName, TableSchema};
 use crate::manifest::sources::Select;
+use crate::planted::{Bug, planted};
 
 /// The rules of a manifest, with what only its surroundings know.
 #[derive(Clone, Debug, Default)]
@@ -28,9 +29,15 @@ impl Selection {
         if named(ignore) {
             return false;
         }
-        let by_prefix = !prefix.is_empty()
-            && (name.table().starts_with(&**prefix) || full.starts_with(&**prefix))
-            && !named(&self.of_others);
+        let begins = |text: &str| match planted(Bug::PrefixIsPattern) {
+            true => {
+                text.len() >= prefix.len()
+                    && prefix.bytes().zip(text.bytes()).all(|(a, b)| a == b'_' || a == b)
+            }
+            false => text.starts_with(&**prefix),
+        };
+        let by_prefix =
+            !prefix.is_empty() && (begins(name.table()) || begins(&full)) && !named(&self.of_others);
         let by_platform = *own_tables
             && match &self.own {
                 Some(own) => named(own),

@@ -10,6 +10,7 @@ use crate::external::{
 use crate::id::ModuleId;
 use crate::manifest::programs::Severity;
 use crate::manifest::sections::SectionKind;
+use crate::planted::{Bug, planted};
 use crate::protocol::{Op, Shape};
 use crate::records::{RecordError, StoredSource};
 use crate::spaces::Spaces;
@@ -17,7 +18,6 @@ use crate::undo::{Ticket, Undo, Undoing};
 use crate::version::Requirement;
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::repo::Repository;
 use dedup_engine::snapshot::{Account, Dump, Form, Section};
 use serde_json::json;
@@ -176,6 +176,13 @@ impl Run<'_, '_> {
         let Some(imported) = imported else {
             return Err(PutError::Module("its importer has no operation import".into()));
         };
+        self.puts[at].bytes += data.streams.iter().map(|stream| stream.bytes).sum::<u64>();
+        self.heed(at, imported)
+    }
+
+    /// Heeds what an importer said at its end.
+    pub(super) fn heed(&mut self, at: usize, imported: Imported) -> Result<(), PutError> {
+        let member = &self.job.members[at];
         if imported.skipped {
             return Err(PutError::Module(
                 "its importer left itself out, so what was exported is not taken".into(),
@@ -190,7 +197,6 @@ impl Run<'_, '_> {
                 _ => self.conduct.standings[at].note(said.level, &said.text),
             }
         }
-        self.puts[at].bytes += data.streams.iter().map(|stream| stream.bytes).sum::<u64>();
         if imported.untaken.is_empty() || planted(Bug::ImportInSilence) {
             return Ok(());
         }
@@ -207,19 +213,25 @@ impl Run<'_, '_> {
 
     /// Notes how what an importer does is undone, once.
     fn note_importer(&mut self, at: usize) -> Result<(), PutError> {
+        let member = &self.job.members[at];
+        let Some(external) = &member.manifest.importer else { return Ok(()) };
+        let spec = Spec::of(external, member.manifest, member.variables)
+            .map_err(|error| PutError::Module(format!("importer: {error}")))?;
+        self.note_program(at, &spec)
+    }
+
+    /// Notes how what a program takes is undone, once for a module.
+    pub(super) fn note_program(&mut self, at: usize, spec: &Spec) -> Result<(), PutError> {
         if self.puts[at].importer_noted {
             return Ok(());
         }
         let member = &self.job.members[at];
-        let Some(external) = &member.manifest.importer else { return Ok(()) };
         let told = |error: String| PutError::Module(format!("importer: {error}"));
-        let spec =
-            Spec::of(external, member.manifest, member.variables).map_err(|error| told(error.to_string()))?;
         let spaces_dir = self.conduct.machine.state_dir.join("spaces");
         let known = Spaces::open(&spaces_dir).and_then(|spaces| spaces.list());
         let known = known.map_err(|error| told(error.to_string()))?;
         let before = known.into_iter().map(|(id, _)| id).collect();
-        let act = Undo::Importer { module: member.id().clone(), spec: Box::new(spec), before };
+        let act = Undo::Importer { module: member.id().clone(), spec: Box::new(spec.clone()), before };
         let ticket = self.conduct.undoing.note(act).map_err(|error| PutError::Run(error.into()))?;
         self.puts[at].tickets.push(ticket);
         self.puts[at].importer_noted = true;
@@ -254,13 +266,14 @@ impl Run<'_, '_> {
 }
 
 /// What an import reads with.
-struct Host<'h, 'a> {
-    repo: &'h Repository,
-    account: &'h Account,
-    undoing: &'h mut Undoing<'a>,
-    path: PathBuf,
-    user: Option<&'h str>,
-    scratch: Option<Ticket>,
+pub(super) struct Host<'h, 'a> {
+    pub(super) repo: &'h Repository,
+    pub(super) account: &'h Account,
+    pub(super) undoing: &'h mut Undoing<'a>,
+    /// Where its scratch will be.
+    pub(super) path: PathBuf,
+    pub(super) user: Option<&'h str>,
+    pub(super) scratch: Option<Ticket>,
 }
 
 impl ImportHost for Host<'_, '_> {

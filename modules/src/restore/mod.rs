@@ -18,6 +18,7 @@
 //! journal, before it starts the services.
 
 mod importers;
+mod legacy;
 mod only;
 mod put;
 mod ready;
@@ -27,6 +28,7 @@ mod room;
 mod settle;
 mod stream;
 mod subject;
+mod up;
 mod verify;
 mod whole;
 
@@ -43,9 +45,9 @@ use crate::manifest::hooks::HookPhase;
 use crate::manifest::programs::Severity;
 use crate::manifest::services::Operation;
 use crate::member::{Halt, Member};
+use crate::planted::{Bug, planted};
 use crate::undo::{JournalError, Ticket, Undo, Undoing};
 use dedup_engine::error::Kind;
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::progress::Events;
 use dedup_engine::repo::Repository;
 use dedup_engine::restore::RestoreError as EngineError;

@@ -1,6 +1,7 @@
 //! Single tables and rows, beside what is there: no service is stopped, nothing is cleared.
 
 use super::records::request;
+use crate::external::KIND;
 use crate::machine::Machine;
 use crate::manifest::programs::Severity;
 use crate::member::Member;
@@ -37,6 +38,14 @@ pub enum OnlyError {
         /// The source.
         name: String,
     },
+    /// An exporter sent them, and the protocol knows no import of single rows.
+    #[error(
+        "the rows of {name} were sent by the module's own program, whose import takes all of them or none"
+    )]
+    Exported {
+        /// The stream.
+        name: String,
+    },
     /// The source cannot be read or written.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -50,6 +59,7 @@ impl OnlyError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NoSource { .. } => Kind::Missing,
+            Self::Exported { .. } => Kind::Refused,
             Self::Source(error) => error.kind(),
             Self::Journal(_) => Kind::Io,
         }
@@ -69,6 +79,9 @@ pub fn restore_rows(
     undoing: &mut Undoing<'_>,
 ) -> Result<Imported, OnlyError> {
     let (dump, member) = (job.dump, job.member);
+    if dump.kind == KIND {
+        return Err(OnlyError::Exported { name: dump.name.clone() });
+    }
     let source = member.manifest.sources.iter().find(|source| source.name == dump.name);
     let source = source.filter(|source| source.driver.to_string() == dump.kind);
     let source = source.ok_or_else(|| OnlyError::NoSource { name: dump.name.clone() })?;

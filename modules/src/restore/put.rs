@@ -1,6 +1,7 @@
 //! Putting one module in place: what it replaces is kept aside, noted before it is touched.
 
 use super::importers::{import_data, is_exported};
+use super::legacy::legacy_of;
 use super::stream::with_stream;
 use super::{RestoreError, Run};
 use crate::external::ImportData;
@@ -10,12 +11,12 @@ use crate::manifest::items::Extent;
 use crate::manifest::lifecycle::Reset;
 use crate::manifest::paths::Variables;
 use crate::manifest::programs::Severity;
+use crate::planted::{Bug, planted};
 use crate::sources::{Head, Keeps, KeptDump, LoadOptions, SourceSpec, WayBack, World, open_load};
 use crate::undo::{JournalError, Ticket, Undo};
 use dedup_engine::browse;
 use dedup_engine::listing::{Node, StoredPath};
 use dedup_engine::map::Root;
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::restore::{RestoreRequest, run as restore_files};
 use dedup_engine::snapshot::{Dump, Form, Outcome};
 use std::ops::ControlFlow;
@@ -52,6 +53,7 @@ impl Run<'_, '_> {
         self.puts[at].tickets.push(ticket);
         let put = self.put_files(at, &Safety { run, log }, ticket);
         let put = put.and_then(|()| self.put_sources(at)).and_then(|()| self.put_exported(at));
+        let put = put.and_then(|()| self.put_legacy(at));
         match put {
             Ok(()) => self.conduct.log(Severity::Info, Some(id), "restored"),
             Err(PutError::Module(why)) => self.roll_back(at, &why),
@@ -157,12 +159,15 @@ impl Run<'_, '_> {
             .flat_map(|source| source.needs.iter().map(String::as_str))
             .collect();
         self.conduct.start_early(at, &needs, &mut self.puts[at].early).map_err(PutError::Module)?;
-        for dump in subject.account.dumps.iter().filter(|dump| !(has_importer && is_exported(dump))) {
+        let archived = legacy_of(self.job.repo, member.manifest, subject.account).map(|(dump, _)| &dump.name);
+        let others = subject.account.dumps.iter().filter(|dump| Some(&dump.name) != archived);
+        for dump in others.filter(|dump| !(has_importer && is_exported(dump))) {
             let source = member.manifest.sources.iter().find(|source| source.name == dump.name);
             let taken = source.is_some_and(|source| source.driver.to_string() == dump.kind);
             if let (Some(source), true) = (source, taken) {
                 let spec = SourceSpec::to_load(source, member.variables)
                     .map_err(|error| PutError::Module(format!("source {}: {error}", dump.name)))?;
+                self.wait_for(at, &spec);
                 match dump.form {
                     Form::Records => self.load_records(at, dump, source, &spec)?,
                     Form::Listing => self.load_streams(at, dump, &spec)?,

@@ -5,11 +5,11 @@ use super::verify::verify;
 use super::{End, RestoreError, Run};
 use crate::hooks::{HookEnd, ResolvedHook, run_hook};
 use crate::manifest::programs::Severity;
+use crate::planted::{Bug, planted};
 use crate::records::{RecordError, StoredSource};
 use crate::setup::{SetupSpec, State};
 use dedup_engine::error::Kind;
 use dedup_engine::listing::{Node, StoredPath};
-use dedup_engine::planted::{Bug, planted};
 use dedup_engine::repo::RepoError;
 use dedup_engine::restore::RestoreError as EngineError;
 use dedup_engine::snapshot::{Dump, Form};
@@ -88,6 +88,13 @@ impl Run<'_, '_> {
 
     /// Installs or upgrades what needs it: newer data must not meet an older program.
     pub(super) fn make_ready(&mut self) -> Result<(), RestoreError> {
+        let asked = || std::net::UdpSocket::bind("0.0.0.0:0")?.connect("192.0.2.1:53");
+        if planted(Bug::AskNetwork)
+            && let Err(error) = asked()
+        {
+            let members = self.conduct.members_in();
+            members.into_iter().for_each(|at| self.refuse(at, &error.to_string()));
+        }
         for at in self.conduct.members_in() {
             self.conduct.unless_cancelled()?;
             let member = &self.job.members[at];

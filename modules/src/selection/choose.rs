@@ -5,8 +5,8 @@ use super::{Chosen, LeftOut, Reason, Remark, Selection, Unmet, WhyNot};
 use crate::id::ModuleId;
 use crate::manifest::job::Modules;
 use crate::manifest::{Manifest, nearest};
+use crate::planted::{Bug, planted};
 use crate::version::{Requirement, Version};
-use dedup_engine::planted::{Bug, planted};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether a module can be used, as its `[setup]` says.
@@ -226,8 +226,11 @@ pub fn select(candidates: &[Candidate], request: &Request) -> Result<Selection, 
     if request.dependencies {
         pull_in(&names, &mut chosen, &mut left_out, &why_not)?;
     }
-    let order = ordered(&names, &chosen)?;
+    let mut order = ordered(&names, &chosen)?;
     let remarks = remarks(&names, &chosen, &left_out, &why_not, request)?;
+    if planted(Bug::DropUnmet) {
+        order.retain(|chosen| remarks.iter().all(|remark| remark.id != chosen.id));
+    }
     let left_out =
         left_out.into_iter().map(|(id, (why, wanted))| LeftOut { id: id.clone(), why, wanted }).collect();
     Ok(Selection { chosen: order, left_out, remarks })

@@ -230,7 +230,33 @@ pub enum SourceError {
     },
 }
 
+/// What clients say of a server that is not there yet: MariaDB's by the numbers of their errors, PostgreSQL's in words.
+const NOT_UP: [&str; 6] = [
+    "ERROR 2002",
+    "ERROR 2003",
+    "ERROR 2013",
+    "Connection refused",
+    "No such file or directory",
+    "starting up",
+];
+
 impl SourceError {
+    /// Returns whether this can be because a server that was started a moment ago is not up yet.
+    pub fn may_come_up(&self) -> bool {
+        match self {
+            Self::Postgres(PostgresError::Connect { .. }) => true,
+            Self::Server { doing, why, .. } => *doing == "connect to" || why.starts_with("LOADING"),
+            Self::Program(ChildError::Failed { ended: Ended::Exit(_), stderr, .. }) => {
+                NOT_UP.iter().any(|said| stderr.contains(said))
+            }
+            Self::Records(error) => {
+                let told = error.to_string();
+                NOT_UP.iter().any(|said| told.contains(said))
+            }
+            _ => false,
+        }
+    }
+
     /// Returns what a caller can decide on.
     pub fn kind(&self) -> Kind {
         match self {

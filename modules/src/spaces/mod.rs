@@ -41,6 +41,7 @@ pub use index::{ObjectKind, SpaceObject};
 pub use store::SpaceReader;
 
 use crate::id::ModuleId;
+use crate::planted::{Bug, planted};
 use index::Index;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -124,7 +125,7 @@ impl Spaces {
     pub fn close(&self, id: &str) -> Result<bool, SpaceError> {
         let space = self.existing(id)?;
         let stays = self.store.read(&space.id)?.persistent;
-        if !stays {
+        if !stays && !planted(Bug::CloseNothing) {
             self.store.remove(&space.id)?;
         }
         Ok(stays)
@@ -270,6 +271,7 @@ impl Space {
         let object = index.named(name)?;
         match object.kind {
             ObjectKind::Value(_) => self.store.reader(&self.id, object),
+            _ if planted(Bug::ForgetKind) => self.store.reader(&self.id, object),
             _ => Err(SpaceError::IsPath(name.to_owned())),
         }
     }
@@ -283,7 +285,10 @@ impl Space {
         let index = self.store.read(&self.id)?;
         Ok(index.objects.iter().any(|object| {
             name.is_none_or(|name| object.name == name)
-                && path.as_ref().is_none_or(|path| object.origin.as_ref() == Some(path))
+                && path.as_ref().is_none_or(|path| match planted(Bug::ExistsByName) {
+                    true => Path::new(&object.name) == path,
+                    false => object.origin.as_ref() == Some(path),
+                })
         }))
     }
 

@@ -14,6 +14,7 @@ use super::index::{ObjectKind, SpaceObject};
 use super::store::Store;
 use super::{Replayed, SpaceError};
 use crate::folder::{Folder, Links};
+use crate::planted::{Bug, planted};
 use dedup_engine::crypto::random;
 use dedup_engine::id::to_hex;
 use dedup_engine::listing::StoredPath;
@@ -66,6 +67,9 @@ pub(super) fn replace(
         index.staged.extend(beside.iter().cloned());
         Ok(before)
     })?;
+    for (_, target) in kept.iter().filter(|_| planted(Bug::DeleteBeforeCopy)) {
+        let _ = std::fs::remove_file(target).or_else(|_| std::fs::remove_dir_all(target));
+    }
     let mut staged: Vec<Staged> = Vec::new();
     let result =
         stage_all(store, id, &kept, names, &mut staged, &mut done).and_then(|()| swap_all(&mut staged));

@@ -10,6 +10,7 @@
 //! it is the last, are associated data. A nonce is a keyed hash of the number and the bytes: even a machine that was
 //! cloned in the middle never seals two things under one.
 
+use crate::planted::{Bug, planted};
 use blake3::Hasher;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{Tag, XChaCha20Poly1305, XNonce};
@@ -152,7 +153,10 @@ impl<R: Read> SealReader<R> {
         self.key
             .cipher
             .decrypt_inout_detached(&nonce, &self.key.associated(self.number, is_last), sealed.into(), &tag)
-            .map_err(|_| damaged("its seal is broken: damaged, forged, or of another key"))?;
+            .or_else(|_| match planted(Bug::IgnoreSpaceSeal) {
+                true => Ok(()),
+                false => Err(damaged("its seal is broken: damaged, forged, or of another key")),
+            })?;
         self.record.drain(..NONCE_LEN);
         self.record.truncate(plain_len);
         self.number += 1;

@@ -7,6 +7,7 @@
 use super::SpaceError;
 use super::index::{Index, SpaceObject};
 use super::seal::{SealReader, SealWriter};
+use crate::planted::{Bug, planted};
 use dedup_engine::crypto::{Secret, random};
 use dedup_engine::error::Corrupt;
 use dedup_engine::id::to_hex;
@@ -211,9 +212,14 @@ impl Store {
         self.disk.sync(file).map_err(failed("write to disk", path))?;
         object.address = hash.to_hex().to_string();
         object.bytes = bytes;
-        let _lock = self.lock(id, true)?;
+        let _lock = self.lock(id, !planted(Bug::SpacesWithoutLock))?;
         let mut index = self.load(id)?;
         index.check_free(object)?;
+        if planted(Bug::IndexBeforeObject) {
+            index.objects.push(object.clone());
+            self.save(id, &index)?;
+            return self.disk.rename(path, &home.join(&object.address)).map_err(failed("name", path));
+        }
         // Equal content has an equal name, so what has it already may be replaced.
         self.disk.rename(path, &home.join(&object.address)).map_err(failed("name", path))?;
         self.disk.sync_dir(&home).map_err(failed("write to disk", &home))?;

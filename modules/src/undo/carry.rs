@@ -5,7 +5,7 @@ use super::journal::{Header, Journal, JournalError, Ticket, journals};
 use crate::id::ModuleId;
 use crate::machine::Machine;
 use crate::manifest::programs::Severity;
-use dedup_engine::planted::{Bug, planted};
+use crate::planted::{Bug, planted};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;

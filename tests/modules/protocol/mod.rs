@@ -3,6 +3,8 @@
 mod declared;
 mod faults;
 mod php;
+mod php_names;
+mod space_names;
 mod suite;
 mod whole;
 

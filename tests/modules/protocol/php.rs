@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Where fixtures lie.
-const FIXTURES: [(&str, &str); 4] = [
+const FIXTURES: [(&str, &str); 5] = [
     ("host.php", include_str!("php/host.php")),
     ("queues.php", include_str!("php/queues.php")),
     ("voicemail.php", include_str!("php/voicemail.php")),
     ("fallback.php", include_str!("php/fallback.php")),
+    ("everything.php", include_str!("php/everything.php")),
 ];
 
 /// A queue's description with what rewriting would break.
@@ -45,13 +46,13 @@ fn run(command: &mut Command) -> String {
 }
 
 /// A telephone system, and the modules by the SDK.
-struct Pbx {
-    machine: Machine,
-    home: PathBuf,
+pub(super) struct Pbx {
+    pub(super) machine: Machine,
+    pub(super) home: PathBuf,
 }
 
 impl Pbx {
-    fn new(modules: &[&str]) -> Self {
+    pub(super) fn new(modules: &[&str]) -> Self {
         let machine = Machine::new();
         let home = machine.place.path("data");
         for (name, text) in FIXTURES {
@@ -85,7 +86,7 @@ impl Pbx {
     }
 
     /// Returns every row of every table, with the types of its values.
-    fn rows(&self) -> Vec<String> {
+    pub(super) fn rows(&self) -> Vec<String> {
         let db = Connection::open(self.home.join("pbx.db")).unwrap();
         let list = |sql: &str| -> Vec<String> {
             let mut statement = db.prepare(sql).unwrap();
@@ -103,16 +104,16 @@ impl Pbx {
         all
     }
 
-    fn change(&self, sql: &str) {
+    pub(super) fn change(&self, sql: &str) {
         Connection::open(self.home.join("pbx.db")).unwrap().execute_batch(sql).unwrap();
     }
 
-    fn json(&self, name: &str) -> Value {
+    pub(super) fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&fs::read(self.home.join(name)).unwrap()).unwrap()
     }
 
     /// Speaks to a module as the engine would; returns the lines that it says.
-    fn speak(&self, module: &str, op: &str, lines: &[Value]) -> Vec<Value> {
+    pub(super) fn speak(&self, module: &str, op: &str, lines: &[Value]) -> Vec<Value> {
         let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("modules/sdk/php");
         let mut child = Command::new("php")
             .arg(self.machine.place.path(format!("{module}.php")))

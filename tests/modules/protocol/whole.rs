@@ -228,6 +228,11 @@ main(People)
     let changed: Vec<&str> = diff.out.lines().filter(|line| line.contains("source:people")).collect();
     assert_eq!(changed.len(), 1, "{}", diff.out);
     assert!(changed[0].contains("M source:people:people[4000]  name"), "{}", diff.out);
+    // Single rows are nothing that a program of the module could be given: that is said, and nothing is done.
+    fs::remove_file(home.join("got.json")).unwrap();
+    let only = ["restore", "latest", "-m", "people", "--only", "source:people:people[4000]", "--yes"];
+    machine.dedup(&only).ends(2).says(&["takes all of them or none", "dedup dump"]);
+    assert!(!home.join("got.json").exists());
     // Two rows of one key are none that could be told apart: nothing of the export is kept.
     rows.push(row(7, "the same key"));
     write(&rows);

@@ -22,8 +22,6 @@ struct Scratch(#[expect(dead_code, reason = "removes the directory")] tempfile::
 
 impl Scratch {
     fn new() -> Self {
-        #[cfg(feature = "planted")]
-        plant_what_was_asked_for();
         let directory = tempfile::tempdir_in("/var/tmp").unwrap();
         let path = fs::canonicalize(directory.path()).unwrap();
         Self(directory, path)
@@ -39,18 +37,6 @@ impl Scratch {
         fs::write(&path, content).unwrap();
         path
     }
-}
-
-/// Makes the planted bug active that the environment names.
-#[cfg(feature = "planted")]
-fn plant_what_was_asked_for() {
-    use dedup_engine::planted::{Bug, plant};
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        if let Ok(name) = std::env::var("DEDUP_PLANTED") {
-            plant(Bug::from_name(&name).expect("DEDUP_PLANTED names a bug"));
-        }
-    });
 }
 
 /// What a walk found, as `(path below base, what)`; what is above `base` is left out.

@@ -12,6 +12,7 @@ use crate::catalog::Catalog;
 use crate::id::ModuleId;
 use crate::manifest::sections::SectionKind;
 use crate::manifest::words::Words;
+use crate::planted::{Bug, planted};
 use crate::records::Value;
 use apps::{App, from_json};
 use dedup_engine::snapshot::Outcome;
@@ -87,7 +88,7 @@ fn take<'a>(module: &mut PlannedModule<'a>, app: &App, archive: &'a Archive) {
     }
     let is_at = |name: &[u8], path: &str| {
         let rest = name.strip_prefix(path.trim_matches('/').as_bytes());
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/") || planted(Bug::PartsOfNames))
     };
     for (path, section) in &declared {
         let begin = path.trim_matches('/');

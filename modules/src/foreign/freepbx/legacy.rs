@@ -141,6 +141,7 @@ impl<'a> Work<'a, '_> {
             let mut module = PlannedModule::new(here.id.clone());
             module.version = version.to_owned();
             module.platform = Some("freepbx");
+            module.format = Some(LegacyFormat::FreepbxLegacy);
             module.platform_version = Some(product_version).filter(|version| !version.is_empty());
             module.installed.clone_from(&here.manifest);
             (here, module)
@@ -301,7 +302,8 @@ impl<'a> Work<'a, '_> {
         if database.table("astdb").is_some() {
             for (_, module) in self.modules.values_mut() {
                 let has_tree = module.installed.iter().flat_map(|manifest| &manifest.sources);
-                if has_tree.into_iter().any(|source| source.select.tables == ["astdb"]) {
+                let mut has_tree = has_tree.into_iter();
+                if has_tree.any(|source| source.select.tables == ["astdb"]) || module.has_program() {
                     module.tables.insert("astdb".into());
                 }
             }

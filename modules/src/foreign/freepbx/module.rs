@@ -10,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::id::ModuleId;
 use crate::manifest::legacy::LegacyFormat;
 use crate::manifest::sections::SectionKind;
+use crate::planted::{Bug, planted};
 use crate::protocol::{Item as Named, Key, Message, Value as Sent, WirePath};
 use dedup_engine::snapshot::Outcome;
 use serde_json::{Map, Value as Json};
@@ -184,9 +185,13 @@ fn take_configs(
     };
     let has_importer = here.manifest.as_ref().is_none_or(|manifest| manifest.importer.is_some());
     for (key, value) in configs.into_iter().flatten() {
+        if planted(Bug::EmptyIsAbsent) && matches!(value, Json::Array(list) if list.is_empty()) {
+            continue;
+        }
         let taken = match key.as_str() {
             "settings" => Some(tables::settings(here, value, database).map(|table| vec![table])),
             // What one half of the product writes as `features`, the other reads as `codes`.
+            "features" if planted(Bug::LoseFeatureCodes) => None,
             "features" | "codes" | "featurecodes" => {
                 Some(tables::codes(here, value, database).map(|table| vec![table]))
             }
