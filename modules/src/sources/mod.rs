@@ -28,7 +28,7 @@
 mod command;
 mod error;
 mod kept;
-mod mariadb;
+pub mod mariadb;
 pub mod postgresql;
 mod printed;
 mod redis;

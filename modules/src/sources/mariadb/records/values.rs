@@ -137,6 +137,15 @@ fn with(before: &mut Value, make: impl FnOnce(&mut String)) -> String {
     text
 }
 
+/// Reads a value as one of so many types would.
+#[cfg(any(test, feature = "testing"))]
+pub(in super::super) fn any(of_type: usize, value: Sent<'_>) -> Option<Value> {
+    const TYPES: [&str; 10] =
+        ["int", "decimal", "float", "double", "blob", "text", "enum", "date", "datetime", "time"];
+    let mut read = Value::Null;
+    Reading::of(TYPES[of_type % TYPES.len()], of_type % 7).0.read(value, &mut read).map(|()| read)
+}
+
 fn put_day(text: &mut String, year: u16, month: u8, day: u8) {
     put_number(text, year.into(), 4);
     text.push('-');
