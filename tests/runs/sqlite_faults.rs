@@ -151,7 +151,7 @@ const FAULTS: [Fault; 12] = [
             None
         },
         true,
-        &["virtual table words"],
+        &["table words is virtual"],
     ),
     (
         "a table at no page",
