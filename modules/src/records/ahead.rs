@@ -41,7 +41,8 @@ where
         });
         let closing = lane.closing();
         let mut put = Ok(());
-        while let Some((some, bytes)) = if put.is_ok() { lane.take() } else { None } {
+        while put.is_ok() {
+            let Some((some, bytes)) = lane.take() else { break };
             put = some.into_iter().try_for_each(&mut each);
             lane.done(None, bytes);
         }
