@@ -149,6 +149,7 @@ pub fn outcome_word(outcome: Outcome) -> &'static str {
         Outcome::Vanished => "vanished",
         Outcome::ChangedWhileRead => "changed while read",
         Outcome::NotStorable => "not storable",
+        Outcome::Damaged => "damaged",
     }
 }
 

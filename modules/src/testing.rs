@@ -22,13 +22,14 @@ use jiff::civil::datetime;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every parser of what people write, of archives, and of stored records.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("archive", crate::archive::fuzz_archive),
     ("foreign_archive", crate::foreign::fuzz::archive),
     ("foreign_dump", crate::foreign::fuzz::dump),
     ("foreign_text", crate::foreign::fuzz::text),
     ("job", job),
     ("manifest", manifest),
+    ("mariadb", crate::sources::mariadb::testing::parse),
     ("platform", platform),
     ("postgresql", crate::sources::postgresql::testing::parse),
     ("protocol", protocol),

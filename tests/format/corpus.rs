@@ -78,6 +78,11 @@ fn seeds_are_what_the_parsers_accept() {
     any("archive", &|bytes| dedup_modules::archive::About::parse(bytes).is_ok());
     any("job", &|bytes| dedup_modules::manifest::job::Job::parse("seed", bytes).is_ok());
     any("platform", &|bytes| dedup_modules::manifest::platform::Platform::parse("seed", bytes).is_ok());
+    // Two rows, out of a conversation from the greeting on.
+    any("mariadb", &|bytes| {
+        bytes.first().is_some_and(|first| first & 1 == 1)
+            && dedup_modules::sources::mariadb::testing::converse(bytes) == Some(2)
+    });
     any("record_key", &dedup_modules::records::fuzz::key);
     any("record_row", &dedup_modules::records::fuzz::row);
     any("record_schema", &dedup_modules::records::fuzz::schema);

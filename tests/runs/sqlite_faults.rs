@@ -151,7 +151,7 @@ const FAULTS: [Fault; 12] = [
             None
         },
         true,
-        &["virtual table words"],
+        &["table words is virtual"],
     ),
     (
         "a table at no page",
@@ -194,6 +194,34 @@ fn twelve_faults_of_a_backup_make_its_module_partial() {
             assert_eq!(account["dumps"].as_array().map_or(0, Vec::len), 0, "{context}: {account}");
         }
     }
+}
+
+/// What is damaged where it is, is worth keeping as it is: whoever has nothing better can save rows out of it.
+#[test]
+fn a_damaged_database_is_stored_and_never_complete() {
+    let machine = Machine::new();
+    let path = machine.place.path("app.db");
+    make(&path);
+    declare(&machine, &path, "");
+    machine.dedup(&["backup"]).ok();
+    assert_eq!(machine.account("app")["state"], "complete");
+    damage(&path, 4096 * 5, &[0xee; 4096]);
+    let run = machine.dedup(&["backup"]);
+    let said = format!("{}{}", run.out, run.err);
+    assert!(run.code == 3 && said.contains("it is damaged, and stored as it is"), "{}: {said}", run.code);
+    let account = machine.account("app");
+    assert_eq!(account["state"], "partial", "{account}");
+    assert_eq!(account["dumps"][0]["size_bytes"], fs::metadata(&path).unwrap().len(), "{account}");
+    // It is not what `latest` means.
+    let list = machine.dedup(&["snapshots", "--json"]).ok().json();
+    let id = list["snapshots"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned();
+    let parts = machine.dedup(&["ls", "--parts", &id, "--json"]).ok().json();
+    assert_eq!(parts["modules"][0]["items"][0]["outcome"], "damaged", "{parts}");
+    // It does not take the place of anything.
+    let before = fs::read(&path).unwrap();
+    let run = machine.dedup(&["restore", &id, "--yes", "-m", "app"]);
+    assert!(run.code != 0 && format!("{}{}", run.out, run.err).contains("is damaged"), "{}", run.err);
+    assert_eq!(fs::read(&path).unwrap(), before);
 }
 
 #[test]

@@ -25,7 +25,7 @@ const REWRITTEN_FROM: u64 = 4;
 const STATES: [State; 5] = [State::Complete, State::Warned, State::Partial, State::Failed, State::Skipped];
 const SECTIONS: [Section; 3] = Section::ALL;
 const FORMS: [Form; 2] = [Form::Records, Form::Listing];
-const OUTCOMES: [Outcome; 10] = [
+const OUTCOMES: [Outcome; 11] = [
     Outcome::Stored,
     Outcome::Empty,
     Outcome::Absent,
@@ -36,6 +36,7 @@ const OUTCOMES: [Outcome; 10] = [
     Outcome::Vanished,
     Outcome::ChangedWhileRead,
     Outcome::NotStorable,
+    Outcome::Damaged,
 ];
 
 /// Codes are places in the lists above, from 1.

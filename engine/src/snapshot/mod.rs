@@ -185,6 +185,8 @@ pub enum Outcome {
     ChangedWhileRead,
     /// Has a name or form that cannot be stored.
     NotStorable,
+    /// Stored as it was, but it was not sound where it came from.
+    Damaged,
 }
 
 impl Outcome {
@@ -192,7 +194,12 @@ impl Outcome {
     pub fn is_gap(self) -> bool {
         matches!(
             self,
-            Self::Absent | Self::Unreadable | Self::Failed | Self::ChangedWhileRead | Self::NotStorable
+            Self::Absent
+                | Self::Unreadable
+                | Self::Failed
+                | Self::ChangedWhileRead
+                | Self::NotStorable
+                | Self::Damaged
         )
     }
 }

@@ -288,7 +288,7 @@ fn totals(draw: &mut Draw<'_>) -> Totals {
 }
 
 fn account(module: String, draw: &mut Draw<'_>) -> Account {
-    let outcome = |draw: &mut Draw<'_>| Outcome::from_code(1 + draw.byte() % 10).unwrap_or(Outcome::Stored);
+    let outcome = |draw: &mut Draw<'_>| Outcome::from_code(1 + draw.byte() % 11).unwrap_or(Outcome::Stored);
     let sections = draw.byte();
     let listings = Section::ALL.into_iter().enumerate().filter(|(n, _)| sections >> n & 1 == 1);
     let listings = listings.map(|(_, section)| {

@@ -42,7 +42,12 @@ impl Run<'_, '_> {
             let name = format!("{}:{table}", source_item(&source.name));
             (name, Outcome::Absent, "there is no such table".to_owned())
         });
-        Ok(Dumped::Stored { report: Box::new(report), beside: absent.collect(), notices: exported.notices })
+        Ok(Dumped::Stored {
+            report: Box::new(report),
+            beside: absent.collect(),
+            notices: exported.notices,
+            flaw: None,
+        })
     }
 
     /// Returns what is meant of a source.

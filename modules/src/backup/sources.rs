@@ -18,6 +18,8 @@ pub(super) enum Dumped {
         /// What became of parts of it that were named: item, outcome, text.
         beside: Vec<(String, Outcome, String)>,
         notices: Vec<String>,
+        /// What is wrong with it where it came from.
+        flaw: Option<String>,
     },
     Not(Outcome, String),
 }
@@ -56,6 +58,7 @@ impl Run<'_, '_> {
     ) -> Result<Outcome, RunError> {
         let dumped = self.dump_one(parts, at, source)?;
         let outcome = match &dumped {
+            Dumped::Stored { flaw: Some(_), .. } => Outcome::Damaged,
             Dumped::Stored { report, .. } if report.dump.bytes == 0 => Outcome::Empty,
             Dumped::Stored { .. } => Outcome::Stored,
             Dumped::Not(outcome, _) => *outcome,
@@ -92,7 +95,7 @@ impl Run<'_, '_> {
             Err(error) => return Ok(failed(&error)),
         };
         let streamed = self.store_streams(parts, at, source, &spec, streams, world);
-        let (mut report, head) = match streamed {
+        let (mut report, head, flaw) = match streamed {
             Ok(stored) => stored,
             Err(NotStored::Run(error)) => return Err(BackupError::from(error).into()),
             Err(NotStored::Source(_)) if is_late() => {
@@ -106,10 +109,11 @@ impl Run<'_, '_> {
             .map_err(|error| dedup_engine::repo::RepoError::Internal(error.to_string()))
             .map_err(BackupError::from)?;
         report.dump.schema = parts.blob(module, section, &about)?;
-        Ok(Dumped::Stored { report: Box::new(report), beside: Vec::new(), notices: Vec::new() })
+        Ok(Dumped::Stored { report: Box::new(report), beside: Vec::new(), notices: Vec::new(), flaw })
     }
 
-    /// Stores the streams of a source, one after the other, in one dump: all of them or none.
+    /// Stores the streams of a source, one after the other, in one dump: all of them or none. Returns also what is wrong with
+    /// them where they came from.
     fn store_streams(
         &self,
         parts: &mut Parts<'_>,
@@ -118,11 +122,11 @@ impl Run<'_, '_> {
         spec: &SourceSpec,
         names: Option<Vec<String>>,
         world: World<'_>,
-    ) -> Result<(StreamReport, Head), NotStored> {
+    ) -> Result<(StreamReport, Head, Option<String>), NotStored> {
         let member = &self.job.members[at];
         let is_one = names.is_none();
         let mut whole = Head { kind: source.driver.to_string(), ..Head::default() };
-        let mut why = None;
+        let (mut why, mut flaw) = (None, None);
         let (module, section, kind) = (member.id().as_str(), source.section.into(), whole.kind.clone());
         let request = StreamRequest { module, section, name: &source.name, kind: &kind, mtime: None };
         let stored = parts.streams(&request, &mut |streams| {
@@ -134,6 +138,10 @@ impl Run<'_, '_> {
                 let mut dump = opened.map_err(|error| broken(&mut why, error))?;
                 let head = dump.head().clone();
                 let put = streams.put(name, &mut dump);
+                if put.is_ok() {
+                    let found = dump.flaw().map_err(|error| broken(&mut why, error))?;
+                    flaw = flaw.take().or(found);
+                }
                 // The source knows best why its stream broke off, and only it knows whether the end was one.
                 match (put, dump.finish()) {
                     (Err(error @ StreamError::Repo(_)), _) => return Err(error),
@@ -151,21 +159,30 @@ impl Run<'_, '_> {
             (Err(StreamError::Repo(error)), _) => Err(NotStored::Run(error)),
             (_, Some(error)) => Err(NotStored::Source(error)),
             (Err(error), None) => Err(NotStored::Stream(error.to_string())),
-            (Ok(report), None) => Ok((report, whole)),
+            (Ok(report), None) => Ok((report, whole, flaw)),
         }
     }
 
     fn tell_source(&mut self, at: usize, source: &Source, dumped: Dumped) {
         let name = source_item(&source.name);
         match dumped {
-            Dumped::Stored { report, beside, notices } => {
+            Dumped::Stored { report, beside, notices, flaw } => {
                 for notice in notices {
                     let member = &self.job.members[at];
                     self.conduct.log(Severity::Notice, Some(member.id()), &format!("{name}: {notice}"));
                 }
                 let outcome = if report.dump.bytes == 0 { Outcome::Empty } else { Outcome::Stored };
                 report.enter(&mut self.accounts[at]);
-                self.item(at, name, outcome, String::new());
+                match flaw {
+                    None => self.item(at, name, outcome, String::new()),
+                    Some(flaw) => {
+                        let why = format!(
+                            "it is damaged, and stored as it is; no restore puts it in place: {flaw}"
+                        );
+                        self.tell_failed(at, &name, &why);
+                        self.conduct.standings[at].outcome(name, Outcome::Damaged, why);
+                    }
+                }
                 for (name, outcome, why) in beside {
                     self.item(at, name, outcome, why);
                 }

@@ -70,7 +70,7 @@ impl Standing {
     /// Notes what became of a declared item, and what that makes of the module.
     pub fn outcome(&mut self, name: String, outcome: Outcome, message: String) {
         match outcome {
-            Outcome::Failed => self.partial(format!("{name}: {message}")),
+            Outcome::Failed | Outcome::Damaged => self.partial(format!("{name}: {message}")),
             Outcome::Absent => self.warn(format!("{name} is not there")),
             Outcome::Unreadable | Outcome::NotStorable | Outcome::ChangedWhileRead => {
                 self.warn(format!("{name}: {message}"));

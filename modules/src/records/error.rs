@@ -101,6 +101,15 @@ pub enum RecordError {
         /// What.
         what: String,
     },
+    /// A table whose rows are made by a program.
+    #[error(
+        "table {table} is virtual: its rows are made by its module out of tables of its own, and none of them is stored as \
+         records; format = \"custom\" stores all of the file, select.ignore = [\"{table}\"] all but this table"
+    )]
+    Virtual {
+        /// The table.
+        table: String,
+    },
     /// The scratch file of the sort.
     #[error("cannot sort the rows of {table} in scratch: {source}")]
     Scratch {
@@ -145,7 +154,8 @@ impl RecordError {
             | Self::Refused { .. }
             | Self::MissingColumns { .. }
             | Self::ExtraRows { .. }
-            | Self::Unsupported { .. } => Kind::Refused,
+            | Self::Unsupported { .. }
+            | Self::Virtual { .. } => Kind::Refused,
             Self::Scratch { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Kind::Permission,
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,

@@ -46,7 +46,7 @@ pub fn export(
         let condition = selection.condition(&name).map(str::to_owned);
         let stored = StoredTable { schema: table, condition };
         let mut into = writer.begin(&stored, order)?;
-        source.rows(&stored.schema, stored.condition.as_deref(), &mut |row| into.row(row))?;
+        into.fill(|each| source.rows(&stored.schema, stored.condition.as_deref(), each))?;
         let end = into.finish(source.counter(&stored.schema)?)?;
         exported.tables += 1;
         exported.rows = exported.rows.saturating_add(end.rows);

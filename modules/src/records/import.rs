@@ -1,5 +1,6 @@
 //! Tables out of a map into a database: all of it, or chosen tables and rows.
 
+use super::ahead::read_ahead;
 use super::read::{RecordReader, StoredRow, TableReader};
 use super::{
     Batch, Filled, ImportOptions, PART_OF_ROWS, RecordError, RecordTarget, Selection, SourceSchema,
@@ -57,7 +58,7 @@ pub struct Imported {
 
 /// Imports a dump: `source` is what its blob says. Unless it succeeds, nothing has changed, as far as the engine can
 /// and the options ask for it.
-pub fn import<L: LoadChunk>(
+pub fn import<L: LoadChunk + Sync>(
     reader: &RecordReader<'_, L>,
     source: &SourceSchema,
     mut target: Box<dyn RecordTarget + '_>,
@@ -95,7 +96,7 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    fn put_all<L: LoadChunk>(
+    fn put_all<L: LoadChunk + Sync>(
         &mut self,
         reader: &RecordReader<'_, L>,
         source: &SourceSchema,
@@ -136,7 +137,7 @@ impl Run<'_> {
         target.make_after(after)
     }
 
-    fn put_table<L: LoadChunk>(
+    fn put_table<L: LoadChunk + Sync>(
         &mut self,
         rows: &mut TableReader<'_, L>,
         source: &SourceSchema,
@@ -173,9 +174,7 @@ impl Run<'_> {
         let before = if is_new { 0 } else { target.count(&there, condition)? };
         let mut into = Into::new(&table, &there, mode, self)?;
         into.is_part = source.facts.iter().any(is_part) && !is_new;
-        while let Some(row) = rows.next()? {
-            into.push(row, target, self)?;
-        }
+        read_ahead(rows, |row| into.push(row, target, self))?;
         let (written, given) = into.flush_all(target, self)?;
         let found = target.count(&there, condition)?;
         let expected = match import {
@@ -220,7 +219,7 @@ impl Run<'_> {
         Ok((target.table(name)?.ok_or_else(absent)?, true))
     }
 
-    fn put_only<L: LoadChunk>(
+    fn put_only<L: LoadChunk + Sync>(
         &mut self,
         reader: &RecordReader<'_, L>,
         target: &mut dyn RecordTarget,
@@ -245,11 +244,7 @@ impl Run<'_> {
         };
         let mut into = Into::new(&table, &there, mode, self)?;
         match only.keys {
-            None => {
-                while let Some(row) = rows.next()? {
-                    into.push(row, target, self)?;
-                }
-            }
+            None => read_ahead(&mut rows, |row| into.push(row, target, self))?,
             Some(keys) => {
                 for key in keys {
                     let row = rows.get(key)?;

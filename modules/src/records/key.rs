@@ -157,7 +157,7 @@ fn put_decimal(text: &str, out: &mut Vec<u8>) -> Result<(), RecordError> {
     }
     let refused =
         || RecordError::Unsupported { what: "a decimal that is none, or too long, in a key".into() };
-    if text.len() > MAX_DECIMAL || Value::decimal(text) != Some(Value::Decimal(text.to_owned())) {
+    if text.len() > MAX_DECIMAL || !Value::is_decimal(text) {
         return Err(refused());
     }
     let (is_negative, number) = text.strip_prefix('-').map_or((false, text), |number| (true, number));

@@ -11,6 +11,7 @@
 //! codec.rs     StoredTable; schemas and ends as bytes
 //! sort.rs      rows in the order of their keys, in scratch.rs: a file only this process can read
 //! write.rs     RecordWriter: tables into a map; read.rs: RecordReader: tables out of it, checked
+//! fill.rs      both ends of a table's way into the map; ahead.rs: rows read before they are written; lane.rs: between threads
 //! stored.rs    StoredSource: a dump of records in a repository
 //! diff.rs      what differs between two dumps; spec.rs: what a person names of one
 //! text/        as JSON, CSV and SQL, for people and programs
@@ -19,15 +20,18 @@
 //!
 //! The bytes are `engine/FORMAT.md` 11. No room here knows an engine: drivers are in [`sources`](crate::sources).
 
+mod ahead;
 mod codec;
 mod diff;
 mod driver;
 mod error;
 mod export;
+mod fill;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzz;
 mod import;
 mod key;
+mod lane;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod read;

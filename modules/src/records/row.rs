@@ -80,6 +80,9 @@ enum Step<'v> {
 }
 
 fn put_value(value: &Value, items_left: &mut usize, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    if !matches!(value, Value::List(_) | Value::Map(_)) {
+        return put_leaf(value, true, out);
+    }
     let too_much = || RecordError::Unsupported {
         what: "a value of lists and maps of more than 16 MiB or 1,048,576 items, or more than 64 deep,"
             .into(),
@@ -140,7 +143,7 @@ fn put_leaf(value: &Value, is_top: bool, out: &mut Vec<u8>) -> Result<(), Record
         }
         Value::UInt(_) => return refused("an integer of the wrong kind"),
         Value::Decimal(text) => {
-            if text.len() > MAX_DECIMAL || Value::decimal(text).as_ref() != Some(value) {
+            if text.len() > MAX_DECIMAL || !Value::is_decimal(text) {
                 return refused("a decimal that is none, or has more than 200,000 digits,");
             }
             out.put_u8(5);
@@ -198,8 +201,12 @@ pub(super) fn read_row(bytes: &[u8], count: usize) -> Result<(Vec<Value>, Vec<Lo
             13 => LongKind::Text,
             14 => LongKind::RawText,
             15 => LongKind::Bytes,
-            tag => {
+            11 | 12 => {
                 values.push(read_value(tag, &mut items_left, &mut reader)?);
+                continue;
+            }
+            tag => {
+                values.push(read_leaf(tag, true, &mut reader)?);
                 continue;
             }
         };
@@ -290,9 +297,9 @@ fn read_leaf(tag: u8, is_top: bool, reader: &mut Reader<'_>) -> Result<Value, Co
         },
         5 => {
             let text = reader.text(MAX_DECIMAL, "decimal")?;
-            match Value::decimal(&text) {
-                Some(value) if value == Value::Decimal(text) => value,
-                _ => return Err(reader.corrupt("a decimal is none, or has another form")),
+            match Value::is_decimal(&text) {
+                true => Value::Decimal(text),
+                false => return Err(reader.corrupt("a decimal is none, or has another form")),
             }
         }
         6 => Value::Float(f64::from_bits(reader.u64()?)),

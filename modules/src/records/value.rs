@@ -99,6 +99,21 @@ impl Value {
         Some(Self::Decimal(made))
     }
 
+    /// Returns whether a text is what [`decimal`](Self::decimal) would make of it.
+    pub fn is_decimal(text: &str) -> bool {
+        if matches!(text, "NaN" | "Infinity" | "-Infinity") {
+            return true;
+        }
+        let number = text.strip_prefix('-').unwrap_or(text).as_bytes();
+        let point = number.iter().position(|byte| *byte == b'.').unwrap_or(number.len());
+        let (whole, fraction) = number.split_at(point);
+        let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+        let is_whole = digits(whole) && (whole.len() == 1 || !whole.starts_with(b"0"));
+        let is_number = is_whole && fraction.split_first().is_none_or(|(_, fraction)| digits(fraction));
+        // A zero is never below zero.
+        is_number && (number.len() == text.len() || number.iter().any(|byte| matches!(byte, b'1'..=b'9')))
+    }
+
     /// Returns whether it is no value.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
@@ -166,6 +181,25 @@ mod tests {
         for wrong in ["", "-", ".", "1.", "1e5", "1,5", " 1", "--1", "٣", "nan"] {
             assert_eq!(Value::decimal(wrong), None, "{wrong}");
         }
+    }
+
+    /// Every text of up to six characters of these, of which some are numbers.
+    #[test]
+    fn what_has_that_form_is_known_without_making_it() {
+        let letters = ['-', '+', '.', '0', '7', 'x'];
+        let (mut texts, mut found) = (vec![String::new()], 0);
+        for text in ["NaN", "-NaN", "Infinity", "-Infinity", "inf"] {
+            texts.push(text.to_owned());
+        }
+        while let Some(text) = texts.pop() {
+            let is_one = Value::decimal(&text) == Some(Value::Decimal(text.clone()));
+            assert_eq!(Value::is_decimal(&text), is_one, "{text}");
+            found += u32::from(is_one);
+            if text.len() < 6 {
+                texts.extend(letters.iter().map(|letter| format!("{text}{letter}")));
+            }
+        }
+        assert!(found > 100, "{found}");
     }
 
     #[test]

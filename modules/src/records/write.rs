@@ -9,7 +9,7 @@ use super::{RecordError, RowOrder, SortRoom, SourceSchema, StoredTable, TableEnd
 use dedup_engine::backup::Entries;
 
 /// Takes the entries of a map, keys rising strictly.
-pub trait PutEntry {
+pub trait PutEntry: Send {
     /// Takes one.
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), RecordError>;
 }
@@ -59,7 +59,9 @@ impl<'w> RecordWriter<'w> {
             rows: 0,
             digest: RowDigest::default(),
         };
-        Ok(TableWriter { shape, prefix, sorter, rows, taken: 0, key: Vec::new(), row: Vec::new() })
+        let encoder =
+            Encoder { shape, table: rows.table.clone(), taken: 0, key: Vec::new(), row: Vec::new() };
+        Ok(TableWriter { encoder, prefix, putting: Putting { sorter, rows } })
     }
 
     /// Ends the source; returns its schema blob.
@@ -70,70 +72,105 @@ impl<'w> RecordWriter<'w> {
 
 /// Writes the rows of one table.
 pub struct TableWriter<'t> {
-    shape: Shape,
+    encoder: Encoder,
     prefix: Vec<u8>,
-    sorter: Option<Sorter>,
-    rows: Rows<'t>,
-    taken: u64,
-    key: Vec<u8>,
-    row: Vec<u8>,
+    putting: Putting<'t>,
 }
 
-impl TableWriter<'_> {
-    /// Takes a row: the values of its columns that are in rows.
-    pub fn row(&mut self, values: &[Value]) -> Result<(), RecordError> {
+/// What is done with each row by itself.
+pub(super) struct Encoder {
+    pub(super) shape: Shape,
+    table: String,
+    taken: u64,
+    /// The row that was encoded last.
+    pub(super) key: Vec<u8>,
+    pub(super) row: Vec<u8>,
+}
+
+/// What is done with rows one after the other.
+pub(super) struct Putting<'t> {
+    sorter: Option<Sorter>,
+    rows: Rows<'t>,
+}
+
+impl Encoder {
+    /// Encodes a row: the values of its columns that are in rows.
+    pub(super) fn encode(&mut self, values: &[Value]) -> Result<(), RecordError> {
         self.taken += 1;
-        let number = self.taken;
-        let of_row = |error| match error {
+        let encoded = match values.len() == self.shape.width() {
+            true => self.shape.encode(values, &mut self.key, &mut self.row),
+            false => {
+                let what = format!("{} values instead of {}", values.len(), self.shape.width());
+                Err(RecordError::Unsupported { what })
+            }
+        };
+        encoded.map_err(|error| match error {
             RecordError::Unsupported { what } => {
                 let why = format!("{what} cannot be stored as records; format = \"custom\" or \"sql\" can");
-                RecordError::Row { table: self.rows.table.clone(), row: number, why }
+                RecordError::Row { table: self.table.clone(), row: self.taken, why }
             }
             error => error,
-        };
-        if values.len() != self.shape.width() {
-            let what = format!("{} values instead of {}", values.len(), self.shape.width());
-            return Err(of_row(RecordError::Unsupported { what }));
-        }
-        self.shape.encode(values, &mut self.key, &mut self.row).map_err(of_row)?;
-        let longs = || {
-            let others = self.shape.others(values).enumerate();
-            others.filter_map(|(at, value)| long_bytes(value).map(|(_, bytes)| (at as u16, bytes)))
-        };
+        })
+    }
+}
+
+impl Putting<'_> {
+    /// Takes an encoded row with its long values, each with its number in the row.
+    pub(super) fn put<'b>(
+        &mut self,
+        key: &[u8],
+        row: &[u8],
+        mut longs: impl Iterator<Item = (u16, &'b [u8])>,
+    ) -> Result<(), RecordError> {
         match &mut self.sorter {
             None => {
-                self.rows.put(&self.key, &self.row)?;
-                longs().try_for_each(|(at, bytes)| self.rows.put_long(at, bytes))
+                self.rows.put(key, row)?;
+                longs.try_for_each(|(at, bytes)| self.rows.put_long(at, bytes))
             }
             Some(sorter) => sorter
-                .push(&self.key, &self.row, longs().map(|(_, bytes)| bytes))
+                .push(key, row, longs.map(|(_, bytes)| bytes))
                 .map_err(|source| RecordError::Scratch { table: self.rows.table.clone(), source }),
         }
+    }
+}
+
+impl<'t> TableWriter<'t> {
+    /// Returns the two halves of the work.
+    pub(super) fn halves(&mut self) -> (&mut Encoder, &mut Putting<'t>) {
+        (&mut self.encoder, &mut self.putting)
+    }
+
+    /// Takes a row: the values of its columns that are in rows.
+    pub fn row(&mut self, values: &[Value]) -> Result<(), RecordError> {
+        self.encoder.encode(values)?;
+        let others = self.encoder.shape.others(values).enumerate();
+        let longs = others.filter_map(|(at, value)| long_bytes(value).map(|(_, bytes)| (at as u16, bytes)));
+        self.putting.put(&self.encoder.key, &self.encoder.row, longs)
     }
 
     /// Ends the table.
     pub fn finish(mut self, counter: Option<u64>) -> Result<TableEnd, RecordError> {
-        if let Some(sorter) = self.sorter.take() {
-            let failed = |source| RecordError::Scratch { table: self.rows.table.clone(), source };
+        if let Some(sorter) = self.putting.sorter.take() {
+            let failed = |source| RecordError::Scratch { table: self.putting.rows.table.clone(), source };
             let mut sorted = sorter.finish().map_err(failed)?;
             self.put_sorted(&mut sorted)?;
         }
-        let end = TableEnd { rows: self.rows.rows, counter };
-        let digest = std::mem::take(&mut self.rows.digest).finish();
+        let end = TableEnd { rows: self.putting.rows.rows, counter };
+        let digest = std::mem::take(&mut self.putting.rows.digest).finish();
         self.prefix.push(EntryKind::End as u8);
-        self.rows.out.put(&self.prefix, &encode_end(&end, &digest))?;
+        self.putting.rows.out.put(&self.prefix, &encode_end(&end, &digest))?;
         Ok(end)
     }
 
     fn put_sorted(&mut self, sorted: &mut Sorted) -> Result<(), RecordError> {
-        let table = self.rows.table.clone();
+        let table = self.putting.rows.table.clone();
         let failed = |source| RecordError::Scratch { table: table.clone(), source };
         let (mut same, mut counter) = (Vec::new(), 0u32);
         while let Some(entry) = sorted.next().map_err(failed)? {
-            match self.shape.has_key() {
-                true => self.rows.put(&entry.key, &entry.row)?,
+            match self.encoder.shape.has_key() {
+                true => self.putting.rows.put(&entry.key, &entry.row)?,
                 false => {
-                    let is_same = same[..] == entry.key[..] && self.rows.rows > 0;
+                    let is_same = same[..] == entry.key[..] && self.putting.rows.rows > 0;
                     counter = if is_same { counter.checked_add(1) } else { Some(0) }.ok_or_else(|| {
                         RecordError::Unsupported {
                             what: format!("table {table}, more than 2^32 equal rows,"),
@@ -141,13 +178,13 @@ impl TableWriter<'_> {
                     })?;
                     same.clear();
                     same.extend_from_slice(&entry.key);
-                    self.rows.put(&[&entry.key[..], &counter.to_be_bytes()].concat(), &entry.row)?;
+                    self.putting.rows.put(&[&entry.key[..], &counter.to_be_bytes()].concat(), &entry.row)?;
                 }
             }
             if Sorted::longs(&entry) > 0 {
-                let (_, longs) = self.shape.decode(&entry.key, &entry.row)?;
+                let (_, longs) = self.encoder.shape.decode(&entry.key, &entry.row)?;
                 for (at, long) in longs.iter().enumerate() {
-                    self.rows.put_long(long.at, &sorted.long(&entry, at).map_err(failed)?)?;
+                    self.putting.rows.put_long(long.at, &sorted.long(&entry, at).map_err(failed)?)?;
                 }
             }
         }

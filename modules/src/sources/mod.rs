@@ -28,7 +28,7 @@
 mod command;
 mod error;
 mod kept;
-mod mariadb;
+pub mod mariadb;
 pub mod postgresql;
 mod printed;
 mod redis;
@@ -235,6 +235,15 @@ impl FileOwner {
 pub trait Dump: Read {
     /// Returns what was known when it began.
     fn head(&self) -> &Head;
+
+    /// Says what is wrong with the data where they are, though all of them were read; to be asked after the last byte. Such
+    /// a dump is worth keeping, and not to be believed.
+    ///
+    /// # Errors
+    /// Cancelled. What cannot be looked at is taken for sound.
+    fn flaw(&mut self) -> Result<Option<String>, SourceError> {
+        Ok(None)
+    }
 
     /// Ends the dump; what was read is void unless this succeeds. Before the end of the stream it is an error.
     /// Returns the number of bytes. An error of `read` is told here again, with its type.

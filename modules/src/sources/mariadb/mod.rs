@@ -19,6 +19,8 @@ mod client;
 mod dump;
 mod load;
 mod records;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod tools;

@@ -1,6 +1,7 @@
 //! Dumps put back: by `pg_restore` or `psql`, in one transaction.
 
 use super::super::{Head, ImportInto, Load, Said, SourceError, WayBack, World};
+use super::clean::Cleaned;
 use super::import::PostgresTarget;
 use super::programs::Server;
 use super::quote::{literal, name as quoted};
@@ -177,11 +178,12 @@ impl Load for PostgresLoad<'_> {
         self.fill_database(|load, name| {
             match load.spec.form {
                 Form::Text => {
-                    load.feed(PSQL, name, &["-X", "-q", "-1", "--set=ON_ERROR_STOP=1", "-f", "-"], bytes)
+                    let words = ["-X", "-q", "-1", "--set=ON_ERROR_STOP=1", "-f", "-"];
+                    load.feed(PSQL, name, &words, &mut Cleaned::text(bytes))
                 }
                 Form::Archive | Form::Records => {
                     let words = ["--single-transaction", "--exit-on-error", "--clean", "--if-exists"];
-                    load.feed("pg_restore", name, &words, bytes)
+                    load.feed("pg_restore", name, &words, &mut Cleaned::archive(bytes))
                 }
             }
             .map(drop)

@@ -5,6 +5,7 @@
 //! programs.rs   the server as the programs of PostgreSQL reach it
 //! dump.rs       pg_dump, pg_dumpall
 //! load.rs       pg_restore, psql
+//! clean.rs      what they remove before, without what a server refuses
 //! restricted.rs text that psql takes for nothing but SQL
 //! connect.rs    a connection of our own
 //! tls.rs        its encryption
@@ -28,6 +29,7 @@
 
 mod batch;
 mod catalog;
+mod clean;
 mod connect;
 mod copy;
 mod ddl;

@@ -1,11 +1,14 @@
-//! Any bytes as what a server says: rows of COPY, and the text that makes tables.
+//! Any bytes as what a server says: rows of COPY, and the text that makes tables; and as a dump that is loaded.
 
+use super::clean::Cleaned;
 use super::copy::{read_row, write_row};
 use super::ddl::{Belongings, Definitions, Role};
 use crate::records::{Column, TypeClass};
+use std::io::Read;
 
-/// Holds both parsers to what they promise.
+/// Holds the parsers to what they promise.
 pub fn parse(bytes: &[u8]) {
+    clean(bytes);
     let (first, rest) = bytes.split_first().unwrap_or((&0, &[]));
     let columns: Vec<Column> = (0..usize::from(*first % 18))
         .map(|at| {
@@ -33,4 +36,15 @@ pub fn parse(bytes: &[u8]) {
             all.before.iter().chain(&all.after).map(|object| object.ddl.len()).sum::<usize>() <= text.len()
         );
     }
+}
+
+/// An archive keeps its length, and each of its bytes or has a part of a comment in its place; text only gets longer.
+fn clean(bytes: &[u8]) {
+    let mut archive = Vec::new();
+    assert!(Cleaned::archive(bytes).read_to_end(&mut archive).is_ok());
+    assert_eq!(archive.len(), bytes.len());
+    assert!(archive.iter().zip(bytes).all(|(new, old)| new == old || matches!(new, b'-' | b' ')));
+    let mut text = Vec::new();
+    assert!(Cleaned::text(bytes).read_to_end(&mut text).is_ok());
+    assert!(text.len() >= bytes.len());
 }

@@ -6,6 +6,7 @@
 
 use super::super::{Dump, FileOwner, Head, SourceError, World};
 use super::connect::{Patience, examine, open_reading};
+use super::sound;
 use crate::folder::Inode;
 use rusqlite::Connection;
 use std::io::{self, Read};
@@ -131,6 +132,13 @@ impl Read for SqliteDump<'_> {
 impl Dump for SqliteDump<'_> {
     fn head(&self) -> &Head {
         &self.head
+    }
+
+    fn flaw(&mut self) -> Result<Option<String>, SourceError> {
+        match self.pages {
+            0 => Ok(None),
+            _ => sound::flaw(&mut self.connection, self.cancelled),
+        }
     }
 
     fn finish(self: Box<Self>) -> Result<u64, SourceError> {

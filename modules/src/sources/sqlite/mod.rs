@@ -3,6 +3,7 @@
 //! ```text
 //! connect.rs   the way in: what may be opened, what is waited for
 //! dump.rs      the pages of one moment, in order
+//! sound.rs     whether they are those of a sound database
 //! load.rs      written beside, looked at, put in place
 //! aside.rs     what was there before, and its way back
 //! records/     the same as rows of tables, each way
@@ -19,6 +20,7 @@ mod dump;
 mod holders;
 mod load;
 mod records;
+mod sound;
 #[cfg(test)]
 mod tests;
 

@@ -73,7 +73,21 @@ impl<'a> Client<'a> {
         password: &[u8],
         patience: Patience<'a>,
     ) -> Result<Self, ClientError> {
-        let mut wire = Wire::connect(address, patience)?;
+        Self::log_in(Wire::connect(address, patience)?, user, password)
+    }
+
+    /// As [`connect`](Self::connect), where a test is the server.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn over(
+        stream: std::os::unix::net::UnixStream,
+        user: &str,
+        password: &[u8],
+        patience: Patience<'a>,
+    ) -> Result<Self, ClientError> {
+        Self::log_in(Wire::over(stream, patience), user, password)
+    }
+
+    fn log_in(mut wire: Wire<'a>, user: &str, password: &[u8]) -> Result<Self, ClientError> {
         login::log_in(&mut wire, user, password)?;
         Ok(Self { wire, is_busy: false, columns: Vec::new(), statement: None })
     }
@@ -133,6 +147,7 @@ impl<'a> Client<'a> {
         // No cursor; once.
         self.command(EXECUTE, &[a, b, c, d, 0, 1, 0, 0, 0])?;
         let Head::Columns(count) = self.head()? else {
+            self.is_busy = true;
             return Err(ClientError::Broken("no rows where rows were asked for"));
         };
         self.statement = Some(id);

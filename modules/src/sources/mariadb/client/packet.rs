@@ -133,9 +133,18 @@ pub(super) struct Wire<'a> {
 impl<'a> Wire<'a> {
     pub(super) fn connect(address: &Address, patience: Patience<'a>) -> Result<Self, ClientError> {
         let socket = Socket::open(address, patience.slice()).map_err(ClientError::Lost)?;
+        Ok(Self::new(socket, patience))
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn over(stream: UnixStream, patience: Patience<'a>) -> Self {
+        Self::new(Socket::Unix(stream), patience)
+    }
+
+    fn new(socket: Socket, patience: Patience<'a>) -> Self {
         let is_local = matches!(socket, Socket::Unix(_));
         let (buffer, long) = (vec![0; BUFFER], Vec::new());
-        Ok(Self { socket, patience, is_local, buffer, start: 0, end: 0, long, current: None, turn: 0 })
+        Self { socket, patience, is_local, buffer, start: 0, end: 0, long, current: None, turn: 0 }
     }
 
     /// Ends the connection: the server takes back what it was not told to keep.

@@ -29,3 +29,5 @@ mod write;
 pub use source::{MariadbSource, look};
 pub use target::MariadbTarget;
 pub use triggers::MariadbTriggers;
+#[cfg(any(test, feature = "testing"))]
+pub(super) use values::any as reading;

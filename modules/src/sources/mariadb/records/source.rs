@@ -136,7 +136,7 @@ impl RecordSource for MariadbSource<'_> {
             }
             for ((reading, is_beside), value) in readings.iter().zip(&mut row) {
                 let broken = |error| failed(&doing, error);
-                *value = reading.read(sent.next().map_err(broken)?).ok_or_else(|| RecordError::Row {
+                reading.read(sent.next().map_err(broken)?, value).ok_or_else(|| RecordError::Row {
                     table: table.name.to_string(),
                     row: number,
                     why: "the server sent a value of another type than its column has".into(),

@@ -68,43 +68,82 @@ impl Reading {
         }
     }
 
-    /// Reads a value; `None` if the server sent something that this type does not have.
-    pub(super) fn read(self, value: Sent<'_>) -> Option<Value> {
-        Some(match (self, value) {
+    /// Reads a value in the place of the one before it, whose memory is used again; `None` if the server sent something
+    /// that this type does not have.
+    pub(super) fn read(self, value: Sent<'_>, into: &mut Value) -> Option<()> {
+        *into = match (self, value) {
             (_, Sent::Null) => Value::Null,
             (Self::Integer, Sent::Int(number)) => Value::Int(number),
             (Self::Integer, Sent::UInt(number)) => Value::from_u64(number),
-            (Self::Decimal, Sent::Bytes(text)) => Value::decimal(std::str::from_utf8(text).ok()?)?,
+            (Self::Decimal, Sent::Bytes(text)) => {
+                let text = std::str::from_utf8(text).ok()?;
+                match Value::is_decimal(text) {
+                    true => Value::Decimal(with(into, |made| made.push_str(text))),
+                    false => Value::decimal(text)?,
+                }
+            }
             (Self::Float | Self::Single, Sent::Float(number)) => Value::Float(f64::from(number)),
             (Self::Float | Self::Single, Sent::Double(number)) => Value::Float(number),
-            (Self::Bytes, Sent::Bytes(bytes)) => Value::Bytes(bytes.to_vec()),
+            (Self::Bytes, Sent::Bytes(bytes)) => {
+                let mut made = match std::mem::take(into) {
+                    Value::Bytes(before) if before.capacity() <= KEPT => before,
+                    _ => Vec::new(),
+                };
+                made.clear();
+                made.extend_from_slice(bytes);
+                Value::Bytes(made)
+            }
             (Self::Text | Self::Word, Sent::Bytes(bytes)) => match std::str::from_utf8(bytes) {
-                Ok(text) => Value::Text(text.to_owned()),
+                Ok(text) => Value::Text(with(into, |made| made.push_str(text))),
                 Err(_) => Value::RawText(bytes.to_vec()),
             },
             (Self::Date, Sent::Date(year, month, day, ..)) => {
-                let mut text = String::with_capacity(10);
-                put_day(&mut text, year, month, day);
-                Value::Time(TimeKind::Date, text)
+                Value::Time(TimeKind::Date, with(into, |text| put_day(text, year, month, day)))
             }
             (Self::Moment(kind, digits), Sent::Date(year, month, day, hour, minute, second, micros)) => {
-                let mut text = String::with_capacity(26);
-                put_day(&mut text, year, month, day);
-                text.push(' ');
-                put_time(&mut text, hour.into(), minute, second);
-                put_fraction(&mut text, micros, digits);
-                Value::Time(kind, text)
+                let put = |text: &mut String| {
+                    put_day(text, year, month, day);
+                    text.push(' ');
+                    put_time(text, hour.into(), minute, second);
+                    put_fraction(text, micros, digits);
+                };
+                Value::Time(kind, with(into, put))
             }
             (Self::Time(digits), Sent::Time(is_negative, days, hours, minute, second, micros)) => {
-                let mut text = String::with_capacity(17);
-                text.push_str(if is_negative { "-" } else { "" });
-                put_time(&mut text, u64::from(days) * 24 + u64::from(hours), minute, second);
-                put_fraction(&mut text, micros, digits);
-                Value::Time(TimeKind::Time, text)
+                let put = |text: &mut String| {
+                    text.push_str(if is_negative { "-" } else { "" });
+                    put_time(text, u64::from(days) * 24 + u64::from(hours), minute, second);
+                    put_fraction(text, micros, digits);
+                };
+                Value::Time(TimeKind::Time, with(into, put))
             }
             _ => return None,
-        })
+        };
+        Some(())
     }
+}
+
+/// Most memory of a value that is used again for the next one.
+const KEPT: usize = 4096;
+
+/// Makes a text in the memory of another value's.
+fn with(before: &mut Value, make: impl FnOnce(&mut String)) -> String {
+    let mut text = match std::mem::take(before) {
+        Value::Text(text) | Value::Decimal(text) | Value::Time(_, text) if text.capacity() <= KEPT => text,
+        _ => String::new(),
+    };
+    text.clear();
+    make(&mut text);
+    text
+}
+
+/// Reads a value as one of so many types would.
+#[cfg(any(test, feature = "testing"))]
+pub(in super::super) fn any(of_type: usize, value: Sent<'_>) -> Option<Value> {
+    const TYPES: [&str; 10] =
+        ["int", "decimal", "float", "double", "blob", "text", "enum", "date", "datetime", "time"];
+    let mut read = Value::Null;
+    Reading::of(TYPES[of_type % TYPES.len()], of_type % 7).0.read(value, &mut read).map(|()| read)
 }
 
 fn put_day(text: &mut String, year: u16, month: u8, day: u8) {
@@ -239,7 +278,12 @@ mod tests {
 
     #[test]
     fn times_are_read_with_all_their_digits() {
-        let read = |data_type, digits, value| Reading::of(data_type, digits).0.read(value);
+        // In the place of whatever was there before.
+        let before = std::cell::RefCell::new(Value::Text("something longer than all of them".into()));
+        let read = |data_type, digits, value| {
+            let mut into = before.borrow_mut();
+            Reading::of(data_type, digits).0.read(value, &mut into).map(|()| into.clone())
+        };
         let time = |kind, text: &str| Some(Value::Time(kind, text.into()));
         assert_eq!(read("date", 0, Sent::Date(0, 0, 0, 0, 0, 0, 0)), time(TimeKind::Date, "0000-00-00"));
         let moment = Sent::Date(2026, 2, 31, 1, 2, 3, 100_000);

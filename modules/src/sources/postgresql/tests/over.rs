@@ -149,3 +149,26 @@ fn a_foreign_key_that_would_be_broken_takes_everything_back() {
     assert!(error.to_string().contains("23503") || error.to_string().contains("is not there"), "{error}");
     assert_eq!(shown(&server, "app"), before);
 }
+
+/// What a restore of either form keeps of what was there, it can bring back: the keys of parts belong to the whole table's.
+#[test]
+fn partitioned_and_inherited_tables_go_back_over_themselves() {
+    let (server, before, _) = hard();
+    for form in [Form::Archive, Form::Text] {
+        let mut spec = wanted(&server, Databases::One("app".into()));
+        spec.form = form;
+        let spec = source(spec);
+        let kept = dump(&spec).unwrap();
+        for wrecked in ["", WRECKED, "DROP TABLE visit_new CASCADE"] {
+            server.sql("app", wrecked);
+            load(&spec, &kept).unwrap();
+            assert_eq!(shown(&server, "app"), before, "{form:?} {wrecked:?}");
+        }
+        // What needs a key, and is not of the dump, still keeps everything as it is.
+        server.sql("app", "CREATE TABLE stray (at date, id bigint, FOREIGN KEY (id, at) REFERENCES visit)");
+        let error = load(&spec, &kept).unwrap_err().to_string();
+        assert!(error.contains("stray") || error.contains("depend"), "{error}");
+        server.sql("app", "DROP TABLE stray");
+        assert_eq!(shown(&server, "app"), before);
+    }
+}

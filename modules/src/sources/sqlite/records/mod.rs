@@ -8,7 +8,7 @@
 //!
 //! Keys: the `INTEGER PRIMARY KEY`; else the declared key, if no row has a NULL in it (SQLite lets them); else the
 //! `rowid`, if its name is free; else none. Of generated columns only the declaration is kept. Virtual tables are
-//! refused: what their shadow tables hold only their own module can read.
+//! refused unless they are left out, and then their shadow tables are too: what these hold only their own module can read.
 
 mod describe;
 #[cfg(test)]

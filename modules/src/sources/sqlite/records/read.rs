@@ -94,7 +94,7 @@ impl RecordSource for SqliteRecords<'_> {
         let failed = self.failed("read the schema");
         let all = tables(&self.connection).map_err(failed)?;
         if all.iter().any(|(table, is_virtual)| table == name.table() && *is_virtual) {
-            return Err(RecordError::Unsupported { what: format!("the virtual table {name}") });
+            return Err(RecordError::Virtual { table: name.to_string() });
         }
         let described = describe(&self.connection, name, For::Source).map_err(failed)?;
         let absent = || RecordError::Absent { what: format!("table {name}") };

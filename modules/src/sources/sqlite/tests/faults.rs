@@ -53,6 +53,78 @@ fn damage_is_told() {
     assert_eq!(error.kind(), Kind::Integrity);
 }
 
+/// Dumps; returns also what is wrong with it.
+fn dump_and_flaw(path: &Path) -> Result<(Vec<u8>, Option<String>), SourceError> {
+    with_world(|world| {
+        let (mut dump, mut bytes) = (SqliteDump::open(path, SOON, world)?, Vec::new());
+        dump.read_to_end(&mut bytes).unwrap();
+        let flaw = dump.flaw()?;
+        Box::new(dump).finish()?;
+        Ok((bytes, flaw))
+    })
+}
+
+/// A page in the midst, of a table and of an index, in both modes: all is there, and what is wrong is told.
+#[test]
+fn damaged_pages_are_dumped_and_told() {
+    use std::os::unix::fs::FileExt;
+    for mode in ["WAL", "DELETE"] {
+        let scratch = Scratch::new();
+        let path = scratch.path("x.db");
+        drop(make(&path, &format!("PRAGMA journal_mode = {mode}"), 3000, "a"));
+        assert_eq!(dump_and_flaw(&path).unwrap().1, None, "{mode}");
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let pages = file.metadata().unwrap().len() / 4096;
+        for (page, bytes) in [(pages / 2, [0; 4096]), (pages / 2, [0xee; 4096]), (pages - 3, [0x0a; 4096])] {
+            let before = fs::read(&path).unwrap();
+            file.write_all_at(&bytes, page * 4096).unwrap();
+            let (dumped, flaw) = dump_and_flaw(&path).unwrap();
+            assert_eq!(dumped, fs::read(&path).unwrap());
+            let flaw = flaw.unwrap();
+            assert!(flaw.to_lowercase().contains("page") && flaw.len() < 1000, "{flaw}");
+            file.write_all_at(&before, 0).unwrap();
+        }
+        assert_eq!(dump_and_flaw(&path).unwrap().1, None, "{mode}");
+    }
+}
+
+/// What the schema says of rows, and what only a program knows, is no damage.
+#[test]
+fn what_is_no_damage_is_not_told() {
+    let scratch = Scratch::new();
+    let path = scratch.path("x.db");
+    let database = make(&path, "", 300, "a");
+    let old = "CREATE TABLE old (a, b CHECK (b > 0)); INSERT INTO old VALUES (NULL, 1); \
+        PRAGMA ignore_check_constraints = 1; INSERT INTO old VALUES (1, -1); PRAGMA writable_schema = 1; \
+        UPDATE sqlite_schema SET sql = 'CREATE TABLE old (a NOT NULL, b CHECK (b > 0))' WHERE name = 'old';";
+    database.execute_batch(old).unwrap();
+    drop(database);
+    let database = Connection::open(&path).unwrap();
+    assert!(check(&database).contains("NULL value"), "{}", check(&database));
+    assert_eq!(dump_and_flaw(&path).unwrap().1, None);
+    // A collation and a module of virtual tables that are not here.
+    let unknown = "CREATE TABLE u (a TEXT); CREATE INDEX u_a ON u (a); INSERT INTO u VALUES ('x'), ('y'); \
+        PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = 'CREATE INDEX u_a ON u (a COLLATE own)' WHERE name = 'u_a'; \
+        INSERT INTO sqlite_schema VALUES ('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING own(a)');";
+    database.execute_batch(unknown).unwrap();
+    drop(database);
+    assert_eq!(dump_and_flaw(&path).unwrap().1, None);
+}
+
+#[test]
+fn whoever_cancels_does_not_wait_for_the_look() {
+    let scratch = Scratch::new();
+    let path = scratch.path("x.db");
+    drop(make(&path, "", 3000, "a"));
+    let (around, stop) = (Surroundings::default(), std::cell::Cell::new(false));
+    let cancelled = || stop.get();
+    let mut dump = SqliteDump::open(&path, SOON, World { around: &around, cancelled: &cancelled }).unwrap();
+    dump.read_to_end(&mut Vec::new()).unwrap();
+    stop.set(true);
+    // However quick it was, that it was looked at to the end is not said.
+    assert!(!matches!(dump.flaw(), Ok(Some(_))));
+}
+
 #[test]
 fn a_locked_database_is_waited_for_and_given_up() {
     let scratch = Scratch::new();
