@@ -183,7 +183,7 @@ fn each_directory(
         }
         let pack = match read_directory(objects, id, len) {
             Ok(pack) => pack,
-            Err(error) if matches!(error.kind(), Kind::Integrity | Kind::Refused) => {
+            Err(error) if matches!(error.kind(), Kind::Integrity | Kind::Refused | Kind::TooNew) => {
                 events.event(Event::Notice(format!("{error}; it is left out of the index")));
                 continue;
             }
@@ -269,6 +269,30 @@ impl Repository {
     ) -> Result<(), RepoError> {
         let ids = self.objects.ids(Family::Segments)?;
         ids.into_iter().try_for_each(|id| each(id, read_segment(&self.objects, id)?))
+    }
+
+    /// Hands out every stored segment, or why it cannot be read. One that is gone since the listing was somebody's to remove.
+    pub(crate) fn each_readable_segment(
+        &self,
+        each: &mut dyn FnMut(ObjectId, Result<Segment, RepoError>) -> Result<(), RepoError>,
+    ) -> Result<(), RepoError> {
+        for id in self.objects.ids(Family::Segments)? {
+            match read_segment(&self.objects, id) {
+                Err(RepoError::Storage(error)) if error.is_missing() => {}
+                Err(error) if !matches!(error.kind(), Kind::Integrity | Kind::TooNew) => return Err(error),
+                segment => each(id, segment)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what a pack says of itself, if that can be read.
+    pub(crate) fn pack_directory(&self, id: ObjectId, len: u64) -> Result<Option<SegmentPack>, RepoError> {
+        match read_directory(&self.objects, id, len) {
+            Ok(pack) => Ok(Some(pack)),
+            Err(error) if matches!(error.kind(), Kind::Integrity | Kind::Refused | Kind::TooNew) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes up packs that are in no segment: a new segment of `session` names them.
