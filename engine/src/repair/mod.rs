@@ -4,7 +4,8 @@
 //!   of a prune and no other. What has a whole copy elsewhere is not lost. Packs that are not there at all go likewise.
 //! - [`snapshots`]: a snapshot that lost something is made anew without it, and says so.
 //! - [`segments`]: what tells where chunks lie, made anew from packs.
-//! - `losses`: walks snapshots past whatever is damaged, and names it. `remains`: the same for one listing.
+//! - `losses`: walks snapshots past whatever is damaged, and names it. `remains`: the same for one listing. `remake`: accounts
+//!   without what they lost.
 //! - `salvage`: chunks out of a damaged pack. `found`: which packs are damaged. `fetch`: what is lost, from another repository.
 //!
 //! On a healthy repository nothing is written, not even a session. Whatever a repair does can be broken off anywhere and be done

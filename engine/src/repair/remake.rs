@@ -82,7 +82,7 @@ impl<'a> Lacks<'a> {
     }
 
     fn any(&self) -> bool {
-        self.entries + self.dumps + self.others > 0
+        self.entries > 0 || self.dumps > 0 || self.others > 0
     }
 
     fn reason(&self) -> String {
