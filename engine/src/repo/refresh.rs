@@ -64,7 +64,11 @@ pub(super) fn open(
 fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<ObjectId>, RepoError> {
     let newest = apply_generations(objects, index)?;
     let reconciled = index.reconcile(objects.ids(Family::Segments)?, newest)?;
-    let mut incomplete = index.rebuilt() || !reconciled.dropped.is_empty();
+    // Also where an earlier look was cut off.
+    let mut incomplete = index.rebuilt() || !reconciled.dropped.is_empty() || index.is_incomplete()?;
+    if index.rebuilt() {
+        index.note_incomplete(true)?;
+    }
     if !reconciled.to_apply.is_empty() {
         events.event(Event::Phase(Phase::Index));
         events.event(Event::Expect { entries: reconciled.to_apply.len() as u64, bytes: 0, complete: true });
@@ -116,6 +120,9 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<Obj
             unlisted.extend(packs.iter().map(|pack| pack.id));
             Ok(index.apply_segment(id, &packs)?)
         })?;
+        if index.is_incomplete()? {
+            index.note_incomplete(false)?;
+        }
     }
     Ok(unlisted)
 }
