@@ -9,6 +9,7 @@ use dedup_engine::crypto::CryptoError;
 use dedup_engine::error::Kind;
 use dedup_engine::forget::ForgetError;
 use dedup_engine::prune::PruneError;
+use dedup_engine::repair::RepairError;
 use dedup_engine::repo::RepoError;
 use dedup_engine::restore::RestoreError;
 use dedup_engine::storage::StorageError;
@@ -129,6 +130,7 @@ from_library!(
     CopyError,
     ForgetError,
     PruneError,
+    RepairError,
     RepoError,
     RestoreError
 );

@@ -141,6 +141,7 @@ fn summary(
             "maps_unopened": report.maps_unopened,
             "packs_unopened": report.packs_unopened,
             "findings": report.findings_total,
+            "repairs": repairs(&report.findings),
             "elapsed_seconds": elapsed.as_secs_f64(),
             "exit_code": exit.code(),
         });
@@ -176,11 +177,30 @@ fn summary(
     }
     output.summary_line(format!("Time:    {}", human::duration(elapsed)))?;
     match exit {
-        Exit::Integrity => output.line("damage was found")?,
+        Exit::Integrity => {
+            output.line("damage was found")?;
+            for command in repairs(&report.findings) {
+                output.line(format!("next: `dedup {command}` (--dry-run says what it would do)"))?;
+            }
+        }
         _ if report.saw_all() => output.summary_line("no damage was found")?,
         _ => output.line("no damage was found in what this key opens; secrets were not looked at")?,
     }
     Ok(())
+}
+
+/// Says which repairs help against what was found, in their order.
+fn repairs(findings: &[Finding]) -> Vec<&'static str> {
+    let damaged = |of: &str| {
+        let damage = findings.iter().filter(|finding| finding.severity == Severity::Damage);
+        damage.filter(|finding| finding.object.starts_with(of)).count() > 0
+    };
+    let known = [
+        ("segments/", "repair index"),
+        ("packs/", "repair packs --read-data"),
+        ("snapshot", "repair snapshots"),
+    ];
+    known.into_iter().filter(|(of, _)| damaged(of)).map(|(_, command)| command).collect()
 }
 
 fn severity_word(severity: Severity) -> &'static str {
@@ -201,7 +221,7 @@ fn unread_for(text: &str) -> Result<u32, String> {
 }
 
 /// Reads the share of the data: `all`, or a percentage from 1 to 100.
-fn read_data(text: &str) -> Result<ReadData, String> {
+pub fn read_data(text: &str) -> Result<ReadData, String> {
     if text.eq_ignore_ascii_case("all") {
         return Ok(ReadData::All);
     }

@@ -25,6 +25,7 @@ mod module_helper;
 mod prune;
 mod records;
 mod recover;
+mod repair;
 mod restore;
 mod restore_modules;
 mod restore_only;
@@ -76,6 +77,7 @@ pub enum Command {
     Rewrite(rewrite::RewriteArgs),
     Forget(Box<forget::ForgetArgs>),
     Prune(prune::PruneArgs),
+    Repair(repair::RepairArgs),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
     Job(job::JobArgs),
@@ -89,7 +91,7 @@ pub enum Command {
 impl Command {
     /// Returns whether the JSON of the command is a stream of objects; else it is one document.
     pub fn streams(&self) -> bool {
-        matches!(self, Self::Backup(_) | Self::Restore(_) | Self::Check(_))
+        matches!(self, Self::Backup(_) | Self::Restore(_) | Self::Check(_) | Self::Repair(_))
     }
 
     /// Returns whether what it stops, locks or replaces must be brought back even if its process is killed.
@@ -133,6 +135,7 @@ impl Command {
             Self::Rewrite(args) => rewrite::run(ctx, args),
             Self::Forget(args) => forget::run(ctx, args),
             Self::Prune(args) => prune::run(ctx, args),
+            Self::Repair(args) => repair::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
             Self::Job(args) => job::run(ctx, args),

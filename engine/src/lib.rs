@@ -12,7 +12,7 @@
 //! | structures | [`pack`] [`map`] [`listing`] [`snapshot`] |
 //! | index | [`index`] |
 //! | repository | [`repo`] |
-//! | operations | [`backup`] [`mod@copy`] [`restore`] [`browse`] [`check`] [`stats`] [`forget`] [`prune`] |
+//! | operations | [`backup`] [`mod@copy`] [`restore`] [`browse`] [`check`] [`stats`] [`forget`] [`prune`] [`repair`] |
 //!
 //! The stored format is `FORMAT.md`, the reasons are in `DESIGN.md`, both beside this crate.
 
@@ -34,6 +34,7 @@ pub mod pack;
 pub mod planted;
 pub mod progress;
 pub mod prune;
+pub mod repair;
 pub mod repo;
 pub mod restore;
 pub mod snapshot;

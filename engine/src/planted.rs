@@ -105,6 +105,12 @@ bugs! {
     UndoWithoutLook = "undo-forget-without-look",
     /// Packs of an interrupted run are never put into a segment.
     AdoptNothing = "forget-packs-of-dead-runs",
+    /// What a check found rotten is relied on all the same.
+    TrustRot = "rely-on-packs-found-rotten",
+    /// A repair removes a damaged pack before what is sound in it is stored anew.
+    RepairDeletesFirst = "repair-deletes-before-it-saves",
+    /// A repair takes a chunk of a damaged pack for sound without comparing it with its name.
+    RepairBelieves = "repair-believes-chunks",
     /// A file that cannot be read is left out of a copy.
     CopyGaps = "copy-leaves-gaps",
     /// A snapshot that is suspect is simply good where it is copied to.

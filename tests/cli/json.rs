@@ -369,3 +369,20 @@ fn what_moves_is_as_documented() {
     let fields = ["snapshot_id", "module", "state", "entries", "source_bytes", "new_bytes", "stored_bytes"];
     document(&place.run(["import", "files.tar", "--json"]).ok(), "import", &fields);
 }
+
+#[test]
+fn repairs_are_as_documented() {
+    let place = Place::with_snapshot();
+    let pack = super::support::packs(&place.path("repo"), 3).remove(0);
+    fs::remove_file(&pack).unwrap();
+    let packs = place.run(["repair", "packs", "--most-are-gone", "--json"]).ends(6).quiet();
+    let lines = stream(&packs, "repair packs", &["packs_damaged", "saved_chunks", "losses"]);
+    hold(lines.iter().find(|line| line["type"] == "pack").unwrap(), "pack", &["pack", "message", "chunks"]);
+    let loss = lines.iter().find(|line| line["type"] == "loss").unwrap();
+    hold(loss, "loss", &["snapshot_id", "what", "section", "path", "message"]);
+    let made = place.run(["repair", "snapshots", "--json"]).ok().quiet();
+    let lines = stream(&made, "repair snapshots", &["snapshots", "snapshots_repaired", "losses"]);
+    assert!(lines.iter().any(|line| line["type"] == "repaired" && line["new_id"].is_string()), "{lines:?}");
+    let index = place.run(["repair", "index", "--json"]).ok().quiet();
+    stream(&index, "repair index", &["segments", "packs", "segments_damaged"]);
+}

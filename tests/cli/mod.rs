@@ -12,6 +12,7 @@ mod json;
 mod log;
 mod module;
 mod prune;
+mod repair;
 mod rewrite;
 mod sections;
 mod signals;

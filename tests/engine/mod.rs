@@ -16,6 +16,8 @@ mod pruning;
 mod reading;
 mod readings;
 mod records;
+mod repairing;
+mod repairing_snapshots;
 mod rewriting;
 mod rubbish;
 mod secrecy;

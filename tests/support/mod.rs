@@ -15,6 +15,7 @@ pub mod postgres;
 pub mod pruned;
 pub mod random;
 pub mod redis;
+pub mod repaired;
 pub mod systemd;
 pub mod trees;
 pub mod world;

@@ -5,7 +5,7 @@ use crate::id::ObjectId;
 use crate::repo::{RepoError, Repository};
 
 /// Chooses the packs to read, in the order of their names. Memory: 16 bytes per pack, and 40 for each that is chosen.
-pub(super) fn packs(
+pub(crate) fn packs(
     repo: &Repository,
     packs: &StoredPacks,
     options: &CheckOptions,
@@ -35,6 +35,14 @@ pub(super) fn packs(
 pub(super) fn note(repo: &Repository, id: &ObjectId, day: u32) -> Result<(), RepoError> {
     match repo.index()?.pack_number(id)? {
         Some(number) => Ok(repo.index()?.note_read(number, day)?),
+        None => Ok(()),
+    }
+}
+
+/// Notes whether a pack was found damaged: nothing is deduplicated against it then.
+pub(super) fn note_rot(repo: &Repository, id: &ObjectId, is_rotten: bool) -> Result<(), RepoError> {
+    match repo.index()?.pack_number(id)? {
+        Some(number) => Ok(repo.index()?.note_rot(number, is_rotten)?),
         None => Ok(()),
     }
 }

@@ -20,15 +20,15 @@ const WRONG_NAME: &str = "its bytes do not hash to its name";
 const UNREADABLE_STEP: u64 = 1 << 20;
 
 /// What is wrong in a pack: where, and what.
-struct Fault {
-    offset: Option<u64>,
-    message: String,
+pub(crate) struct Fault {
+    pub offset: Option<u64>,
+    pub message: String,
 }
 
 /// What came of reading a pack; one that does not open with this key only had its name compared.
-struct Looked {
-    opened: bool,
-    faults: Vec<Fault>,
+pub(crate) struct Looked {
+    pub opened: bool,
+    pub faults: Vec<Fault>,
 }
 
 /// Reads the chosen packs.
@@ -39,38 +39,54 @@ pub(super) fn read(
     report: &mut CheckReport,
     events: &dyn Events,
 ) -> Result<(), CheckError> {
+    let shared = Mutex::new(report);
+    each(repo, chosen, options, events, &|id, len, Looked { opened, faults }| {
+        let mut report = lock(&shared);
+        report.packs_read += 1;
+        report.packs_unopened += u64::from(!opened);
+        report.bytes_read += len;
+        for fault in faults {
+            report.find(Finding {
+                severity: Severity::Damage,
+                object: Name::pack(id).to_string(),
+                offset: fault.offset,
+                message: fault.message,
+                hits: Vec::new(),
+            });
+        }
+    })
+}
+
+/// Reads packs, several at once, and hands out what came of each. Those that are sound are noted as read.
+pub(crate) fn each(
+    repo: &Repository,
+    chosen: &StoredPacks,
+    options: &CheckOptions,
+    events: &dyn Events,
+    told: &(dyn Fn(ObjectId, u64, Looked) + Sync),
+) -> Result<(), CheckError> {
     let bytes = chosen.iter().map(|(_, len)| len).sum();
     events.event(Event::Expect { entries: chosen.len() as u64, bytes, complete: true });
     let pool = rayon::ThreadPoolBuilder::new().num_threads(repo.budget.openers(options.threads)).build();
     let pool = pool.map_err(|error| RepoError::Internal(format!("threads: {error}")))?;
-    let shared = Mutex::new(report);
     pool.install(|| {
         chosen.par_iter().try_for_each(|(id, len)| -> Result<(), CheckError> {
             stop_if_asked(events)?;
-            let Looked { opened, faults } = match one(repo, *id, *len, events) {
+            let looked = match one(repo, *id, *len, events) {
                 Err(CheckError::Repo(error)) if is_damage(&error) => fault(None, error.to_string()),
                 looked => looked?,
             };
             // A prune deletes what a generation of its has removed before.
-            if !faults.is_empty() && is_removed_by_now(repo, id)? {
+            if !looked.faults.is_empty() && is_removed_by_now(repo, id)? {
                 return Ok(());
             }
-            if let (Some(today), true, []) = (options.today, opened, &faults[..]) {
+            if let (Some(today), true, []) = (options.today, looked.opened, &looked.faults[..]) {
                 choice::note(repo, id, today)?;
             }
-            let mut report = lock(&shared);
-            report.packs_read += 1;
-            report.packs_unopened += u64::from(!opened);
-            report.bytes_read += len;
-            for fault in faults {
-                report.find(Finding {
-                    severity: Severity::Damage,
-                    object: Name::pack(*id).to_string(),
-                    offset: fault.offset,
-                    message: fault.message,
-                    hits: Vec::new(),
-                });
+            if looked.opened || !looked.faults.is_empty() {
+                choice::note_rot(repo, id, !looked.faults.is_empty())?;
             }
+            told(*id, *len, looked);
             Ok(())
         })
     })

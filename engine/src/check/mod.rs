@@ -33,6 +33,9 @@ use crate::storage::Name;
 /// Findings that a report carries at most.
 pub const REPORTED: usize = 1000;
 
+pub(crate) use chosen::packs as chosen_packs;
+pub(crate) use data::{Looked, each as look_at_packs};
+pub(crate) use structure::stop_if_asked;
 pub use written::{Extent, written};
 
 /// How much stored data to read.
@@ -255,7 +258,7 @@ fn damage_or(error: RepoError, object: impl ToString, report: &mut CheckReport) 
 }
 
 /// Returns whether an error says that stored objects are damaged: the local index is none of them.
-fn is_damage(error: &RepoError) -> bool {
+pub(crate) fn is_damage(error: &RepoError) -> bool {
     !matches!(error, RepoError::Index(_))
         && matches!(error.kind(), Kind::Integrity | Kind::TooNew | Kind::Missing)
 }

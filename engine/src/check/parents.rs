@@ -40,8 +40,12 @@ impl<'a, L: LoadChunk> Parents<'a, L> {
         Ok(())
     }
 
-    /// Looks whether something is left below a directory that the other listing does not have any more.
+    /// Looks whether something is left below a directory that the other listing does not have any more. The root itself need not
+    /// be an entry (`FORMAT.md` 10).
     pub fn went(&mut self, path: &StoredPath) -> Result<(), L::Error> {
+        if *path == StoredPath::root() {
+            return Ok(());
+        }
         let (start, end) = subtree(path);
         self.cursor.range(start, end)?;
         while let Some(entry) = self.cursor.next()? {

@@ -110,6 +110,6 @@ pub(super) fn hit(snapshot: &ObjectId, path: &StoredPath) -> String {
     format!("snapshot {}: {}", snapshot.short(), String::from_utf8_lossy(&path))
 }
 
-pub(super) fn stop_if_asked(events: &dyn Events) -> Result<(), RepoError> {
+pub(crate) fn stop_if_asked(events: &dyn Events) -> Result<(), RepoError> {
     if events.cancelled() { Err(RepoError::Cancelled) } else { Ok(()) }
 }

@@ -30,17 +30,17 @@ const TOLD_BYTES: u64 = 1 << 20;
 const TOLD_ENTRIES: u64 = 64;
 
 /// Decides by path and kind whether an entry stays; what is below a directory that goes is not asked for.
-pub(super) type Stays<'a> = dyn Fn(&StoredPath, bool) -> bool + 'a;
+pub(crate) type Stays<'a> = dyn Fn(&StoredPath, bool) -> bool + 'a;
 
 /// Figures of what was carried.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Figures {
+pub(crate) struct Figures {
     pub bytes_read: u64,
     pub bytes_known: u64,
 }
 
 /// What one section of an account goes through.
-pub(super) struct Carry<'c> {
+pub(crate) struct Carry<'c> {
     from: &'c Repository,
     to: &'c Repository,
     nodes: ChunkReader<'c>,
@@ -60,7 +60,7 @@ struct State<'c> {
 }
 
 /// What a listing became.
-pub(super) struct Listed {
+pub(crate) struct Listed {
     pub root: Root,
     /// Entries, files, directories and bytes that did not stay.
     pub gone: Totals,
@@ -261,13 +261,20 @@ impl<'c> Carry<'c> {
     }
 
     /// Puts what a node refers to in terms of this repository.
-    fn node(
+    pub fn node(
         &self,
         memo: &RefCell<Memo<'_>>,
         path: &StoredPath,
         node: &mut Node,
         groups: &mut SpillMap<'_>,
     ) -> Result<(), CopyError> {
+        if let Xattrs::Chunk { len, id } = &mut node.xattrs {
+            *id = self.chunk(memo, &self.nodes, id, *len)?;
+        }
+        if let Body::File { content, .. } = &mut node.body {
+            *content = self.content(memo, content)?;
+        }
+        // Last: a group is named for an entry that is there.
         if let Some(group) = node.link {
             // The first name of a group in a listing is its smallest.
             let known = groups.get(group.as_bytes()).map_err(|error| CopyError::target(error.into()))?;
@@ -278,12 +285,6 @@ impl<'c> Carry<'c> {
                 put.map_err(|error| CopyError::target(error.into()))?;
             }
             node.link = Some(here);
-        }
-        if let Xattrs::Chunk { len, id } = &mut node.xattrs {
-            *id = self.chunk(memo, &self.nodes, id, *len)?;
-        }
-        if let Body::File { content, .. } = &mut node.body {
-            *content = self.content(memo, content)?;
         }
         Ok(())
     }
@@ -298,7 +299,7 @@ impl Figures {
 }
 
 /// Adds an entry to the figures of a listing.
-pub(super) fn count(totals: &mut Totals, node: &Node) {
+pub(crate) fn count(totals: &mut Totals, node: &Node) {
     totals.entries += 1;
     totals.bytes = totals.bytes.saturating_add(node.size());
     match node.body {

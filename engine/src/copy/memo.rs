@@ -19,7 +19,7 @@ use std::collections::HashMap;
 const PAGES: usize = 1024;
 const MARK_LEN: usize = 16;
 
-pub(super) struct Memo<'m> {
+pub(crate) struct Memo<'m> {
     to: &'m Repository,
     of: RepoId,
     secret: Secret,

@@ -16,6 +16,8 @@ mod carry;
 mod memo;
 mod rewriting;
 
+pub(crate) use carry::{Carry, count};
+pub(crate) use memo::Memo;
 pub use rewriting::{Removed, RewriteReport, RewriteRequest, removed, rewrite};
 
 use crate::backup::{ATTEMPTS, BackupError, Ended, RunKind, RunReport, RunRequest, in_run};
@@ -31,7 +33,6 @@ use crate::repo::{RepoError, Repository};
 use crate::snapshot::{Origin, Provenance, Snapshot, Totals};
 use accounts::Load;
 use carry::Figures;
-use memo::Memo;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -208,7 +209,7 @@ impl<'r> Copying<'r> {
 }
 
 /// Writes beside a snapshot that it is suspect.
-fn doubt(
+pub(crate) fn doubt(
     repo: &Repository,
     id: ObjectId,
     snapshot: &Snapshot,

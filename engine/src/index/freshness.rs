@@ -17,7 +17,7 @@ use super::{Index, lock};
 use crate::id::ObjectId;
 use crate::planted::{Bug, planted};
 use crate::wire::Put;
-use rocksdb::{IteratorMode, WriteBatch};
+use rocksdb::{IteratorMode, WriteBatch, WriteOptions};
 use std::collections::BTreeSet;
 
 /// Name of a generation: its number, and BLAKE3 of its stored bytes.
@@ -55,6 +55,8 @@ pub struct Reconciled {
 }
 
 const GENERATION: &[u8] = b"generation";
+/// There while packs may be stored that were known and are not any more: those of segments that vanished.
+const INCOMPLETE: &[u8] = b"incomplete";
 
 impl Store {
     fn generation(&self) -> Result<Option<GenerationMark>, IndexError> {
@@ -168,6 +170,30 @@ impl Index {
         Ok(found)
     }
 
+    /// Returns whether packs that no listed segment names have to be looked for in the storage: segments vanished, and
+    /// nobody has looked to the end since.
+    pub(crate) fn is_incomplete(&self) -> Result<bool, IndexError> {
+        for store in self.stores() {
+            if store.get(META, INCOMPLETE)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Notes whether such packs have to be looked for. Of what the owner noted a secondary takes nothing back.
+    pub(crate) fn note_incomplete(&self, incomplete: bool) -> Result<(), IndexError> {
+        let _writing = lock(&self.writing);
+        let top = &self.top;
+        let (meta, mut how) = (top.family(META)?, WriteOptions::default());
+        how.set_sync(true);
+        let written = match incomplete {
+            true => top.db.put_cf_opt(meta, INCOMPLETE, [], &how),
+            false => top.db.delete_cf_opt(meta, INCOMPLETE, &how),
+        };
+        written.map_err(|error| top.failed(&error))
+    }
+
     fn compare_generations(&self, newest: Option<GenerationMark>) -> Result<(), IndexError> {
         let applied = self.generation()?;
         if applied == newest {
@@ -209,6 +235,8 @@ impl Index {
                 Ok(())
             })?;
         }
+        // In the same batch: whoever dies before those packs were looked for leaves word that somebody must.
+        batch.put_cf(top.family(META)?, INCOMPLETE, []);
         let ended: BTreeSet<PackNo> = ended.difference(&kept).copied().collect();
         self.commit_ended(batch, &ended, false)?;
         Ok(ended.len() as u64)

@@ -5,6 +5,7 @@
 //! so that at most 41 nodes are held and no chain of nodes can go on for ever.
 
 use super::node::{Child, MapNode, Value};
+use super::remains::Gap;
 use super::store::LoadChunk;
 use super::{LeafTarget, Root};
 use crate::error::Corrupt;
@@ -110,6 +111,14 @@ impl<'a, L: LoadChunk> Descent<'a, L> {
     pub fn leaf(&self) -> Option<(ChunkId, usize)> {
         let top = self.frames.last()?;
         (top.node.level() == 0).then_some((top.id, top.index))
+    }
+
+    /// Returns what is lost if the child at the position cannot be loaded.
+    pub fn gap(&self) -> Option<Gap> {
+        let (child, _) = self.child()?;
+        let top = self.frames.last();
+        let (after, through) = (top.and_then(|top| top.floor.clone()), top.map(|top| top.key.clone()));
+        Some(Gap { after, through, entries: child.entries, value_bytes: child.value_bytes })
     }
 
     /// Goes past what is at the position, without loading it.

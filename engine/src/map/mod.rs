@@ -33,6 +33,7 @@ mod diff;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod node;
+mod remains;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ pub use content_reader::ContentReader;
 pub use cursor::{Cursor, Entry};
 pub use diff::{Change, Diff};
 pub use node::{Child, MapNode, Value};
+pub use remains::{Gap, Remain, Remains};
 pub use store::{BuildError, Class, LoadChunk, Refused, SaveChunk};
 
 use crate::error::Corrupt;

@@ -23,10 +23,13 @@ mod census;
 mod copies;
 mod marks;
 pub mod plan;
+mod removal;
 mod repack;
 mod round;
 mod sweep;
 mod witness;
+
+pub(crate) use removal::{Going, Removal, Removed};
 
 use crate::compress::Level;
 use crate::error::{Corrupt, Kind};

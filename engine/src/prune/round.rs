@@ -1,23 +1,19 @@
 //! A plan carried out: twice a condemned set, a second look, a generation, and the deletions.
 
-use super::repack::{self, How, NOBODY};
+use super::repack::{self, How};
 use super::witness::Rescued;
-use super::{PruneError, PruneOptions, PruneReport, Scene, copies, lost, sweep};
-use crate::crypto::header::ObjectKind;
+use super::{PruneError, PruneOptions, PruneReport, Scene, copies, removal, sweep};
 use crate::format::MAX_NAMES;
 use crate::id::{ObjectId, SessionId};
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events, Phase};
-use crate::repo::RepoError;
 use crate::repo::control::{Condemned, Generation};
-use crate::repo::sessions::{OpenSession, live_condemned, read_generation};
-use crate::storage::{Family, Name, Put};
+use crate::repo::sessions::{OpenSession, live_condemned};
+use crate::storage::Put;
 use std::collections::BTreeSet;
 
 /// Packs of one condemned set at most.
 const MOST_PACKS: usize = MAX_NAMES / 2;
-/// How often another number of a condemned set is tried.
-const NUMBERS: u64 = 64;
 
 /// How a round ended.
 pub(super) enum Outcome {
@@ -94,7 +90,7 @@ fn one(
         segments: scene.census.empty_segments(&packs.union(gone).copied().collect()),
         snapshots: going.snapshots.iter().map(|(id, _)| *id).collect(),
     };
-    let number = condemn(scene, &set)?;
+    let number = removal::condemn(repo, &set)?;
     events.event(Event::Phase(Phase::Commit));
     let Rescued { named, runs_go_on, fenced, unclear } =
         scene.sessions.look_again(repo, session.id, number)?;
@@ -136,7 +132,7 @@ fn one(
     let generation = Generation {
         number: going.base + 1,
         condemned: number,
-        previous: previous(scene, going.base)?,
+        previous: removal::previous(repo, going.base)?,
         packs: packs.iter().copied().collect(),
         segments,
         snapshots: set.snapshots,
@@ -160,30 +156,4 @@ fn one(
         packs.iter().filter_map(|id| scene.census.place(id)).map(|at| scene.census.packs[at].stored_bytes);
     report.bytes_removed += bytes.sum::<u64>();
     Ok(Outcome::Done)
-}
-
-/// Publishes a condemned set under the first free number; returns it.
-fn condemn(scene: &Scene<'_>, set: &Condemned) -> Result<u64, RepoError> {
-    let objects = &scene.repo.objects;
-    let highest = objects.names(Family::Condemned)?.pop_last().and_then(|name| name.number()).unwrap_or(0);
-    for number in highest + 1..=highest + NUMBERS {
-        let set = Condemned { number, ..set.clone() };
-        let means = |opened: &[u8]| Condemned::decode(opened).is_ok_and(|again| again == set);
-        let (name, plain) = (Name::condemned(number), set.encode());
-        if objects.put(ObjectKind::Condemned, &name, &plain, Some(set.session.unwrap_or(NOBODY)), &means)?
-            == Put::Stored
-        {
-            return Ok(number);
-        }
-    }
-    Err(RepoError::Refused("others prune all the time; try again".into()))
-}
-
-/// Returns the name of the generation before; zeros before the first.
-fn previous(scene: &Scene<'_>, base: u64) -> Result<ObjectId, RepoError> {
-    if base == 0 {
-        return Ok(ObjectId::from_bytes([0; 32]));
-    }
-    let read = read_generation(&scene.repo.objects, base)?;
-    read.map(|(_, id)| id).ok_or_else(|| lost(Name::generation(base), "it was there and is not any more"))
 }

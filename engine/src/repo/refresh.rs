@@ -64,7 +64,11 @@ pub(super) fn open(
 fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<ObjectId>, RepoError> {
     let newest = apply_generations(objects, index)?;
     let reconciled = index.reconcile(objects.ids(Family::Segments)?, newest)?;
-    let mut incomplete = index.rebuilt() || !reconciled.dropped.is_empty();
+    // Also where an earlier look was cut off.
+    let mut incomplete = index.rebuilt() || !reconciled.dropped.is_empty() || index.is_incomplete()?;
+    if index.rebuilt() {
+        index.note_incomplete(true)?;
+    }
     if !reconciled.to_apply.is_empty() {
         events.event(Event::Phase(Phase::Index));
         events.event(Event::Expect { entries: reconciled.to_apply.len() as u64, bytes: 0, complete: true });
@@ -116,6 +120,9 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<Obj
             unlisted.extend(packs.iter().map(|pack| pack.id));
             Ok(index.apply_segment(id, &packs)?)
         })?;
+        if index.is_incomplete()? {
+            index.note_incomplete(false)?;
+        }
     }
     Ok(unlisted)
 }
@@ -183,7 +190,7 @@ fn each_directory(
         }
         let pack = match read_directory(objects, id, len) {
             Ok(pack) => pack,
-            Err(error) if matches!(error.kind(), Kind::Integrity | Kind::Refused) => {
+            Err(error) if matches!(error.kind(), Kind::Integrity | Kind::Refused | Kind::TooNew) => {
                 events.event(Event::Notice(format!("{error}; it is left out of the index")));
                 continue;
             }
@@ -269,6 +276,31 @@ impl Repository {
     ) -> Result<(), RepoError> {
         let ids = self.objects.ids(Family::Segments)?;
         ids.into_iter().try_for_each(|id| each(id, read_segment(&self.objects, id)?))
+    }
+
+    /// Hands out every stored segment, or why it cannot be read. One that is gone since the listing was somebody's to remove.
+    pub(crate) fn each_readable_segment(
+        &self,
+        each: &mut dyn FnMut(ObjectId, Result<Segment, RepoError>) -> Result<(), RepoError>,
+    ) -> Result<(), RepoError> {
+        for id in self.objects.ids(Family::Segments)? {
+            match read_segment(&self.objects, id) {
+                Err(RepoError::Storage(error)) if error.is_missing() => {}
+                // One of a newer program hashes to its name: it is not damaged, and ends the work.
+                Err(error) if error.kind() != Kind::Integrity => return Err(error),
+                segment => each(id, segment)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what a pack says of itself, if that can be read.
+    pub(crate) fn pack_directory(&self, id: ObjectId, len: u64) -> Result<Option<SegmentPack>, RepoError> {
+        match read_directory(&self.objects, id, len) {
+            Ok(pack) => Ok(Some(pack)),
+            Err(error) if matches!(error.kind(), Kind::Integrity | Kind::Refused | Kind::TooNew) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes up packs that are in no segment: a new segment of `session` names them.

@@ -14,6 +14,7 @@ use crate::support::{Scratch, copy_dir, trees};
 use dedup_engine::error::Kind;
 use dedup_engine::progress::Silent;
 use dedup_engine::storage::fault::FaultStorage;
+use dedup_engine::storage::{Family, Storage};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -106,6 +107,37 @@ pub fn freeze(figure: &'static str, full: u64, work: fn(&mut Random) -> u64) {
     let mut cuts = 0;
     budget.each(|_, random| cuts += work(random));
     budget.tell(&format!("{cuts} cuts, 0 lost, 0 manual unlocks"));
+}
+
+/// Segments were lost that an index knows. Once an opening that was cut off between forgetting their packs and finding them again
+/// left an index that never looked for them any more: what was stored was called missing.
+fn opening_without_segments(random: &mut Random) -> u64 {
+    let scratch = Scratch::for_trees();
+    let tree = scratch.dir("tree");
+    trees::build_tiny(&tree, random.next());
+    let world = World::new();
+    let id = world.backup(Run { tree: &tree, moment: 0 }).unwrap().snapshot.unwrap();
+    let segments = world.storage.objects().into_iter().map(|(name, _)| name);
+    let segments: Vec<_> = segments.filter(|name| name.family() == Family::Segments).collect();
+    segments.iter().for_each(|name| world.storage.delete(name).unwrap());
+    for cut in 0.. {
+        let world = copy_of(&world);
+        let storage = Arc::new(FaultStorage::new(world.storage.clone()));
+        storage.freeze_after(cut);
+        let done = open(storage, &world.unlock, &world.index(), &Silent).is_ok();
+        let run = Run { tree: &tree, moment: 0 };
+        world.assert_restores(&world.open().unwrap(), id, run, &Tree::read(&tree));
+        if done {
+            assert!(cut > 5, "too little happens here to prove anything: {cut} calls");
+            return cut;
+        }
+    }
+    0
+}
+
+#[test]
+fn opening_without_segments_can_be_cut_anywhere() {
+    freeze("R1 storage freezes in opening a repository that lost segments", 4, opening_without_segments);
 }
 
 #[test]

@@ -33,9 +33,11 @@ enum Work {
     KeyRemove,
     Forget,
     Prune,
+    RepairPacks,
+    RepairIndex,
 }
 
-const WORKS: [Work; 10] = [
+const WORKS: [Work; 12] = [
     Work::Init,
     Work::FirstBackup,
     Work::SecondBackup,
@@ -46,6 +48,8 @@ const WORKS: [Work; 10] = [
     Work::KeyRemove,
     Work::Forget,
     Work::Prune,
+    Work::RepairPacks,
+    Work::RepairIndex,
 ];
 
 /// Repositories at rest, from which every case starts, and what is known of them.
@@ -62,6 +66,10 @@ struct Course {
     two: Station,
     /// With the first of them forgotten.
     aged: Station,
+    /// With both, and a pack whose own directory has rotted: all chunks in it are sound.
+    rotten: Station,
+    /// With both, and a segment that has rotted.
+    torn: Station,
     committed: Vec<(ObjectId, Arc<Tree>)>,
     first: Arc<Tree>,
 }
@@ -100,8 +108,12 @@ impl Course {
         commit(&two);
         let aged = next(&two, "aged");
         aged.run("key", &words(&["forget", &committed[0].0.to_hex()])).ok("forget");
+        let rotten = next(&two, "rotten");
+        rot(&rotten, "packs");
+        let torn = next(&two, "torn");
+        rot(&torn, "segments");
         let first = Arc::new(Tree::read(&scratch.path("first")));
-        Self { empty, made, keyed, slot, one, two, aged, committed, first, scratch }
+        Self { empty, made, keyed, slot, one, two, aged, rotten, torn, committed, first, scratch }
     }
 
     fn start(&self, work: Work) -> &Station {
@@ -112,6 +124,8 @@ impl Course {
             Work::SecondBackup => &self.one,
             Work::Restore | Work::Check | Work::Forget => &self.two,
             Work::Prune => &self.aged,
+            Work::RepairPacks => &self.rotten,
+            Work::RepairIndex => &self.torn,
         }
     }
 
@@ -128,6 +142,8 @@ impl Course {
             Work::KeyRemove => words(&["key", "remove", &self.slot]),
             Work::Forget => words(&["forget", &self.committed[0].0.to_hex()]),
             Work::Prune => words(&["prune", "--max-unused", "0"]),
+            Work::RepairPacks => words(&["repair", "packs", "--read-data"]),
+            Work::RepairIndex => words(&["repair", "index"]),
         }
     }
 
@@ -143,7 +159,7 @@ impl Course {
     fn kept(&self, work: Work) -> &[(ObjectId, Arc<Tree>)] {
         match work {
             Work::SecondBackup => &self.committed[..1],
-            Work::Restore | Work::Check => &self.committed[..2],
+            Work::Restore | Work::Check | Work::RepairPacks | Work::RepairIndex => &self.committed[..2],
             Work::Forget | Work::Prune => &self.committed[1..2],
             _ => &[],
         }
@@ -170,6 +186,9 @@ impl Course {
             Work::Prune if random.below(2) == 0 => {
                 let again = words(&["prune", "--max-unused", "0", "--fence"]);
                 drop(at.run("key", &again).ok(&format!("{case}: prune again")));
+            }
+            Work::RepairPacks | Work::RepairIndex => {
+                drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: repair again")));
             }
             Work::FirstBackup | Work::SecondBackup | Work::Check | Work::Prune => {}
         }
@@ -213,6 +232,24 @@ impl Course {
             at.run("key", &self.args(work, at)).ok(&format!("{case}: again"));
         }
     }
+}
+
+/// Flips a bit in the end of the longest object of a family.
+fn rot(at: &Station, family: &str) {
+    let mut found = Vec::new();
+    let mut folders = vec![at.path("repo").join(family)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    let path = found.into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
 }
 
 fn key_add(at: &Station) -> Vec<String> {

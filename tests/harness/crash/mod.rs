@@ -1,6 +1,6 @@
 //! Runs that die: what a restart finds.
 //!
-//! - `calls`, `work`, `prune`, `copies`: storage freezes after every call, in process.
+//! - `calls`, `work`, `prune`, `copies`, `repair`: storage freezes after every call, in process.
 //! - `tracer`, `kill`: the real program is killed at every system call that changes anything, by a tracer.
 //! - `power`: the power goes, under real file systems.
 //! - `program`: the program in a folder of its own, and the judgement of what it left there.
@@ -11,5 +11,6 @@ mod kill;
 mod power;
 pub mod program;
 mod prune;
+mod repair;
 mod tracer;
 mod work;

@@ -93,6 +93,10 @@ pub const FOUND_BY: &[Row] = {
         (RepackForgets, Whole, &["engine::pruning"]),
         (TrustOtherCopy, Whole, &["engine::prune_copies"]),
         (PruneTrustsNothing, Whole, &["engine::pruning"]),
+        // A repair.
+        (RepairDeletesFirst, Whole, &["engine::repairing::what_is_sound"]),
+        (TrustRot, Whole, &["engine::repairing::what_a_check"]),
+        (RepairBelieves, Whole, &["engine::repairing::a_chunk"]),
         // Keys.
         (SkipSlotReadBack, Whole, &["engine::keys"]),
         (RemoveSlotFirst, Whole, &["engine::keys"]),

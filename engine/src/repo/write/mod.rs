@@ -324,6 +324,7 @@ impl<'s> Store<'s> {
     }
 
     /// Notes that a pack is relied on, if it is stored, with its length: a segment may name one that was lost.
+    /// One that was found damaged when it was read last is as good as lost.
     /// Looked at here, since what is read now may not be there any more when the run ends.
     fn relies_on(&self, pack: PackNo) -> Result<bool, RepoError> {
         if lock(&self.relied_on).contains(&pack) {
@@ -333,6 +334,10 @@ impl<'s> Store<'s> {
             return Ok(false);
         }
         let info = self.repo.pack_info(pack)?;
+        if self.repo.index()?.is_rotten(pack)? && !planted(Bug::TrustRot) {
+            lock(&self.lost).insert(pack);
+            return Ok(false);
+        }
         let is_stored = self.repo.storage().len(&Name::pack(info.id))? == Some(info.stored_len);
         if is_stored || planted(Bug::SkipLostPacks) {
             lock(&self.relied_on).insert(pack);
