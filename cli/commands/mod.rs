@@ -22,6 +22,7 @@ mod ls_parts;
 mod man;
 mod module;
 mod module_helper;
+mod parity;
 mod prune;
 mod records;
 mod recover;
@@ -76,6 +77,7 @@ pub enum Command {
     Rewrite(rewrite::RewriteArgs),
     Forget(Box<forget::ForgetArgs>),
     Prune(prune::PruneArgs),
+    Parity(parity::ParityArgs),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
     Job(job::JobArgs),
@@ -133,6 +135,7 @@ impl Command {
             Self::Rewrite(args) => rewrite::run(ctx, args),
             Self::Forget(args) => forget::run(ctx, args),
             Self::Prune(args) => prune::run(ctx, args),
+            Self::Parity(args) => parity::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
             Self::Job(args) => job::run(ctx, args),

@@ -7,6 +7,7 @@ mod forgetting;
 mod keys;
 mod links;
 mod model;
+mod parity;
 mod parts;
 mod parts_failing;
 mod prune_copies;

@@ -8,7 +8,7 @@ use super::program::{
     Outputs, Station, assert_resumed, backup, build_tree, change_tree, init, restore, wait, words,
 };
 use super::tracer::{self, Death, WRAPPER};
-use crate::cli::support::skip;
+use crate::cli::support::{packs, skip};
 use crate::support::Scratch;
 use crate::support::budget::Budget;
 use crate::support::compare::{Holds, Tree};
@@ -33,9 +33,11 @@ enum Work {
     KeyRemove,
     Forget,
     Prune,
+    ParityAdd,
+    ParityRepair,
 }
 
-const WORKS: [Work; 10] = [
+const WORKS: [Work; 12] = [
     Work::Init,
     Work::FirstBackup,
     Work::SecondBackup,
@@ -46,7 +48,11 @@ const WORKS: [Work; 10] = [
     Work::KeyRemove,
     Work::Forget,
     Work::Prune,
+    Work::ParityAdd,
+    Work::ParityRepair,
 ];
+
+const PARITY_ADD: [&str; 4] = ["parity", "add", "--shards", "2"];
 
 /// Repositories at rest, from which every case starts, and what is known of them.
 struct Course {
@@ -62,6 +68,8 @@ struct Course {
     two: Station,
     /// With the first of them forgotten.
     aged: Station,
+    /// With two snapshots and parity, a pack lost and one damaged.
+    rotten: Station,
     committed: Vec<(ObjectId, Arc<Tree>)>,
     first: Arc<Tree>,
 }
@@ -100,8 +108,13 @@ impl Course {
         commit(&two);
         let aged = next(&two, "aged");
         aged.run("key", &words(&["forget", &committed[0].0.to_hex()])).ok("forget");
+        let rotten = next(&two, "rotten");
+        rotten.run("key", &words(&PARITY_ADD)).ok("parity add");
+        let packs = packs(&rotten.path("repo"), 3);
+        std::fs::remove_file(&packs[0]).unwrap();
+        std::fs::write(&packs[1], "rotten").unwrap();
         let first = Arc::new(Tree::read(&scratch.path("first")));
-        Self { empty, made, keyed, slot, one, two, aged, committed, first, scratch }
+        Self { empty, made, keyed, slot, one, two, aged, rotten, committed, first, scratch }
     }
 
     fn start(&self, work: Work) -> &Station {
@@ -110,8 +123,9 @@ impl Course {
             Work::FirstBackup | Work::KeyAdd | Work::KeyChange => &self.made,
             Work::KeyRemove => &self.keyed,
             Work::SecondBackup => &self.one,
-            Work::Restore | Work::Check | Work::Forget => &self.two,
+            Work::Restore | Work::Check | Work::Forget | Work::ParityAdd => &self.two,
             Work::Prune => &self.aged,
+            Work::ParityRepair => &self.rotten,
         }
     }
 
@@ -128,6 +142,8 @@ impl Course {
             Work::KeyRemove => words(&["key", "remove", &self.slot]),
             Work::Forget => words(&["forget", &self.committed[0].0.to_hex()]),
             Work::Prune => words(&["prune", "--max-unused", "0"]),
+            Work::ParityAdd => words(&PARITY_ADD),
+            Work::ParityRepair => words(&["parity", "repair"]),
         }
     }
 
@@ -143,7 +159,7 @@ impl Course {
     fn kept(&self, work: Work) -> &[(ObjectId, Arc<Tree>)] {
         match work {
             Work::SecondBackup => &self.committed[..1],
-            Work::Restore | Work::Check => &self.committed[..2],
+            Work::Restore | Work::Check | Work::ParityAdd | Work::ParityRepair => &self.committed[..2],
             Work::Forget | Work::Prune => &self.committed[1..2],
             _ => &[],
         }
@@ -166,7 +182,10 @@ impl Course {
             Work::KeyAdd | Work::KeyChange | Work::KeyRemove => self.judge_keys(work, at, is_done, case),
             // Done or not, it can be done again.
             Work::Forget if is_done => {}
-            Work::Forget => drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: forget again"))),
+            Work::ParityAdd | Work::ParityRepair if is_done => {}
+            Work::Forget | Work::ParityAdd | Work::ParityRepair => {
+                drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: again")))
+            }
             Work::Prune if random.below(2) == 0 => {
                 let again = words(&["prune", "--max-unused", "0", "--fence"]);
                 drop(at.run("key", &again).ok(&format!("{case}: prune again")));

@@ -93,6 +93,9 @@ pub const FOUND_BY: &[Row] = {
         (RepackForgets, Whole, &["engine::pruning"]),
         (TrustOtherCopy, Whole, &["engine::prune_copies"]),
         (PruneTrustsNothing, Whole, &["engine::pruning"]),
+        // Parity that lies, and packs that were damaged before they came into a group.
+        (StoreUncompared, Engine, &["parity::tests::lies"]),
+        (GroupUnread, Engine, &["parity::tests::lies"]),
         // Keys.
         (SkipSlotReadBack, Whole, &["engine::keys"]),
         (RemoveSlotFirst, Whole, &["engine::keys"]),
