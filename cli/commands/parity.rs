@@ -248,6 +248,12 @@ fn repair(ctx: &Context, dry_run: bool) -> Result<Exit, Failure> {
     ctx.progress.finish();
     let exit = if report.is_whole() { Exit::Complete } else { Exit::Integrity };
     show_repair(ctx, &report, dry_run, exit)?;
+    if report.packs_unread > 0 {
+        ctx.output.note(&format!(
+            "{} are in no group and were not looked at: `dedup parity add` protects them, `dedup check --read-data` reads them",
+            packs(report.packs_unread)
+        ));
+    }
     if report.groups_weak > 0 {
         let groups = human::counted(report.groups_weak, "group", "groups");
         ctx.output.note(&format!(
@@ -284,6 +290,7 @@ fn show_repair(ctx: &Context, report: &MendReport, dry_run: bool, exit: Exit) ->
             "stored_bytes": report.bytes_stored,
             "removed_objects": report.objects_removed,
             "weak_groups": report.groups_weak,
+            "unread_packs": report.packs_unread,
             "elapsed_seconds": ctx.elapsed().as_secs_f64(),
             "exit_code": exit.code(),
         }))?);

@@ -42,9 +42,10 @@ impl<'a> Work<'a> {
 
 /// Returns how long the stripes of a group are, so that they and the code's memory stay within the budget.
 pub(super) fn stripe_len(budget: Budget, key: &GroupKey) -> u64 {
-    let rows = (key.packs.len() + 2 * usize::from(key.shards).next_power_of_two()) as u64;
-    // As read, in the code's memory, which is a power of two when it decodes, and as it comes out of it.
-    let most = budget.parity_stripe_bytes() / (4 * rows) / PARITY_STEP * PARITY_STEP;
+    let (packs, shards) = (key.packs.len(), usize::from(key.shards));
+    // As read, in the memory of the code when it decodes, and as it comes out of it.
+    let rows = packs + (packs + shards.next_power_of_two()).next_power_of_two() + shards;
+    let most = budget.parity_stripe_bytes() / rows as u64 / PARITY_STEP * PARITY_STEP;
     most.clamp(PARITY_STEP, MAX_STRIPE)
 }
 

@@ -7,10 +7,11 @@
 use super::code::Encoder;
 use super::columns::{Columns, Fault, Work, encode, head, pack_fault, piece_fault, windows};
 use super::cover::Cover;
-use super::groups::Groups;
+use super::groups::{self, Groups};
+use super::mended::{BadPack, MendOptions, MendReport, Outcome};
 use super::object::{self, GroupKey, Piece};
 use super::rebuild::{Plan, rebuilt};
-use super::{Doer, begin, drop, end};
+use super::{begin, drop, end};
 use crate::error::Corrupt;
 use crate::id::ObjectId;
 use crate::planted::{Bug, planted};
@@ -21,76 +22,6 @@ use crate::storage::{Name, Put};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-
-/// How a repair works.
-#[derive(Clone, Debug)]
-pub struct MendOptions {
-    /// Only say what would be done.
-    pub dry_run: bool,
-    /// Threads that read and code.
-    pub threads: usize,
-    /// Who is at work.
-    pub doer: Doer,
-}
-
-/// What became of a pack that is lost or damaged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is there again, bit for bit.
-    Rebuilt,
-    /// It would be: nothing was to be changed.
-    Possible,
-    /// It cannot be rebuilt, and why; it was left as it is.
-    Refused(String),
-}
-
-/// A pack that is lost or damaged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadPack {
-    /// Its name.
-    pub id: ObjectId,
-    /// What is wrong with it.
-    pub why: String,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// What a repair found and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MendReport {
-    /// Groups that were looked at.
-    pub groups: u64,
-    /// Packs that were read whole.
-    pub packs_read: u64,
-    /// Parity objects that were read whole.
-    pub objects_read: u64,
-    /// Bytes of both.
-    pub bytes_read: u64,
-    /// Packs that are lost or damaged.
-    pub packs: Vec<BadPack>,
-    /// Parity objects that are damaged, and what is wrong with them.
-    pub objects_damaged: Vec<(ObjectId, String)>,
-    /// Parts of shards that were lacking, and were computed anew and stored; of a dry run that would be.
-    pub objects_stored: u64,
-    /// Their bytes; of a dry run without their heads.
-    pub bytes_stored: u64,
-    /// Damaged parity objects that were removed.
-    pub objects_removed: u64,
-    /// Groups that stand fewer losses than they were made for, after this.
-    pub groups_weak: u64,
-}
-
-impl MendReport {
-    /// Returns whether all that was wrong is right again, or would be.
-    pub fn is_whole(&self) -> bool {
-        self.packs.iter().all(|pack| !matches!(pack.outcome, Outcome::Refused(_)))
-    }
-
-    /// Returns how many packs are there again.
-    pub fn packs_rebuilt(&self) -> u64 {
-        self.packs.iter().filter(|pack| pack.outcome == Outcome::Rebuilt).count() as u64
-    }
-}
 
 /// Reads all packs and shards of all groups, and rebuilds what is lost or damaged.
 pub fn repair(
@@ -161,9 +92,9 @@ fn mend(
         None => Outcome::Rebuilt,
     };
     report.packs = bad.into_iter().map(|(id, why)| BadPack { outcome: outcome(&id), id, why }).collect();
-    // Of which group an object was that does not open, nobody knows: it goes when all is whole.
+    // Of which group an object was that does not open, nobody knows: it goes when all groups are whole.
     let headless = groups.faults.iter().filter(|(_, is_damaged, _)| *is_damaged);
-    if report.is_whole() && wanted.is_none() {
+    if report.is_whole() && wanted.is_none() && !groups.all.is_empty() {
         useless.extend(headless.map(|(id, ..)| *id));
     }
     report.objects_damaged.extend(groups.faults.iter().map(|(id, _, why)| (*id, why.clone())));
@@ -173,6 +104,12 @@ fn mend(
         why: "it is in no group".into(),
         outcome: Outcome::Refused("there is no parity for it".into()),
     }));
+    if wanted.is_none() {
+        let index = repo.index()?;
+        for id in groups::stored_packs(repo)?.keys().filter(|id| !packs.contains_key(id)) {
+            report.packs_unread += u64::from(index.pack_number(id)?.is_some() && !index.is_removed(id)?);
+        }
+    }
     if !options.dry_run && !useless.is_empty() {
         report.objects_removed = drop::objects(repo, &useless, events)?.objects;
     }

@@ -2,7 +2,7 @@
 //! `FORMAT.md` 17.
 //!
 //! - `object`: parity objects. `code`: the code itself. `cover`: which parts of shards there are.
-//! - `groups`: which groups there are, and what each of them stands. [`plan`]: which there ought to be.
+//! - `groups`: which groups there are, and what each of them stands. `plan`: which there ought to be.
 //! - `columns`: packs of a group read side by side. `add`: new groups. `mend`: what is lost is rebuilt.
 //! - `drop`: groups that go, by a generation. `verify`: whether shards are what their packs say.
 //!
@@ -19,6 +19,7 @@ mod cover;
 mod drop;
 pub(crate) mod groups;
 mod mend;
+mod mended;
 mod object;
 pub(crate) mod plan;
 mod rebuild;
@@ -30,7 +31,8 @@ mod tests;
 
 pub use add::{AddOptions, AddReport, add};
 pub use drop::{RemoveReport, remove};
-pub use mend::{BadPack, MendOptions, MendReport, Outcome, rebuild, repair};
+pub use mend::{rebuild, repair};
+pub use mended::{BadPack, MendOptions, MendReport, Outcome};
 pub use object::{GroupKey, Head};
 pub use plan::Wanted;
 pub use status::{GroupStatus, Status, status};

@@ -79,7 +79,7 @@ fn one_loss_too_many_is_refused_and_nothing_changes() {
     let packs: Vec<Name> = lab.packs().into_iter().filter(|name| !long(name)).collect();
     let parity: Vec<Name> = lab.of(Family::Parity).into_keys().collect();
     for three in
-        [[packs[0], packs[1], packs[2]], [packs[0], packs[3], parity[0]], [packs[4], parity[0], parity[1]]]
+        [[packs[0], packs[1], packs[2]], [packs[0], packs[3], parity[0]], [packs[4], packs[1], parity[1]]]
     {
         for damage in [Damage::Lost, Damage::Zeroed, Damage::Cut] {
             three.iter().for_each(|name| damage.of(&lab.storage, *name, &[]));
@@ -95,6 +95,22 @@ fn one_loss_too_many_is_refused_and_nothing_changes() {
             }
             lab.set_back(&before);
         }
+    }
+}
+
+/// Without any shard nobody knows of a group: nothing is rebuilt, nothing changed, and that nothing was looked at is told.
+#[test]
+fn without_shards_nothing_is_known() {
+    let lab = Lab::new(&LENS);
+    lab.add(&wanted(2, 128));
+    lab.storage.delete(&lab.packs()[0]).unwrap();
+    for damage in [Damage::Zeroed, Damage::Lost] {
+        lab.of(Family::Parity).keys().for_each(|name| damage.of(&lab.storage, *name, &[]));
+        let damaged = lab.objects();
+        let report = lab.repair(false);
+        assert_eq!((report.groups, report.packs_unread), (0, 6), "{report:?}");
+        assert_eq!(report.objects_damaged.len(), if damage == Damage::Zeroed { 2 } else { 0 });
+        assert!(lab.objects() == damaged);
     }
 }
 
@@ -124,7 +140,7 @@ fn what_a_short_pack_does_not_cover_is_not_lost_with_it() {
 fn a_sound_repository_is_not_changed() {
     let lab = Lab::new(&LENS);
     let before = lab.objects();
-    assert_eq!(lab.repair(false), MendReport { groups: 0, ..MendReport::default() });
+    assert_eq!(lab.repair(false), MendReport { packs_unread: 7, ..MendReport::default() });
     assert!(lab.objects() == before, "without parity");
     lab.add(&wanted(3, 4));
     let before = lab.objects();

@@ -38,6 +38,11 @@ fn wanted(shards: u8, packs: usize) -> AddOptions {
 
 const MEND: fn(bool) -> MendOptions = |dry_run| MendOptions { dry_run, threads: 2, doer: doer() };
 
+/// Makes a folder for indexes, in memory where there is such a place: they are opened often.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 impl Lab {
     /// Makes a repository with packs of these plain lengths.
     fn new(lens: &[usize]) -> Self {
@@ -45,7 +50,7 @@ impl Lab {
         let unlock = Unlock::new_key_file().unwrap().0;
         let kdf = KdfParams { memory_kib: 8, passes: 1, lanes: 1 };
         drop(Repository::create(storage.clone(), &unlock, &kdf, "", &Settings::default(), 1).unwrap());
-        let lab = Self { storage, unlock, dir: tempfile::tempdir().unwrap(), opened: RefCell::default() };
+        let lab = Self { storage, unlock, dir: folder(), opened: RefCell::default() };
         lab.grow(lens);
         lab
     }
@@ -80,7 +85,7 @@ impl Lab {
         Self {
             storage: Arc::new(self.storage.fork()),
             unlock: self.unlock.clone(),
-            dir: tempfile::tempdir().unwrap(),
+            dir: folder(),
             opened: RefCell::default(),
         }
     }
