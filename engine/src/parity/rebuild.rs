@@ -119,7 +119,7 @@ pub(super) fn rebuilt(
         let mut at = range.start;
         while at < range.end {
             let part = at..range.end.min(at + stripe);
-            let mut stripes = columns.read(&part)?;
+            let stripes = columns.read(&part)?;
             let zeros = vec![0; (part.end - part.start) as usize];
             let of_shard = |(number, piece): &(u8, usize)| {
                 let piece = pieces.get(*piece).ok_or_else(|| RepoError::Internal("no such shard".into()))?;
@@ -131,7 +131,7 @@ pub(super) fn rebuilt(
             let packs: Vec<(usize, &[u8])> = there
                 .iter()
                 .copied()
-                .zip(stripes.iter_mut().map(|stripe| &stripe[..]))
+                .zip(stripes.iter().map(|stripe| &stripe[..]))
                 .chain(ended.map(|place| (*place, &zeros[..])))
                 .collect();
             let shards: Vec<(usize, &[u8])> =
