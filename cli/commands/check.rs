@@ -140,6 +140,9 @@ fn summary(
             "read_bytes": report.bytes_read,
             "maps_unopened": report.maps_unopened,
             "packs_unopened": report.packs_unopened,
+            "parity_groups": report.parity_groups,
+            "parity_objects": report.parity_objects,
+            "parity_read_bytes": report.parity_bytes_read,
             "findings": report.findings_total,
             "repairs": repairs(&report.findings),
             "elapsed_seconds": elapsed.as_secs_f64(),
@@ -167,6 +170,14 @@ fn summary(
     if report.packs_never_read > 0 {
         let never = human::counted(report.packs_never_read, "pack", "packs");
         output.summary_line(format!("Unread:  {never} never read whole by this machine"))?;
+    }
+    if report.parity_objects > 0 {
+        let read = if report.parity_bytes_read > 0 { ", compared with their packs" } else { "" };
+        output.summary_line(format!(
+            "Parity:  {}, {}{read}",
+            human::counted(report.parity_groups, "group", "groups"),
+            human::counted(report.parity_objects, "object", "objects")
+        ))?;
     }
     if let Some(compared) = compared {
         output.summary_line(format!(

@@ -22,6 +22,7 @@ mod ls_parts;
 mod man;
 mod module;
 mod module_helper;
+mod parity;
 mod prune;
 mod records;
 mod recover;
@@ -78,6 +79,7 @@ pub enum Command {
     Forget(Box<forget::ForgetArgs>),
     Prune(prune::PruneArgs),
     Repair(repair::RepairArgs),
+    Parity(parity::ParityArgs),
     Key(key::KeyArgs),
     Module(module::ModuleArgs),
     Job(job::JobArgs),
@@ -136,6 +138,7 @@ impl Command {
             Self::Forget(args) => forget::run(ctx, args),
             Self::Prune(args) => prune::run(ctx, args),
             Self::Repair(args) => repair::run(ctx, args),
+            Self::Parity(args) => parity::run(ctx, args),
             Self::Key(args) => key::run(ctx, args),
             Self::Module(args) => module::run(ctx, args),
             Self::Job(args) => job::run(ctx, args),

@@ -99,7 +99,33 @@ fn carry_out(
             human::counted(report.chunks_missing, "chunk", "chunks")
         ));
     }
+    tell_parity(ctx, &report, dry_run);
     Ok(report)
+}
+
+/// Says what became of parity. Nothing that was protected is left without protection in silence.
+fn tell_parity(ctx: &Context, report: &PruneReport, dry_run: bool) {
+    let packs = |count| human::counted(count, "pack", "packs");
+    let (parity, is) = (&report.parity, if dry_run { "would be" } else { "are" });
+    if parity.packs_spared > 0 {
+        ctx.output.warning(&format!(
+            "{} are left alone: others of their parity groups are missing and can be rebuilt from them; \
+             run `dedup parity repair`, then prune again",
+            packs(parity.packs_spared)
+        ));
+    }
+    if parity.packs_unprotected > 0 {
+        ctx.output.warning(&format!(
+            "{} {is} without parity now, since packs of their groups went: run `dedup parity add`",
+            packs(parity.packs_unprotected)
+        ));
+    }
+    if parity.packs_weakened > 0 {
+        ctx.output.note(&format!(
+            "{} {is} protected against fewer losses than before: `dedup parity add` makes new groups",
+            packs(parity.packs_weakened)
+        ));
+    }
 }
 
 fn exit(report: &PruneReport) -> Exit {
@@ -132,15 +158,21 @@ fn show(ctx: &Context, report: &PruneReport, dry_run: bool) -> Result<(), Failur
             "damaged_packs": report.packs_damaged,
             "missing_chunks": report.chunks_missing,
             "fenced_sessions": report.fenced,
+            "parity_objects_removed": report.parity.objects_removed,
+            "parity_bytes_removed": report.parity.bytes_removed,
+            "unprotected_packs": report.parity.packs_unprotected,
+            "weakened_packs": report.parity.packs_weakened,
+            "parity_spared_packs": report.parity.packs_spared,
             "restarts": report.restarts,
             "elapsed_seconds": ctx.elapsed().as_secs_f64(),
         }))?);
     }
     lines(report, dry_run).iter().try_for_each(|line| ctx.output.summary_line(line))?;
-    if plan.spared > 0 {
+    let spared = plan.spared.saturating_sub(report.parity.packs_spared);
+    if spared > 0 {
         ctx.output.note(&format!(
             "{} are left alone: they may be of runs that have not ended; --fence ends those that are dead",
-            human::counted(plan.spared, "pack", "packs")
+            human::counted(spared, "pack", "packs")
         ));
     }
     Ok(())

@@ -78,6 +78,14 @@ pub const MIN_CONTENT_LIST: usize = 64;
 pub const MAX_CONTENT_LEVEL: u8 = 4;
 /// Most names of one kind in a control object: packs, segments, sessions.
 pub const MAX_NAMES: usize = 262_144;
+/// Most packs of one parity group.
+pub const MAX_GROUP_PACKS: usize = 128;
+/// Most shards of one parity group.
+pub const MAX_SHARDS: u8 = 32;
+/// Parity objects begin and end at multiples of this many bytes of their shard, but for its end.
+pub const PARITY_STEP: u64 = 64 << 10;
+/// Shards are multiples of this many bytes: what the code takes at once.
+pub const PARITY_UNIT: u64 = 64;
 /// Most items of a list, and most bytes of a text, that has no limit of its own.
 pub const MAX_LIST: usize = 4096;
 
@@ -94,3 +102,4 @@ pub const fn max_node(leaf_target: u32) -> u32 {
 // Arithmetic that the text relies on.
 const _: () = assert!(MAX_BLOCK >= (4 << 20) + MAX_CHUNK);
 const _: () = assert!(max_node(MAX_LEAF_TARGET) < MAX_CHUNK);
+const _: () = assert!(PARITY_STEP.is_multiple_of(PARITY_UNIT) && MAX_PACK.is_multiple_of(PARITY_STEP));

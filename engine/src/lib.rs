@@ -12,7 +12,7 @@
 //! | structures | [`pack`] [`map`] [`listing`] [`snapshot`] |
 //! | index | [`index`] |
 //! | repository | [`repo`] |
-//! | operations | [`backup`] [`mod@copy`] [`restore`] [`browse`] [`check`] [`stats`] [`forget`] [`prune`] [`repair`] |
+//! | operations | [`backup`] [`mod@copy`] [`restore`] [`browse`] [`parity`] [`check`] [`stats`] [`forget`] [`prune`] [`repair`] |
 //!
 //! The stored format is `FORMAT.md`, the reasons are in `DESIGN.md`, both beside this crate.
 
@@ -31,6 +31,7 @@ pub mod index;
 pub mod listing;
 pub mod map;
 pub mod pack;
+pub mod parity;
 pub mod planted;
 pub mod progress;
 pub mod prune;

@@ -194,6 +194,10 @@ bugs! {
     TakeInSilence = "tell-nothing-of-what-is-not-taken",
     /// What an importer leaves of what was exported is not told.
     ImportInSilence = "tell-nothing-of-what-importers-leave",
+    /// A pack that was rebuilt is stored without comparing it with its name.
+    StoreUncompared = "store-rebuilt-pack-uncompared",
+    /// A pack is taken into a group of parity whatever its bytes are.
+    GroupUnread = "group-with-damaged-pack",
     /// Files go where the snapshot says, declared here or not.
     RestoreAnywhere = "restore-undeclared-places",
     /// A service that does not start is no error.

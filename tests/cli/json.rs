@@ -207,6 +207,15 @@ fn documents_are_as_documented() {
     let fields =
         ["dry_run", "snapshots_removed", "stored_bytes", "needed_bytes", "repack_packs", "removed_bytes"];
     document(&place.run(["prune", "--dry-run", "--json"]).ok().quiet(), "prune", &fields);
+    let fields = ["dry_run", "packs", "groups", "objects", "stored_bytes", "damaged", "exit_code"];
+    document(&place.run(["parity", "add", "--shards", "1", "--json"]).ok().quiet(), "parity_add", &fields);
+    let fields = ["packs", "protected_packs", "objects", "stored_bytes", "groups", "exit_code"];
+    let status = document(&place.run(["parity", "status", "--json"]).ok().quiet(), "parity_status", &fields);
+    hold(&status["groups"][0], "parity_status", &["group", "packs", "shards", "more_losses"]);
+    let fields = ["packs_read", "packs", "stored_objects", "removed_objects", "exit_code"];
+    document(&place.run(["parity", "repair", "--json"]).ok().quiet(), "parity_repair", &fields);
+    let run = place.run(["parity", "remove", "--all", "--json"]).ok().quiet();
+    document(&run, "parity_remove", &["dry_run", "removed_objects", "unprotected_packs"]);
     let keys = document(&place.run(["key", "list", "--json"]).ok().quiet(), "keys", &["keys"]);
     let fields = ["id", "kind", "label", "created", "opens_secrets", "in_use"];
     keys["keys"].as_array().unwrap().iter().for_each(|key| hold(key, "keys", &fields));

@@ -11,6 +11,7 @@ mod forget;
 mod json;
 mod log;
 mod module;
+mod parity;
 mod prune;
 mod repair;
 mod rewrite;

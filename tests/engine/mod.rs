@@ -8,6 +8,7 @@ mod keys;
 mod links;
 mod meanwhile;
 mod model;
+mod parity;
 mod parts;
 mod parts_failing;
 mod prune_copies;

@@ -2,7 +2,7 @@
 
 use crate::support::compare::Tree;
 use crate::support::hooked::Hooked;
-use crate::support::pruned::{assert_nothing_left, prune};
+use crate::support::pruned::{LATER, assert_nothing_left, prune};
 use crate::support::random::Random;
 use crate::support::repaired::{flip, index, pack_names, packs, packs_with, paths_of, snapshots};
 use crate::support::trees;
@@ -12,8 +12,8 @@ use dedup_engine::copy::Copying;
 use dedup_engine::error::Kind;
 use dedup_engine::id::{ChunkId, ObjectId};
 use dedup_engine::pack::PackKind;
+use dedup_engine::parity::{self, AddOptions, Doer, Wanted};
 use dedup_engine::progress::Silent;
-use dedup_engine::repair::packs::GiveBack;
 use dedup_engine::repair::{Donor, Loss, Lost, RepairError};
 use dedup_engine::repo::{RepoError, Repository};
 use dedup_engine::storage::{Family, Name, Storage};
@@ -278,37 +278,19 @@ fn what_a_check_found_rotten_is_stored_again_and_repaired_without_reading_all() 
     }
 }
 
-/// Packs that somebody gives back whole are not touched; he is asked before anything is given up.
+/// Packs that parity gives back whole are not touched; it is asked before anything is given up.
 #[test]
-fn packs_that_are_given_back_are_left_alone() {
-    struct Backup(World);
-    impl GiveBack for Backup {
-        fn give_back(
-            &self,
-            repo: &Repository,
-            damaged: &BTreeSet<ObjectId>,
-            dry_run: bool,
-            _: &dyn dedup_engine::progress::Events,
-        ) -> Result<BTreeSet<ObjectId>, RepoError> {
-            for id in damaged.iter().filter(|_| !dry_run) {
-                let bytes = self.0.storage.get_all(&Name::pack(*id), 1 << 30)?;
-                repo.storage().delete(&Name::pack(*id))?;
-                repo.storage().put(&Name::pack(*id), &bytes)?;
-            }
-            Ok(damaged.clone())
-        }
-    }
+fn packs_that_parity_gives_back_are_left_alone() {
     let (world, _, _) = scene(6);
+    let doer = Doer { host: "test".into(), time: LATER };
+    let options = AddOptions { wanted: Wanted { shards: 1, packs: 64 }, dry_run: false, threads: 2, doer };
+    assert!(parity::add(&world.open().unwrap(), &options, &Silent).unwrap().groups > 0);
     let before = content(&world);
-    let kept = Backup(world.fork());
     flip(&world, pack_names(&world, true)[0], 500);
     let repo = world.open().unwrap();
     for dry_run in [true, false] {
-        let (report, losses) = packs_with(&repo, |options| {
-            options.how.dry_run = dry_run;
-            options.first = Some(&kept);
-        })
-        .unwrap();
+        assert_ne!(content(&world), before);
+        let (report, losses) = packs_with(&repo, |options| options.how.dry_run = dry_run).unwrap();
         assert_eq!((report.damaged, report.given_back, report.chunks_lost), (1, 1, 0));
         assert!(losses.is_empty());
     }

@@ -41,7 +41,6 @@ pub fn packs_with<'a>(
         today: None,
         seed: 0,
         most_are_gone: true,
-        first: None,
         donor: None,
     };
     change(&mut options);

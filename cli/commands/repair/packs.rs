@@ -24,7 +24,7 @@ const DAY_SECS: i64 = 86_400;
 ///
 /// Names and lengths of all packs are looked at. What is rotten within is known only by reading: --read-data reads all packs, or a
 /// share of them, and packs can be named, as `dedup check` names them. Of each damaged pack every chunk that still is what its name
-/// says is stored anew before the pack goes. What another pack has too, or another repository (--from), is not lost.
+/// says is stored anew before the pack goes, unless parity gives the pack back bit for bit. What another pack has too, or another repository (--from), is not lost.
 ///
 /// Afterwards `dedup repair snapshots` makes snapshots that lost something whole again without it, and the next backup stores anew
 /// what is still there.
@@ -80,7 +80,6 @@ pub fn run(ctx: &Context, args: &PacksArgs) -> Result<Exit, Failure> {
         today: u32::try_from(now.secs.div_euclid(DAY_SECS)).ok(),
         seed: now.secs.unsigned_abs().rotate_left(32) ^ u64::from(now.nanos) ^ u64::from(std::process::id()),
         most_are_gone: args.most_are_gone,
-        first: None,
         donor: other.as_ref().map(|from| Donor { from }),
     };
     let report = {

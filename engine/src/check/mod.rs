@@ -5,6 +5,7 @@
 //!   refer to is in a pack that is there. Each map is compared with the one before of the same module and
 //!   sources: what both share was walked already.
 //! - *Data*: packs are read whole: name, header, directory, every block, every chunk.
+//! - *Parity*: in the structure, what opens and which shards a group has; when all data are read, each shard against its packs.
 //!
 //! What the key in use does not open (secrets) is counted and told: nothing is known of it, so nothing is said
 //! of its soundness.
@@ -21,6 +22,7 @@ mod data;
 mod hits;
 mod maps;
 mod parents;
+mod parity;
 mod structure;
 mod written;
 
@@ -108,6 +110,12 @@ pub struct CheckReport {
     pub maps_unopened: u64,
     /// Packs among those that were read which the key in use does not open: only their names were compared.
     pub packs_unopened: u64,
+    /// Parity groups there are.
+    pub parity_groups: u64,
+    /// Parity objects there are.
+    pub parity_objects: u64,
+    /// Bytes of parity objects that were read whole and compared with their packs.
+    pub parity_bytes_read: u64,
     /// The first [`REPORTED`] findings.
     pub findings: Vec<Finding>,
     /// How many there were.
@@ -198,6 +206,7 @@ pub fn run(
         let chosen = chosen::packs(repo, &packs, options)?;
         data::read(repo, &chosen, options, &mut report, events)?;
     }
+    parity::run(repo, &packs, options, &mut report, events)?;
     report.packs_never_read = chosen::never_read(repo, &packs)?;
     hits::locate(repo, &broken, &mut report, events)?;
     Ok(report)

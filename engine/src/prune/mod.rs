@@ -9,6 +9,7 @@
 //! - [`plan`]: what goes, as a pure function.
 //! - `marks`: what snapshots need. `census`: what is stored. Both are read from the storage; the local index only
 //!   says where to look for a node, which is verified.
+//! - `parity`: what becomes of parity groups whose packs go.
 //! - `witness`: who else is at work. `round`: one condemned set carried out. `copies`, `repack`, `sweep`: reading the copies that
 //!   stay, writing and deleting.
 //!
@@ -22,6 +23,7 @@
 mod census;
 mod copies;
 mod marks;
+mod parity;
 pub mod plan;
 mod removal;
 mod repack;
@@ -35,6 +37,7 @@ use crate::compress::Level;
 use crate::error::{Corrupt, Kind};
 use crate::id::{ObjectId, SessionId};
 use crate::listing::Time;
+use crate::parity::groups::Groups;
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events, Phase};
 use crate::repo::control::{Purpose, Verdict};
@@ -43,6 +46,7 @@ use crate::repo::{RepoError, Repository};
 use crate::snapshot::Snapshot;
 use census::Census;
 use marks::{Live, Need};
+pub use parity::ParityReport;
 use plan::{Limits, Plan};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -99,6 +103,8 @@ pub struct PruneReport {
     pub packs_damaged: u64,
     /// Packs left by an earlier prune that was broken off.
     pub packs_left_over: u64,
+    /// What becomes of parity.
+    pub parity: ParityReport,
     /// Sessions that were fenced.
     pub fenced: u64,
     /// How often it began anew because of others.
@@ -162,6 +168,8 @@ struct Scene<'r> {
     /// Snapshots that are forgotten, and their sessions.
     forgotten: Vec<(ObjectId, SessionId)>,
     census: Census,
+    /// Parity as it was before sessions were read.
+    groups: Groups,
     live: Live<'r>,
 }
 
@@ -216,7 +224,10 @@ fn attempts(
         if report.chunks_missing > 0 && is_newer()? {
             continue;
         }
-        let Some(session) = session else { return Ok(report) };
+        let Some(session) = session else {
+            parity::foretell(&scene, &mut report)?;
+            return Ok(report);
+        };
         match round::carry_out(&scene, session, options, &mut report, events) {
             Ok(round::Outcome::Done) => {
                 repo.index().map_err(PruneError::from)?.tidy().map_err(RepoError::from)?;
@@ -248,6 +259,7 @@ fn scene<'r>(
     }
     report.packs_left_over += left.packs.len() as u64;
     let mut census = Census::list(repo, &left.packs)?;
+    let groups = Groups::look(repo, events)?;
     let own = session.map(|session| session.id);
     let sessions = Sessions::look(repo, own, base, options.fence_all)?;
     let (mut snapshots, faults) = repo.catalog_with_forgotten()?;
@@ -287,11 +299,12 @@ fn scene<'r>(
         adopt(repo, session, &mut census, &live, events)?;
     }
     census.spare(&sessions.running());
+    report.parity.packs_spared = parity::spare(repo, &mut census, &groups)?;
     report.plan = plan::plan(&census.packs, &options.limits);
     report.snapshots = forgotten.iter().map(|(id, _)| *id).collect();
     report.snapshots_kept = snapshots.len() as u64;
     (report.chunks, report.chunks_missing) = (live.count(), live.missing());
-    Ok(Scene { repo, own, base, sessions, forgotten, census, live })
+    Ok(Scene { repo, own, base, sessions, forgotten, census, groups, live })
 }
 
 /// Looks for what is needed and in no segment among the packs that no segment names: segments may have been lost.

@@ -2,7 +2,7 @@
 
 use super::repack::{self, How};
 use super::witness::Rescued;
-use super::{PruneError, PruneOptions, PruneReport, Scene, copies, removal, sweep};
+use super::{PruneError, PruneOptions, PruneReport, Scene, copies, parity, removal, sweep};
 use crate::format::MAX_NAMES;
 use crate::id::{ObjectId, SessionId};
 use crate::planted::{Bug, planted};
@@ -35,8 +35,22 @@ struct Going<'a> {
     base: u64,
 }
 
-/// Carries a plan out: first what nobody needs, which takes no room, then what is written anew.
+/// Carries a plan out, and says what that did to parity.
 pub(super) fn carry_out(
+    scene: &Scene<'_>,
+    session: &OpenSession,
+    options: &PruneOptions<'_>,
+    report: &mut PruneReport,
+    events: &dyn Events,
+) -> Result<Outcome, PruneError> {
+    let before = parity::spares(scene)?;
+    let outcome = in_two_steps(scene, session, options, report, events)?;
+    parity::tell(scene, &before, report, events)?;
+    Ok(outcome)
+}
+
+/// First what nobody needs goes, which takes no room, then what is written anew.
+fn in_two_steps(
     scene: &Scene<'_>,
     session: &OpenSession,
     options: &PruneOptions<'_>,
@@ -54,7 +68,9 @@ pub(super) fn carry_out(
     // Snapshots without packs, and the sets of prunes that died, want a generation too.
     let dead_sets = live_condemned(&scene.repo.objects)?.iter().any(|set| set.base >= base);
     let fences = scene.sessions.open.values().any(|fence| *fence);
-    if sets.first().is_none_or(|(_, anew)| *anew) && (!snapshots.is_empty() || dead_sets || fences) {
+    let superfluous = parity::any_superfluous(scene)?;
+    let others = !snapshots.is_empty() || dead_sets || fences || superfluous;
+    if sets.first().is_none_or(|(_, anew)| *anew) && others {
         sets.insert(0, (&[], false));
     }
     for (packs, anew) in sets {
@@ -129,6 +145,7 @@ fn one(
     damaged.into_values().for_each(|why| events.event(Event::Notice(why)));
     let mut segments = scene.census.empty_segments(&packs.union(gone).copied().collect());
     segments.retain(|id| !named.segments.contains(id) && set.segments.contains(id));
+    let parity = parity::going(scene, &packs, !runs_go_on, events)?;
     let generation = Generation {
         number: going.base + 1,
         condemned: number,
@@ -136,6 +153,7 @@ fn one(
         packs: packs.iter().copied().collect(),
         segments,
         snapshots: set.snapshots,
+        parity: parity.objects.clone(),
         retired: going.snapshots.iter().map(|(_, session)| *session).collect(),
         ..Generation::empty(0, ObjectId::from_bytes([0; 32]), session.id)
     };
@@ -150,6 +168,8 @@ fn one(
     // The index must not vouch any more for what goes.
     repo.apply_generations()?;
     sweep::Removed::by(&generation).delete(repo, events)?;
+    report.parity.objects_removed += parity.objects.len() as u64;
+    report.parity.bytes_removed += parity.bytes;
     gone.extend(&packs);
     report.packs_removed += packs.len() as u64;
     let bytes =

@@ -18,6 +18,7 @@ pub(super) struct Removed {
     pub packs: BTreeSet<ObjectId>,
     segments: BTreeSet<ObjectId>,
     snapshots: BTreeSet<ObjectId>,
+    parity: BTreeSet<ObjectId>,
     retired: BTreeSet<SessionId>,
 }
 
@@ -26,7 +27,7 @@ impl Removed {
     pub fn by_all(repo: &Repository, newest: u64) -> Result<Self, RepoError> {
         let ids = |family| repo.objects.ids(family);
         let (packs, segments) = (ids(Family::Packs)?, ids(Family::Segments)?);
-        let snapshots = repo.stored_snapshots()?;
+        let (snapshots, parity) = (repo.stored_snapshots()?, ids(Family::Parity)?);
         let sessions = [Family::Sessions, Family::Runs].map(|family| repo.objects.names(family));
         let mut begun = BTreeSet::new();
         for names in sessions {
@@ -38,6 +39,7 @@ impl Removed {
             removed.packs.extend(generation.packs.iter().filter(|id| packs.contains(id)));
             removed.segments.extend(generation.segments.iter().filter(|id| segments.contains(id)));
             removed.snapshots.extend(generation.snapshots.iter().filter(|id| snapshots.contains(id)));
+            removed.parity.extend(generation.parity.iter().filter(|id| parity.contains(id)));
             removed.retired.extend(generation.retired.iter().filter(|id| begun.contains(id)));
         }
         Ok(removed)
@@ -49,6 +51,7 @@ impl Removed {
             packs: generation.packs.iter().copied().collect(),
             segments: generation.segments.iter().copied().collect(),
             snapshots: generation.snapshots.iter().copied().collect(),
+            parity: generation.parity.iter().copied().collect(),
             retired: generation.retired.iter().copied().collect(),
         }
     }
@@ -63,6 +66,7 @@ impl Removed {
             }
             storage.delete(&Name::pack(*id))?;
         }
+        self.parity.iter().try_for_each(|id| storage.delete(&Name::parity(*id)))?;
         self.segments.iter().try_for_each(|id| storage.delete(&Name::segment(*id)))?;
         self.snapshots.iter().try_for_each(|id| storage.delete(&Name::snapshot(*id)))?;
         if self.retired.is_empty() {

@@ -14,6 +14,7 @@ use super::{How, RepairError};
 use crate::check::ReadData;
 use crate::id::ObjectId;
 use crate::map::Class;
+use crate::parity::{self, Doer, MendOptions, Outcome};
 use crate::progress::{Event, Events, Phase};
 use crate::prune::{Going, Removal, Removed};
 use crate::repo::control::{Purpose, Verdict};
@@ -31,17 +32,19 @@ const ATTEMPTS: usize = 8;
 /// Packs that a report tells of.
 const REPORTED: usize = 1000;
 
-/// Gives packs back as they were stored, bit for bit, from something else than their chunks.
-pub trait GiveBack {
-    /// Puts as many of these packs as it can in their places again, and returns which: they are sound then. Only looks if
-    /// `dry_run`, and returns those that it could give back.
-    fn give_back(
-        &self,
-        repo: &Repository,
-        damaged: &BTreeSet<ObjectId>,
-        dry_run: bool,
-        events: &dyn Events,
-    ) -> Result<BTreeSet<ObjectId>, RepoError>;
+/// Lets parity put packs in their places again, bit for bit, before anything is given up; returns which are sound then, or
+/// would be.
+fn given_back(
+    repo: &Repository,
+    damaged: BTreeSet<ObjectId>,
+    how: &How<'_>,
+    events: &dyn Events,
+) -> Result<BTreeSet<ObjectId>, RepoError> {
+    let doer = Doer { host: how.host.to_owned(), time: how.now };
+    let options = MendOptions { dry_run: how.dry_run, threads: how.threads, doer };
+    let mended = parity::rebuild(repo, &damaged, &options, events)?;
+    let back = mended.packs.into_iter().filter(|pack| !matches!(pack.outcome, Outcome::Refused(_)));
+    Ok(back.map(|pack| pack.id).filter(|id| damaged.contains(id)).collect())
 }
 
 /// What to look at, and how to repair it.
@@ -58,8 +61,6 @@ pub struct PackOptions<'a> {
     pub seed: u64,
     /// More than half of the packs are not there, and that is so indeed.
     pub most_are_gone: bool,
-    /// Asked for whole packs before anything is given up.
-    pub first: Option<&'a dyn GiveBack>,
     /// Asked for chunks that are lost.
     pub donor: Option<Donor<'a>>,
 }
@@ -145,12 +146,9 @@ pub fn run(
     if found.damaged.is_empty() {
         return Ok(report);
     }
-    if let Some(first) = options.first {
-        let damaged = found.damaged.keys().copied().collect();
-        let back = first.give_back(repo, &damaged, options.how.dry_run, events)?;
-        found.damaged.retain(|id, _| !back.contains(id));
-        report.given_back = report.damaged - found.damaged.len() as u64;
-    }
+    let back = given_back(repo, found.damaged.keys().copied().collect(), &options.how, events)?;
+    found.damaged.retain(|id, _| !back.contains(id));
+    report.given_back = report.damaged - found.damaged.len() as u64;
     if let Some(donor) = options.donor.as_ref().filter(|_| !found.damaged.is_empty()) {
         let mut salvage = Salvage::new(repo)?;
         look(&mut salvage, &found.damaged, events)?;

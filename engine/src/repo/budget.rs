@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 1/4, less 4 MiB | the index: cache, filters, write buffers, neighbours |
 //! | an eighth, a sixteenth of that | beside it: claims; links between files (what does not fit goes to disk) |
-//! | 3/8 | packs that are filled, sealed and stored |
+//! | 3/8 | packs that are filled, sealed and stored; instead of them two thirds of it for stripes of parity, one for what is kept of it |
 //! | 3/16 | threads that read and compress, with their blocks |
 //! | 1/16 | opened blocks of listings |
 //! | 1/32 | entries on their way into the listing, of some 500 bytes each |
@@ -73,6 +73,16 @@ impl Budget {
     pub(crate) fn pack_target(self, wanted: u32) -> u64 {
         let packs = 4 + self.storers() as u64;
         u64::from(wanted).min((self.bytes / 8 * 3 / packs).max(LEAST_PACK_BYTES))
+    }
+
+    /// Returns how many bytes of the shards of a parity group, or of packs that are rebuilt, are kept at once.
+    pub(crate) fn parity_kept_bytes(self) -> u64 {
+        self.bytes / 8
+    }
+
+    /// Returns how many bytes of a parity group are read and coded at once: as read, and in the code's own memory.
+    pub(crate) fn parity_stripe_bytes(self) -> u64 {
+        self.bytes / 4
     }
 
     /// Returns how many entries may be between those found and those listed.

@@ -26,10 +26,10 @@ type Means<'a> = &'a dyn Fn(&[u8]) -> bool;
 
 impl ObjectKind {
     /// Returns the longest plain body of such an object.
-    fn max_body(self) -> u32 {
+    pub(crate) fn max_body(self) -> u32 {
         match self {
             Self::Segment => MAX_SEGMENT,
-            Self::Config | Self::Session | Self::End | Self::Progress => MAX_SMALL_BODY,
+            Self::Config | Self::Session | Self::End | Self::Progress | Self::Parity => MAX_SMALL_BODY,
             _ => MAX_BODY,
         }
     }

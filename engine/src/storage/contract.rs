@@ -17,6 +17,7 @@ pub fn holds(make: &dyn Fn() -> Box<dyn Storage>) {
     ranges_are_exact(&*make());
     sizes_do_not_matter(&*make());
     an_object_is_never_replaced(&*make());
+    damaged_bytes_are_replaced(&*make());
     one_of_many_writers_stores(&*make());
     deletion_is_exact_and_repeatable(&*make());
     listings_are_complete(&*make());
@@ -198,6 +199,22 @@ fn an_object_is_never_replaced(storage: &dyn Storage) {
         assert_eq!(storage.get_all(&name, 99).unwrap(), b"first");
         assert_eq!(list(storage, name.family()).get(&name), Some(&5));
     }
+}
+
+fn damaged_bytes_are_replaced(storage: &dyn Storage) {
+    for name in one_of_each() {
+        for (before, bytes) in [(None, &b"new"[..]), (Some(&b"damaged"[..]), b"new"), (Some(b""), b"newer")] {
+            storage.delete(&name).unwrap();
+            if let Some(before) = before {
+                storage.put(&name, before).unwrap();
+            }
+            storage.replace(&name, bytes).unwrap();
+            assert_eq!(storage.get_all(&name, 99).unwrap(), bytes, "{name}");
+            assert_eq!(list(storage, name.family()).get(&name), Some(&(bytes.len() as u64)));
+            assert_eq!(storage.put(&name, b"another").unwrap(), Put::Present);
+        }
+    }
+    assert!(storage.replace(&Name::generation(0), b"x").is_err());
 }
 
 fn one_of_many_writers_stores(storage: &dyn Storage) {

@@ -19,6 +19,7 @@ mod create;
 mod disk;
 mod folder;
 mod owner;
+mod write;
 
 #[cfg(test)]
 mod crash;
@@ -32,7 +33,7 @@ use crate::id::to_hex;
 use crate::planted::{Bug, planted};
 use disk::Disk;
 use folder::{each_entry, file_len, look, open_folder};
-use owner::{Owner, give, give_folder};
+use owner::{Owner, give_folder};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -40,7 +41,7 @@ use std::ffi::CStr;
 use std::fmt::{self, Display};
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -64,21 +65,6 @@ pub struct LocalStorage {
 impl fmt::Debug for LocalStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalStorage").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-/// A file in `tmp/` that goes when this does; its bytes stay if they have another name by then.
-struct Temporary<'a> {
-    disk: &'a dyn Disk,
-    folder: BorrowedFd<'a>,
-    name: String,
-    file: OwnedFd,
-}
-
-impl Drop for Temporary<'_> {
-    fn drop(&mut self) {
-        // Best effort: what stays is no object, and `clean_temporary` removes it some day.
-        let _ = self.disk.remove(self.folder, &self.name);
     }
 }
 
@@ -170,45 +156,6 @@ impl LocalStorage {
             self.synced(|| self.disk.sync_folder(folder.as_fd()))?;
         }
         Ok(put)
-    }
-
-    /// Writes, syncs and names a file.
-    fn store_new(&self, folder: BorrowedFd<'_>, file: &str, bytes: &[u8]) -> Result<Put, Trouble> {
-        let tmp = self.top_folder(TEMPORARY)?;
-        let temporary = self.new_temporary(tmp.as_fd())?;
-        give(&*self.disk, temporary.file.as_fd(), self.owner)?;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match retry_on_intr(|| self.disk.write(temporary.file.as_fd(), rest))? {
-                0 => return Err(Trouble::Io(io::ErrorKind::WriteZero.into())),
-                _ if planted(Bug::IgnoreShortWrite) => break,
-                written => rest = rest.get(written..).unwrap_or_default(),
-            }
-        }
-        if !planted(Bug::SkipFileSync) {
-            self.synced(|| self.disk.sync_file(temporary.file.as_fd()))?;
-        }
-        match self.disk.publish(tmp.as_fd(), &temporary.name, folder, file) {
-            Ok(()) => Ok(Put::Stored),
-            Err(Errno::EXIST) if planted(Bug::TwoWinners) => Ok(Put::Stored),
-            Err(Errno::EXIST) => {
-                // NFS may repeat a link whose answer was lost, and then finds the name taken by itself.
-                let own = rustix::fs::fstat(&temporary.file)?;
-                let Some(there) = look(folder, file)? else { return Ok(Put::Present) };
-                file_len(&there)?;
-                let same = (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino);
-                Ok(if same { Put::Stored } else { Put::Present })
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn new_temporary<'a>(&'a self, folder: BorrowedFd<'a>) -> Result<Temporary<'a>, Trouble> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| Trouble::Io(io::Error::other(error)))?;
-        let name = to_hex(&random);
-        let file = retry_on_intr(|| self.disk.create(folder, &name))?;
-        Ok(Temporary { disk: &*self.disk, folder, name, file })
     }
 
     /// Opens an object for reading and returns its length in bytes.
@@ -347,6 +294,10 @@ impl Storage for LocalStorage {
                 Some(Err(error)) => Err(fail(error.into())),
             }
         })
+    }
+
+    fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
+        self.put_in_place(name, bytes).map_err(|trouble| self.error("replace", name, trouble))
     }
 
     fn delete(&self, name: &Name) -> Result<(), StorageError> {

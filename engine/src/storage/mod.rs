@@ -66,6 +66,16 @@ pub trait Storage: Send + Sync {
         foreign: &mut dyn FnMut(&str),
     ) -> Result<(), StorageError>;
 
+    /// Stores the object in the place of one that has its name and is not what the name says: damaged bytes, which
+    /// are no object of the repository. For nothing else: what an object's name names is never changed.
+    ///
+    /// After `Ok` both bytes and name survive power loss. After `Err`, or if the process dies, readers find what was
+    /// there before, the new one whole, or, where a storage cannot do it in one step, nothing.
+    fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {
+        self.delete(name)?;
+        self.put(name, bytes).map(drop)
+    }
+
     /// Removes the object, durably. Removing what is not there is `Ok`.
     fn delete(&self, name: &Name) -> Result<(), StorageError>;
 
@@ -77,7 +87,7 @@ pub trait Storage: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {call} {name} in {place}: {trouble}")]
 pub struct StorageError {
-    /// The call, as a verb: `store`, `read`, `list`, `delete`, `create`, `open`.
+    /// The call, as a verb: `store`, `replace`, `read`, `list`, `delete`, `create`, `open`.
     pub call: &'static str,
     /// Name of the object or family.
     pub name: String,

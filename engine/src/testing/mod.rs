@@ -22,12 +22,13 @@ use crate::crypto::header::{Header, ObjectKind};
 use crate::crypto::roots::Bundle;
 use crate::crypto::slot::Slot;
 use crate::error::Corrupt;
-use crate::format::{HEADER_LEN, MAX_NAMES, MAX_VALUE};
+use crate::format::{HEADER_LEN, MAX_GROUP_PACKS, MAX_NAMES, MAX_PACK, MAX_VALUE};
 use crate::index::Segment;
 use crate::listing::{StoredPath, decode_node, decode_xattrs, encode_node, encode_xattrs};
 use crate::map::content::{put_content, read_content};
 use crate::map::{Blob, MapNode, Root};
 use crate::pack::Directory;
+use crate::parity::Head;
 use crate::repo::control::{Condemned, Generation, Intent, Session, Verdict};
 use crate::repo::records::RunRecord;
 use crate::repo::retention::Retention;
@@ -41,7 +42,7 @@ use std::fmt::Debug;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target: all parsers of stored bytes, then structures and parts.
-pub const TARGETS: [Target; 38] = [
+pub const TARGETS: [Target; 39] = [
     ("blob", blob),
     ("bundle", bundle),
     ("capsule", capsule),
@@ -57,6 +58,7 @@ pub const TARGETS: [Target; 38] = [
     ("map_root", map_root),
     ("name", name),
     ("pack_directory", pack_directory),
+    ("parity", parity),
     ("retention", retention),
     ("run_record", run_record),
     ("segment", segment),
@@ -253,6 +255,14 @@ fn pack_directory(bytes: &[u8]) {
         let range = directory.range_of(number).unwrap_or_default();
         assert_eq!(range.end - range.start, u64::from(blocks[number].sealed_len));
         assert!(range.start >= HEADER_LEN as u64 && range.end <= directory.blocks_end());
+    }
+}
+
+fn parity(bytes: &[u8]) {
+    if let Some(head) = holds(bytes, true, Head::decode, Head::encode) {
+        let whole = head.group.shard_len();
+        assert!(head.len > 0 && head.range().end <= whole && whole <= MAX_PACK);
+        assert!(head.group.packs.len() <= MAX_GROUP_PACKS && head.number < head.group.shards);
     }
 }
 

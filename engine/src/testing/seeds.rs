@@ -3,7 +3,7 @@
 use crate::compress::Level;
 use crate::crypto::capsule;
 use crate::crypto::header::ObjectKind;
-use crate::format::{HEADER_LEN, MAX_PACK};
+use crate::format::{HEADER_LEN, MAX_PACK, PARITY_STEP};
 use crate::id::{ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
 use crate::listing::{Body, StoredPath, Time, Xattrs, decode_node, encode_xattrs};
@@ -11,6 +11,7 @@ use crate::map::content::put_content;
 use crate::map::{MapNode, Value};
 use crate::pack::reader::{BlockReader, PackKey};
 use crate::pack::{Directory, PackKind};
+use crate::parity::{GroupKey, Head};
 use crate::repo::control::{Condemned, Generation};
 use crate::repo::records::{RunRecord, RunVerdict};
 use crate::repo::retention::{Retention, Signed};
@@ -169,6 +170,12 @@ fn made(seeds: &mut Seeds) {
         signature: Signed([4; 64]),
     };
     seeds.push(("retention", retention.encode()));
+    for count in [1, 3, 128] {
+        let pack = |n: u8| (ObjectId::from_bytes([n; 32]), 70_000 * (u64::from(n) + 1));
+        let group = GroupKey { packs: (0..count).map(pack).collect(), shards: 2 };
+        let len = group.shard_len().min(PARITY_STEP);
+        seeds.push(("parity", Head { group, number: 1, start: 0, len, hash: [5; 32] }.encode()));
+    }
     for hooks in [0, 2] {
         let record = RunRecord {
             number: 1 + hooks,

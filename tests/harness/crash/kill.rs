@@ -8,7 +8,7 @@ use super::program::{
     Outputs, Station, assert_resumed, backup, build_tree, change_tree, init, restore, wait, words,
 };
 use super::tracer::{self, Death, WRAPPER};
-use crate::cli::support::skip;
+use crate::cli::support::{packs, skip};
 use crate::support::Scratch;
 use crate::support::budget::Budget;
 use crate::support::compare::{Holds, Tree};
@@ -35,9 +35,11 @@ enum Work {
     Prune,
     RepairPacks,
     RepairIndex,
+    ParityAdd,
+    ParityRepair,
 }
 
-const WORKS: [Work; 12] = [
+const WORKS: [Work; 14] = [
     Work::Init,
     Work::FirstBackup,
     Work::SecondBackup,
@@ -50,7 +52,11 @@ const WORKS: [Work; 12] = [
     Work::Prune,
     Work::RepairPacks,
     Work::RepairIndex,
+    Work::ParityAdd,
+    Work::ParityRepair,
 ];
+
+const PARITY_ADD: [&str; 4] = ["parity", "add", "--shards", "2"];
 
 /// Repositories at rest, from which every case starts, and what is known of them.
 struct Course {
@@ -70,6 +76,8 @@ struct Course {
     rotten: Station,
     /// With both, and a segment that has rotted.
     torn: Station,
+    /// With two snapshots and parity, a pack lost and one damaged.
+    lossy: Station,
     committed: Vec<(ObjectId, Arc<Tree>)>,
     first: Arc<Tree>,
 }
@@ -112,8 +120,13 @@ impl Course {
         rot(&rotten, "packs");
         let torn = next(&two, "torn");
         rot(&torn, "segments");
+        let lossy = next(&two, "lossy");
+        lossy.run("key", &words(&PARITY_ADD)).ok("parity add");
+        let packs = packs(&lossy.path("repo"), 3);
+        std::fs::remove_file(&packs[0]).unwrap();
+        std::fs::write(&packs[1], "rotten").unwrap();
         let first = Arc::new(Tree::read(&scratch.path("first")));
-        Self { empty, made, keyed, slot, one, two, aged, rotten, torn, committed, first, scratch }
+        Self { empty, made, keyed, slot, one, two, aged, rotten, torn, lossy, committed, first, scratch }
     }
 
     fn start(&self, work: Work) -> &Station {
@@ -122,10 +135,11 @@ impl Course {
             Work::FirstBackup | Work::KeyAdd | Work::KeyChange => &self.made,
             Work::KeyRemove => &self.keyed,
             Work::SecondBackup => &self.one,
-            Work::Restore | Work::Check | Work::Forget => &self.two,
+            Work::Restore | Work::Check | Work::Forget | Work::ParityAdd => &self.two,
             Work::Prune => &self.aged,
             Work::RepairPacks => &self.rotten,
             Work::RepairIndex => &self.torn,
+            Work::ParityRepair => &self.lossy,
         }
     }
 
@@ -144,6 +158,8 @@ impl Course {
             Work::Prune => words(&["prune", "--max-unused", "0"]),
             Work::RepairPacks => words(&["repair", "packs", "--read-data"]),
             Work::RepairIndex => words(&["repair", "index"]),
+            Work::ParityAdd => words(&PARITY_ADD),
+            Work::ParityRepair => words(&["parity", "repair"]),
         }
     }
 
@@ -160,6 +176,7 @@ impl Course {
         match work {
             Work::SecondBackup => &self.committed[..1],
             Work::Restore | Work::Check | Work::RepairPacks | Work::RepairIndex => &self.committed[..2],
+            Work::ParityAdd | Work::ParityRepair => &self.committed[..2],
             Work::Forget | Work::Prune => &self.committed[1..2],
             _ => &[],
         }
@@ -182,7 +199,10 @@ impl Course {
             Work::KeyAdd | Work::KeyChange | Work::KeyRemove => self.judge_keys(work, at, is_done, case),
             // Done or not, it can be done again.
             Work::Forget if is_done => {}
-            Work::Forget => drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: forget again"))),
+            Work::ParityAdd | Work::ParityRepair if is_done => {}
+            Work::Forget | Work::ParityAdd | Work::ParityRepair => {
+                drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: again")))
+            }
             Work::Prune if random.below(2) == 0 => {
                 let again = words(&["prune", "--max-unused", "0", "--fence"]);
                 drop(at.run("key", &again).ok(&format!("{case}: prune again")));

@@ -97,6 +97,9 @@ pub const FOUND_BY: &[Row] = {
         (RepairDeletesFirst, Whole, &["engine::repairing::what_is_sound"]),
         (TrustRot, Whole, &["engine::repairing::what_a_check"]),
         (RepairBelieves, Whole, &["engine::repairing::a_chunk"]),
+        // Parity that lies, and packs that were damaged before they came into a group.
+        (StoreUncompared, Engine, &["parity::tests::lies"]),
+        (GroupUnread, Engine, &["parity::tests::lies"]),
         // Keys.
         (SkipSlotReadBack, Whole, &["engine::keys"]),
         (RemoveSlotFirst, Whole, &["engine::keys"]),

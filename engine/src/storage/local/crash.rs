@@ -17,6 +17,8 @@ use std::path::Path;
 pub(super) enum Action {
     Create,
     Put(Name),
+    /// What has the name is there all the while.
+    Replace(Name),
     Delete(Name),
     /// Another process does it, and its first sync of a folder fails.
     BrokenPut(Name),
@@ -105,7 +107,9 @@ impl Model {
                 self.told.remove(name);
             }
             Step::Note(Note::Done(Action::Create)) => self.created = true,
-            Step::Note(Note::Done(Action::Put(name))) => drop(self.told.insert(*name, true)),
+            Step::Note(Note::Done(Action::Put(name) | Action::Replace(name))) => {
+                self.told.insert(*name, true);
+            }
             Step::Note(Note::Done(Action::Delete(name))) => drop(self.told.insert(*name, false)),
             Step::Note(_) => {}
         }
@@ -207,6 +211,8 @@ fn actions() -> Vec<Action> {
         Action::Put(pack(3, 2)),
         Action::BrokenDelete(Name::end(session)),
         Action::Delete(Name::end(session)),
+        Action::Replace(pack(1, 2)),
+        Action::Replace(pack(4, 1)),
         Action::Delete(pack(2, 2)),
     ]
 }
@@ -221,6 +227,7 @@ fn run(path: &Path, disk: &RiggedDisk) {
         match action {
             Action::Create => storage = Some(LocalStorage::create_on(path.to_owned(), over()).unwrap()),
             Action::Put(name) => drop(open().put(&name, &content(&name)).unwrap()),
+            Action::Replace(name) => open().replace(&name, &content(&name)).unwrap(),
             Action::Delete(name) => open().delete(&name).unwrap(),
             Action::BrokenPut(name) => {
                 disk.fail(Op::SyncFolder, 0, Errno::IO);
@@ -330,6 +337,7 @@ fn every_sync_is_needed() {
         }
     }
     let actions = actions();
-    // Creation syncs the parent before and after; the others found the object durable, or durably gone.
-    assert_eq!(unneeded, [actions[0], actions[0], actions[6], actions[15]]);
+    // Creation syncs the parent before and after; the others found the object durable, or durably gone, or the bytes
+    // that were replaced were as good.
+    assert_eq!(unneeded, [actions[0], actions[0], actions[6], actions[15], actions[17]]);
 }

@@ -27,6 +27,9 @@ pub(super) trait Disk: Send + Sync {
     /// Gives the file its name, `EXIST` if that is taken. The temporary name may remain.
     fn publish(&self, from: BorrowedFd<'_>, temporary: &str, to: BorrowedFd<'_>, name: &str) -> Result<()>;
 
+    /// Gives the file its name, and takes it from the file that has it.
+    fn replace(&self, from: BorrowedFd<'_>, temporary: &str, to: BorrowedFd<'_>, name: &str) -> Result<()>;
+
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: BorrowedFd<'_>) -> Result<()>;
 
@@ -66,6 +69,10 @@ impl Disk for RealDisk {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => link(from, temporary, to, name),
             result => result,
         }
+    }
+
+    fn replace(&self, from: BorrowedFd<'_>, temporary: &str, to: BorrowedFd<'_>, name: &str) -> Result<()> {
+        rustix::fs::renameat(from, temporary, to, name)
     }
 
     fn sync_folder(&self, folder: BorrowedFd<'_>) -> Result<()> {

@@ -184,6 +184,15 @@ impl Disk for RiggedDisk {
         })
     }
 
+    fn replace(&self, from: BorrowedFd<'_>, temporary: &str, to: BorrowedFd<'_>, name: &str) -> Result<()> {
+        self.step(Op::Publish, |script| {
+            let (temporary, name) = (temporary.to_owned(), name.to_owned());
+            RealDisk.replace(from, &temporary, to, &name)?;
+            script.log.push(Step::Renamed { from: inode(from), temporary, to: inode(to), name });
+            Ok(())
+        })
+    }
+
     fn sync_folder(&self, folder: BorrowedFd<'_>) -> Result<()> {
         self.step(Op::SyncFolder, |script| {
             script.log.push(Step::SyncedFolder { folder: inode(folder) });
