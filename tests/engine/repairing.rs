@@ -15,7 +15,7 @@ use dedup_engine::pack::PackKind;
 use dedup_engine::parity::{self, AddOptions, Doer, Wanted};
 use dedup_engine::progress::Silent;
 use dedup_engine::repair::{Donor, Loss, Lost, RepairError};
-use dedup_engine::repo::{RepoError, Repository};
+use dedup_engine::repo::Repository;
 use dedup_engine::storage::{Family, Name, Storage};
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -182,5 +182,6 @@ fn is_as_stored(repo: &Repository, id: &ObjectId, len: u64) -> Result<bool, Repo
 pub(super) fn of_check(error: CheckError) -> RepairError {
     match error {
         CheckError::Repo(error) => RepairError::Repo(error),
+        CheckError::Overtaken => RepairError::Overtaken,
     }
 }
