@@ -102,7 +102,8 @@ fn what_is_sound_is_kept_and_what_is_lost_is_named() {
             for id in all {
                 let (paths, more) = paths_of(&losses, id);
                 let Ok((files, _)) = restore_to_memory(&fresh, id) else {
-                    assert!(more, "{case}: a listing is lost, and nobody said so");
+                    // A restore ends at an entry that cannot be read.
+                    assert!(more || !paths.is_empty(), "{case}: nobody said what is lost of {id:?}");
                     continue;
                 };
                 for (path, bytes) in &expected {
@@ -118,7 +119,7 @@ fn what_is_sound_is_kept_and_what_is_lost_is_named() {
             let before = content(&world);
             let (again, _) = packs(&fresh);
             assert_eq!((again.damaged, content(&world)), (0, before), "{case}: again");
-            if how == 300 {
+            if how == 300 && number < data {
                 // The next backup stores what is still there anew.
                 let id = backup(&fresh, Run { tree: &tree, moment: 30 }).unwrap().snapshot.unwrap();
                 world.assert_restores(&fresh, id, Run { tree: &tree, moment: 30 }, &Tree::read(&tree));

@@ -193,7 +193,7 @@ fn next(report: &PackReport, args: &PacksArgs) -> Vec<String> {
     if report.losses > 0 {
         lines
             .push("next: `dedup repair snapshots` makes these snapshots anew without what they lost,".into());
-        lines.push("and a backup stores anew what is still there".into());
+        lines.push("then a backup stores anew what is still there".into());
     } else if report.damaged > 0 {
         lines.push("nothing that a snapshot needs is lost".into());
     }
