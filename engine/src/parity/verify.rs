@@ -52,7 +52,7 @@ fn against_packs(
         let mut encoder = Encoder::new(key.packs.len(), usize::from(key.shards), work.threads)?;
         let (mut at, mut found) = (0, Vec::new());
         let end = key.shard_len();
-        for window in round.iter().cloned().chain([end..end]) {
+        for window in round.iter().cloned().chain(std::iter::once(end..end)) {
             columns.skip(at..window.start)?;
             at = window.end;
             if window.is_empty() {
@@ -79,7 +79,7 @@ fn rounds(cuts: BTreeSet<(u64, u64)>) -> Vec<Vec<Range<u64>>> {
         let fits = |round: &&mut Vec<Range<u64>>| round.last().is_none_or(|last| last.end <= start);
         match rounds.iter_mut().find(fits) {
             Some(round) => round.push(start..end),
-            None => rounds.push(vec![start..end]),
+            None => rounds.push(std::iter::once(start..end).collect()),
         }
     }
     rounds
