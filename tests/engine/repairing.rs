@@ -119,7 +119,7 @@ fn what_is_sound_is_kept_and_what_is_lost_is_named() {
             let before = content(&world);
             let (again, _) = packs(&fresh);
             assert_eq!((again.damaged, content(&world)), (0, before), "{case}: again");
-            if how == 300 && number < data {
+            if how == 300 {
                 // The next backup stores what is still there anew.
                 let id = backup(&fresh, Run { tree: &tree, moment: 30 }).unwrap().snapshot.unwrap();
                 world.assert_restores(&fresh, id, Run { tree: &tree, moment: 30 }, &Tree::read(&tree));
@@ -306,7 +306,9 @@ fn what_is_lost_comes_from_another_repository() {
     {
         let (from, to) = (whole.open().unwrap(), other.open().unwrap());
         let mut copying = Copying::begin(&from, &to).unwrap();
-        all.iter().for_each(|id| drop(copying.copy(id, &super::copying::how(), &Silent).unwrap()));
+        for id in all {
+            copying.copy(&id, &super::copying::how(), &Silent).unwrap();
+        }
     }
     let expected = restore_to_memory(&whole.open().unwrap(), all[0]).unwrap().0;
     let donor = other.open_afresh();

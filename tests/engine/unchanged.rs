@@ -2,9 +2,10 @@
 
 use crate::support::compare::Tree;
 use crate::support::trees;
-use crate::support::world::{Run, World};
+use crate::support::world::{Run, World, backup, open};
+use dedup_engine::progress::Silent;
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,4 +42,43 @@ fn a_file_that_was_exchanged_for_one_alike_is_seen() {
         trees::write(&tree.join("new"), &[3; 5000], 1_700_000_000);
         fs::rename(tree.join("new"), tree.join("file")).unwrap();
     });
+}
+
+/// After a new entry the next one was compared with what stands before both in the parent's listing. Two files of one length, written
+/// in one tick of the clock, and no memory of inodes: the second one was stored with the content of the first, and nobody was told.
+/// A fleet of machines found it (`harness/fleet`).
+#[test]
+fn what_comes_after_something_new_is_compared_with_itself() {
+    let world = World::new();
+    let tree = world.scratch.dir("tree");
+    let changed = |name: &str| {
+        let metadata = fs::metadata(tree.join(name)).unwrap();
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let mut tries = 0;
+    loop {
+        trees::write(&tree.join("a"), &[1; 5000], 1_700_000_000);
+        trees::write(&tree.join("c"), &[2; 5000], 1_700_000_000);
+        // The system's clock of inodes goes in steps of milliseconds.
+        if changed("a") == changed("c") {
+            break;
+        }
+        tries += 1;
+        assert!(tries < 10_000, "no two files get the same time of change");
+    }
+    world.backup(Run { tree: &tree, moment: 0 }).unwrap();
+    trees::write(&tree.join("b"), &[3; 5000], 1_700_000_000);
+    let elsewhere = open(world.storage.clone(), &world.unlock, &world.other_index("new"), &Silent).unwrap();
+    for (moment, repo) in [(10, elsewhere), (20, world.open().unwrap())] {
+        let run = Run { tree: &tree, moment };
+        let report = backup(&repo, run).unwrap();
+        // Not read again either.
+        assert_eq!(report.totals.files_unmodified, if moment == 10 { 2 } else { 3 }, "{:?}", report.totals);
+        world.assert_restores(&world.open_afresh(), report.snapshot.unwrap(), run, &Tree::read(&tree));
+    }
+    trees::write(&tree.join("aa"), &[4; 5000], 1_700_000_000);
+    let run = Run { tree: &tree, moment: 30 };
+    let report = world.backup(run).unwrap();
+    assert_eq!(report.totals.files_unmodified, 3, "{:?}", report.totals);
+    world.assert_restores(&world.open_afresh(), report.snapshot.unwrap(), run, &Tree::read(&tree));
 }

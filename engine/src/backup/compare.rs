@@ -7,6 +7,7 @@ use crate::id::ObjectId;
 use crate::listing::{Body, MAX_NODE_VALUE, Node, Time, decode_node};
 use crate::map::{Cursor, Root};
 use crate::planted::{Bug, planted};
+use crate::progress::{Event, Events};
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::{Account, Section, Snapshot, State, Totals};
@@ -51,16 +52,19 @@ impl Parent {
         &self,
         repo: &'a Repository,
         reader: &'a ChunkReader<'r>,
+        events: &'a dyn Events,
     ) -> Result<Merge<'a, 'r>, RepoError> {
         Ok(Merge {
             cursor: Cursor::new(reader, self.root, repo.leaf_target()),
             key: Vec::new(),
             value: Vec::new(),
+            is_loaded: false,
             ended: false,
             started: false,
             parent_time: self.time,
             recalled: Recalled::new(repo)?,
             inode: None,
+            events,
         })
     }
 }
@@ -103,13 +107,16 @@ impl Parents {
 pub(super) struct Merge<'a, 'r> {
     cursor: Cursor<'a, ChunkReader<'r>>,
     key: Vec<u8>,
+    /// The value of that key, once it is loaded.
     value: Vec<u8>,
+    is_loaded: bool,
     started: bool,
     ended: bool,
     parent_time: Time,
     recalled: Recalled<'a>,
     /// Inode number of the present entry in the parent's run, if it is remembered.
     inode: Option<u64>,
+    events: &'a dyn Events,
 }
 
 /// What the parent knows of an entry.
@@ -124,7 +131,23 @@ pub(super) enum Known {
 
 impl Merge<'_, '_> {
     /// Looks an entry up; keys must rise from call to call.
+    ///
+    /// Of a parent that cannot be read on, because it is damaged or a prune has removed it, nothing more is known: what
+    /// comes is read, which heals it, and nobody goes without a backup because an older one is lost.
     pub fn find(&mut self, key: &[u8], stat: &Stat) -> Result<Known, RepoError> {
+        match self.look_up(key, stat) {
+            Err(error) if error.is_damage() => {
+                let why =
+                    format!("what the last snapshot has cannot be compared with, and is read again: {error}");
+                self.events.event(Event::Notice(why));
+                self.ended = true;
+                Ok(Known::New)
+            }
+            known => known,
+        }
+    }
+
+    fn look_up(&mut self, key: &[u8], stat: &Stat) -> Result<Known, RepoError> {
         while !self.ended && (!self.started || self.key.as_slice() < key) {
             self.started = true;
             match self.cursor.next()? {
@@ -132,21 +155,24 @@ impl Merge<'_, '_> {
                 Some(entry) => {
                     self.key.clear();
                     self.key.extend_from_slice(entry.key);
-                    if self.key.as_slice() == key {
-                        self.value.clear();
-                        if let Some(value) = self.cursor.load(MAX_NODE_VALUE)? {
-                            self.value.extend_from_slice(&value);
-                        }
-                        self.inode = match self.cursor.leaf() {
-                            Some((leaf, at)) => self.recalled.number(leaf, at)?,
-                            None => None,
-                        };
-                    }
+                    self.is_loaded = false;
                 }
             }
         }
         if self.ended || self.key != key {
             return Ok(Known::New);
+        }
+        // Only what is asked for is loaded, and that may be later than when it was met: something new came before it.
+        if !self.is_loaded {
+            self.is_loaded = true;
+            self.value.clear();
+            if let Some(value) = self.cursor.load(MAX_NODE_VALUE)? {
+                self.value.extend_from_slice(&value);
+            }
+            self.inode = match self.cursor.leaf() {
+                Some((leaf, at)) => self.recalled.number(leaf, at)?,
+                None => None,
+            };
         }
         let node = decode_node(&self.value)?;
         let same_inode = self.inode.is_none_or(|inode| inode == stat.ino);

@@ -186,7 +186,7 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
         // The merge borrows the reader, and `self` is borrowed while it runs.
         let reader = self.reader.take();
         let mut merge = match (parent, &reader) {
-            (Some(parent), Some(reader)) => Some(parent.merge(self.repo, reader)?),
+            (Some(parent), Some(reader)) => Some(parent.merge(self.repo, reader, self.events)?),
             _ => None,
         };
         for batch in found {

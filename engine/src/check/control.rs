@@ -2,7 +2,7 @@
 //! that are committed and not there are told with the listings, by the catalog.
 
 use super::structure::{hit, stop_if_asked};
-use super::{CheckError, CheckReport, Finding, Severity, is_damage};
+use super::{CheckError, CheckReport, Finding, Severity};
 use crate::crypto::header::ObjectKind;
 use crate::crypto::slot::Slot;
 use crate::error::{Corrupt, Kind};
@@ -79,7 +79,7 @@ fn tell<T>(
     match result {
         Ok(value) => Ok(Some(value)),
         Err(RepoError::Storage(error)) if error.is_missing() && *name != Name::config() => Ok(None),
-        Err(error) if is_damage(&error) || matches!(error.kind(), Kind::Refused | Kind::NoRepository) => {
+        Err(error) if error.is_damage() || matches!(error.kind(), Kind::Refused | Kind::NoRepository) => {
             report.damage(name, error);
             Ok(None)
         }

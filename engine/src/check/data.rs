@@ -1,9 +1,7 @@
 //! Reading packs whole: name, header, directory, every block, every chunk. One block in memory per thread.
 
 use super::structure::stop_if_asked;
-use super::{
-    CheckError, CheckOptions, CheckReport, Finding, Severity, StoredPacks, chosen as choice, is_damage,
-};
+use super::{CheckError, CheckOptions, CheckReport, Finding, Severity, StoredPacks, chosen as choice};
 use crate::crypto::CryptoError;
 use crate::format::{HEADER_LEN, MAX_PACK, MAX_PACK_DIRECTORY, PACK_TRAILER_LEN};
 use crate::id::ObjectId;
@@ -73,7 +71,7 @@ pub(crate) fn each(
         chosen.par_iter().try_for_each(|(id, len)| -> Result<(), CheckError> {
             stop_if_asked(events)?;
             let looked = match one(repo, *id, *len, events) {
-                Err(CheckError::Repo(error)) if is_damage(&error) => fault(None, error.to_string()),
+                Err(CheckError::Repo(error)) if error.is_damage() => fault(None, error.to_string()),
                 looked => looked?,
             };
             // A prune deletes what a generation of its has removed before.

@@ -5,7 +5,7 @@
 
 use super::maps::{Broken, MOST_LISTS, Watched, of_snapshot};
 use super::structure::{hit, stop_if_asked};
-use super::{CheckError, CheckReport, Finding, Severity, is_damage};
+use super::{CheckError, CheckReport, Finding, Severity};
 use crate::crypto::keyring::ChunkKind;
 use crate::id::{ChunkId, ObjectId};
 use crate::index::{Location, PackNo};
@@ -45,7 +45,7 @@ pub(super) fn locate(
                 }
             });
             let Err(error) = walked else { continue };
-            if !is_damage(&error) {
+            if !error.is_damage() {
                 return Err(error.into());
             }
             // Nothing below is known, so none of it restores.
@@ -144,7 +144,7 @@ impl<'a> Search<'a> {
             match parts.next_unless(|list| seen.len() < MOST_LISTS && !seen.insert(*list)) {
                 Ok(Some((_, part))) => found.extend(self.culprits(&part.id, class.contents())?),
                 Ok(None) => return Ok(found),
-                Err(error) if is_damage(&error) => {
+                Err(error) if error.is_damage() => {
                     found.extend(self.culprits_of(self.maps(class).failed(), class.nodes())?);
                     return Ok(found);
                 }
@@ -182,7 +182,7 @@ impl<'a> Search<'a> {
         }
         let opened = match reader.block(location) {
             Ok(opened) => opened,
-            Err(error) if is_damage(&error) => {
+            Err(error) if error.is_damage() => {
                 self.blocks.insert(block, false);
                 return Ok(false);
             }

@@ -2,7 +2,7 @@
 
 use super::parents::Parents;
 use super::structure::{hit, stop_if_asked};
-use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, is_damage, stored_len};
+use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, stored_len};
 use crate::id::{ChunkId, ObjectId};
 use crate::index::PackNo;
 use crate::listing::{Body, ContentReader, MAX_NODE_VALUE, Node, Part, StoredPath, Xattrs, decode_node};
@@ -182,7 +182,7 @@ fn whole_snapshot(
     error: RepoError,
     report: &mut CheckReport,
 ) -> Result<usize, CheckError> {
-    if !is_damage(&error) {
+    if !error.is_damage() {
         return Err(error.into());
     }
     let (severity, hits) = (Severity::Damage, vec![hit(id, &StoredPath::root())]);
@@ -258,7 +258,7 @@ impl Walk<'_> {
             };
             let Some((path, node)) = follow(&mut parents, &change, load)? else { continue };
             if let Err(error) = self.node(reader, &node) {
-                if !is_damage(&error) {
+                if !error.is_damage() {
                     return Err(error);
                 }
                 let place = report.find(Finding {

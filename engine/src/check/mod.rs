@@ -259,15 +259,9 @@ fn stored_len(repo: &Repository, packs: &StoredPacks, id: &ObjectId) -> Result<O
 
 /// Turns an error that means damage into a finding; others end the check.
 fn damage_or(error: RepoError, object: impl ToString, report: &mut CheckReport) -> Result<(), CheckError> {
-    if !is_damage(&error) {
+    if !error.is_damage() {
         return Err(error.into());
     }
     report.damage(object, error);
     Ok(())
-}
-
-/// Returns whether an error says that stored objects are damaged: the local index is none of them.
-pub(crate) fn is_damage(error: &RepoError) -> bool {
-    !matches!(error, RepoError::Index(_))
-        && matches!(error.kind(), Kind::Integrity | Kind::TooNew | Kind::Missing)
 }

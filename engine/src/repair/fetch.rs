@@ -8,7 +8,6 @@ use super::losses::{self, Reach};
 use super::salvage::Salvage;
 use super::{How, RepairError, found};
 use crate::backup::Sinks;
-use crate::check::is_damage;
 use crate::copy::{Carry, CopyError, Memo};
 use crate::id::ObjectId;
 use crate::map::Class;
@@ -156,7 +155,7 @@ impl Load<'_, '_> {
 
     fn pass<T>(&self, carried: Result<T, CopyError>) -> Result<(), RepairError> {
         match carried {
-            Err(CopyError::Source(error)) if is_damage(&error) => {
+            Err(CopyError::Source(error)) if error.is_damage() => {
                 self.events.event(Event::Notice(format!("the other repository is damaged too: {error}")));
                 Ok(())
             }

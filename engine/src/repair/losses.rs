@@ -3,7 +3,7 @@
 use super::RepairError;
 use super::remains::{Left, ListingRemains};
 use super::salvage::Salvage;
-use crate::check::{StoredPacks, is_damage, stop_if_asked};
+use crate::check::{StoredPacks, stop_if_asked};
 use crate::id::{ChunkId, ObjectId};
 use crate::index::PackNo;
 use crate::listing::{Body, ContentReader, Node, Part, StoredPath, Walk, Xattrs, load_xattrs};
@@ -136,7 +136,7 @@ impl<'r> Reach<'r> {
                     }
                     Ok(Some(_)) => {}
                     Ok(None) => break,
-                    Err(error) if is_damage(&error) => return Ok(Fate::Lost(error.to_string())),
+                    Err(error) if error.is_damage() => return Ok(Fate::Lost(error.to_string())),
                     Err(error) => return Err(error),
                 }
             }
@@ -149,7 +149,7 @@ impl<'r> Reach<'r> {
         if let Xattrs::Chunk { .. } = &node.xattrs {
             match load_xattrs(nodes, &node.xattrs) {
                 Ok(_) => {}
-                Err(error) if is_damage(&error) => return Ok(Fate::Bare(error.to_string())),
+                Err(error) if error.is_damage() => return Ok(Fate::Bare(error.to_string())),
                 Err(error) => return Err(error),
             }
         }
@@ -214,7 +214,7 @@ impl<'r> Reach<'r> {
 fn why(result: Result<(), RepoError>) -> Result<Option<String>, RepoError> {
     match result {
         Ok(()) => Ok(None),
-        Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
+        Err(error) if error.is_damage() => Ok(Some(error.to_string())),
         Err(error) => Err(error),
     }
 }

@@ -1,6 +1,5 @@
 //! What is left of a listing that is damaged: entries in their order, each below directories that are there.
 
-use crate::check::is_damage;
 use crate::listing::{Body, MAX_NODE_VALUE, Node, StoredPath, Time, Xattrs, decode_node};
 use crate::map::{LeafTarget, Remain, Remains, Root, load_value};
 use crate::repo::RepoError;
@@ -34,7 +33,7 @@ pub(super) struct ListingRemains<'a> {
 impl<'a> ListingRemains<'a> {
     pub fn new(loader: &'a ChunkReader<'a>, root: Root, target: LeafTarget) -> Self {
         let (directory, last, waiting) = Default::default();
-        let remains = Remains::new(loader, root, target, is_damage);
+        let remains = Remains::new(loader, root, target, RepoError::is_damage);
         Self { loader, remains, directory, last, waiting }
     }
 
@@ -61,7 +60,7 @@ impl<'a> ListingRemains<'a> {
         };
         match node {
             Ok(node) => self.below(path, node),
-            Err(error) if is_damage(&error) => Ok(Some(Left::Lost(path, error.to_string()))),
+            Err(error) if error.is_damage() => Ok(Some(Left::Lost(path, error.to_string()))),
             Err(error) => Err(error),
         }
     }

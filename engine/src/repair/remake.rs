@@ -4,7 +4,7 @@ use super::RepairError;
 use super::losses::{Fate, Reach};
 use super::remains::{Left, ListingRemains};
 use crate::backup::{Parts, Sinks, built};
-use crate::check::{is_damage, stop_if_asked};
+use crate::check::stop_if_asked;
 use crate::copy::{Carry, CopyError, Memo, count};
 use crate::format::MAX_LIST;
 use crate::listing::{Node, StoredPath, encode_node};
@@ -101,7 +101,7 @@ fn lose(item: &mut Item, message: &str) {
 fn lost<T>(carried: Result<T, CopyError>) -> Result<Result<T, String>, RepairError> {
     match carried {
         Ok(value) => Ok(Ok(value)),
-        Err(CopyError::Source(error)) if is_damage(&error) => Ok(Err(error.to_string())),
+        Err(CopyError::Source(error)) if error.is_damage() => Ok(Err(error.to_string())),
         Err(CopyError::Source(error)) => Err(error.into()),
         Err(error) => Err(error.into()),
     }
@@ -201,7 +201,7 @@ impl Remake<'_> {
         let (saver, target) = (sinks.saver(), repo.leaf_target());
         let boundary = repo.objects.keyring.further("dedup 2026-11-21 boundary").map_err(RepoError::from)?;
         let mut made = Builder::new(&saver, &boundary, target);
-        let old = Remains::new(nodes, listing.problems, target, is_damage);
+        let old = Remains::new(nodes, listing.problems, target, RepoError::is_damage);
         let builder = Builder::new(&saver, &boundary, target);
         let mut problems = Problems { old, builder, waiting: None, last: None, lost: 0, told: 0 };
         let mut groups = repo.index()?.spill_map();

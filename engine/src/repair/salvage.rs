@@ -1,6 +1,5 @@
 //! Chunks out of damaged packs. Each is compared with its name before it is believed, also where another pack has a copy.
 
-use crate::check::is_damage;
 use crate::id::{ChunkId, ObjectId};
 use crate::index::{PackInfo, PackNo, ScratchTable};
 use crate::pack::reader::BlockReader;
@@ -183,7 +182,7 @@ impl<'r> Salvage<'r> {
             match reader.block(&location) {
                 Ok(block) if reader.chunk_in(&block, id, &location).is_some() => return Ok(true),
                 Ok(_) => {}
-                Err(error) if is_damage(&error) => {}
+                Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -200,7 +199,7 @@ impl<'r> Salvage<'r> {
         let number = u16::try_from(block).map_err(|_| RepoError::Internal(format!("block {block}")))?;
         match self.repo.read_block(info, number, reader) {
             Ok(plain) => Ok(Some(plain)),
-            Err(error) if is_damage(&error) => Ok(None),
+            Err(error) if error.is_damage() => Ok(None),
             Err(error) => Err(error),
         }
     }

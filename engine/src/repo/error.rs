@@ -91,6 +91,12 @@ pub enum RepoError {
 }
 
 impl RepoError {
+    /// Returns whether it says that stored objects are damaged or gone: the local index is none of them.
+    pub fn is_damage(&self) -> bool {
+        !matches!(self, Self::Index(_))
+            && matches!(self.kind(), Kind::Integrity | Kind::TooNew | Kind::Missing)
+    }
+
     /// Returns what a caller can decide on.
     pub fn kind(&self) -> Kind {
         match self {

@@ -38,12 +38,16 @@ fn assert_holds(repo: &Repository, snapshot: ObjectId, expected: &Contents, case
         restore_to_memory(repo, snapshot).unwrap_or_else(|error| panic!("{case}: {short}: {error}"));
     assert_eq!(report.problems, [], "{case}: {short}");
     found.retain(|_, bytes| bytes != b"directory");
-    assert!(
-        found == *expected,
-        "{case}: {short} holds {:?} instead of {:?}",
-        found.keys().collect::<Vec<_>>(),
-        expected.keys().collect::<Vec<_>>()
-    );
+    let names: BTreeSet<&StoredPath> = found.keys().chain(expected.keys()).collect();
+    let start = |bytes: Option<&Vec<u8>>| {
+        bytes.map(|bytes| String::from_utf8_lossy(&bytes[..bytes.len().min(24)]).into_owned())
+    };
+    let differ: Vec<_> = names
+        .into_iter()
+        .filter(|name| found.get(name) != expected.get(name))
+        .map(|name| (name, start(found.get(name)), start(expected.get(name))))
+        .collect();
+    assert!(differ.is_empty(), "{case}: {short}: found, and expected: {differ:?}");
 }
 
 /// What must be true when everybody has gone home: exactly what is expected is there, by an index made anew, and a

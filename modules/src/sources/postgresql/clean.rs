@@ -86,7 +86,7 @@ impl<R: Read> Cleaned<R> {
             return Ok(None);
         }
         let came = self.inner.by_ref().take(count as u64).read_to_end(&mut self.ready)?;
-        Ok((came == count).then(|| begin..self.ready.len()))
+        Ok((came == count).then_some(begin..self.ready.len()))
     }
 
     fn byte(&mut self) -> io::Result<Option<u8>> {
