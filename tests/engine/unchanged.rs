@@ -68,8 +68,9 @@ fn what_comes_after_something_new_is_compared_with_itself() {
     }
     world.backup(Run { tree: &tree, moment: 0 }).unwrap();
     trees::write(&tree.join("b"), &[3; 5000], 1_700_000_000);
-    let elsewhere = open(world.storage.clone(), &world.unlock, &world.other_index("new"), &Silent).unwrap();
-    for (moment, repo) in [(10, elsewhere), (20, world.open().unwrap())] {
+    for (moment, index) in [(10, "another machine"), (20, "index")] {
+        let index = world.other_index(index);
+        let repo = open(world.storage.clone(), &world.unlock, &index, &Silent).unwrap();
         let run = Run { tree: &tree, moment };
         let report = backup(&repo, run).unwrap();
         // Not read again either.
