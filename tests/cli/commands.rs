@@ -52,7 +52,7 @@ fn every_command_works_and_says_no_more_than_asked() {
     let text = place.path("src/text");
     let file = format!("{second}:{}", text.display());
 
-    let lines: [(&[&str], &str); 24] = [
+    let lines: [(&[&str], &str); 25] = [
         (&["recover"], "no run has left anything behind\n"),
         (&["snapshots"], &second[..8]),
         (&["ls", "latest"], "/src/sub/deeper/file\n"),
@@ -66,6 +66,7 @@ fn every_command_works_and_says_no_more_than_asked() {
         (&["forget", "--keep-last", "1", "--dry-run"], "1 snapshot would be forgotten, 1 kept"),
         (&["prune", "--dry-run"], "Nothing was changed"),
         (&["parity", "status"], "Protected: 0 of"),
+        (&["repair", "packs", "--read-data"], "no damage was found\n"),
         (&["key", "list"], "key file"),
         (&["module", "schema"], "draft-07/schema"),
         (&["job", "list", "--json"], "\"type\":\"jobs\""),
