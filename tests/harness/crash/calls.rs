@@ -38,7 +38,8 @@ fn cut_backup_everywhere(world: &World, tree: PathBuf, oracle: &Oracle) -> u64 {
         // Not asserted to fail: the last calls only look whether something newer has come.
         let told = open(storage.clone(), &world.unlock, &world.index(), &Silent)
             .map(|repo| backup(&repo, run).ok().and_then(|report| report.snapshot));
-        let disturbed = Disturbed { tree: Some(now.clone()), told: told.ok().flatten() };
+        let disturbed =
+            Disturbed { tree: Some(now.clone()), told: told.ok().flatten(), ..Disturbed::default() };
         let index = if cut % 2 == 0 { world.index() } else { world.other_index("lost") };
         let found = Found { storage: world.storage.clone(), index: &index };
         oracle.judge(found, &disturbed, Run { moment: 20, ..run }, &format!("cut {cut}"));

@@ -53,7 +53,7 @@ fn copies(random: &mut Random) -> u64 {
         again.assert_restores(&to, made, Run { tree: &tree, moment: 0 }, &now);
         again.assert_sound(&to);
 
-        let disturbed = Disturbed { tree: Some(now.clone()), told };
+        let disturbed = Disturbed { tree: Some(now.clone()), told, ..Disturbed::default() };
         let index = if cut % 2 == 0 { world.index() } else { world.other_index("lost") };
         let found = Found { storage: world.storage.clone(), index: &index };
         oracle.judge(found, &disturbed, Run { tree: &tree, moment: 20 }, &case);
@@ -97,7 +97,7 @@ fn rewrites(random: &mut Random) -> u64 {
         assert!(told.is_none_or(|told| told == made), "{case}: made twice");
         assert_eq!(snapshots(&repo), [old, made], "{case}");
         drop(repo);
-        let disturbed = Disturbed { tree: Some(without.clone()), told };
+        let disturbed = Disturbed { tree: Some(without.clone()), told, ..Disturbed::default() };
         let index = if cut % 2 == 0 { world.index() } else { world.other_index("lost") };
         let found = Found { storage: world.storage.clone(), index: &index };
         oracle.judge(found, &disturbed, Run { tree: &tree, moment: 20 }, &case);

@@ -226,7 +226,13 @@ impl Course {
         if random.below(10) == 0 {
             at.judge_by_program(committed, &tree, key, &format!("{case}, by the program"));
         } else {
-            at.judge(&oracle, &Disturbed { tree: now, told }, &tree, random.below(4) != 0, case);
+            at.judge(
+                &oracle,
+                &Disturbed { tree: now, told, ..Disturbed::default() },
+                &tree,
+                random.below(4) != 0,
+                case,
+            );
         }
     }
 

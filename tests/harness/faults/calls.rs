@@ -48,7 +48,7 @@ impl Changed {
         let opened = open(storage, &world.unlock, &world.index(), &Silent);
         let run = Run { tree: &root, moment: 10 };
         let told = opened.ok().and_then(|repo| backup(&repo, run).ok()).and_then(|report| report.snapshot);
-        let disturbed = Disturbed { tree: Some(self.second.clone()), told };
+        let disturbed = Disturbed { tree: Some(self.second.clone()), told, ..Disturbed::default() };
         let found = Found { storage: world.storage.clone(), index: &world.index() };
         self.oracle.judge(found, &disturbed, Run { moment: 20, ..run }, case);
         told.is_some()

@@ -47,8 +47,8 @@ struct Script<'a> {
     moment: i64,
     random: &'a mut Random,
     told: &'a mut Told,
-    /// A storage whose listings are as they were a step ago.
-    old: Option<Arc<FaultStorage>>,
+    /// A storage whose listings are as they were a step ago, if any is.
+    old: Option<(Arc<FaultStorage>, bool)>,
 }
 
 /// What all scripts came to.
@@ -82,22 +82,25 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// Plans what goes wrong. Returns the storage and whether it may lie, not only fail.
-    fn storage(&mut self) -> (Arc<FaultStorage>, bool) {
+    /// Plans what goes wrong. Returns the storage, whether it may lie, not only fail, and whether its lists may be old.
+    fn storage(&mut self) -> (Arc<FaultStorage>, bool, bool) {
         let inner = self.world.storage.clone();
         let old = self.old.take().filter(|_| self.random.below(3) == 0);
-        let mut lies = old.is_some();
-        let storage = old.unwrap_or_else(|| Arc::new(FaultStorage::new(inner.clone())));
-        let later = Arc::new(FaultStorage::new(inner));
+        let was_kept = old.is_some();
+        let (storage, is_old) = old.unwrap_or_else(|| (Arc::new(FaultStorage::new(inner.clone())), false));
+        let (later, mut gets_old) = (Arc::new(FaultStorage::new(inner)), false);
         for family in Family::ALL {
             match self.random.below(20) {
                 0 => storage.lie(family, Lie::Doubled).unwrap(),
                 1 => storage.lie(family, Lie::Unsorted).unwrap(),
-                2 => later.lie(family, Lie::Stale).unwrap(),
+                2 => {
+                    later.lie(family, Lie::Stale).unwrap();
+                    gets_old = true;
+                }
                 _ => {}
             }
         }
-        self.old = Some(later);
+        self.old = Some((later, gets_old));
         let rate = RATES[self.random.below(RATES.len() as u64) as usize];
         let may_lie = self.random.below(3) == 0;
         for call in 0..PLANNED {
@@ -117,15 +120,14 @@ impl<'a> Script<'a> {
             };
             storage.on_call(call, fault);
         }
-        lies |= may_lie && rate > 0;
-        (storage, lies)
+        (storage, was_kept || may_lie && rate > 0, is_old)
     }
 
     /// Takes one step over failing storage, then looks at what a restart finds.
     fn step(&mut self, case: &str) {
         self.moment += 10;
         self.change_tree();
-        let (storage, lies) = self.storage();
+        let (storage, lies, saw_old_lists) = self.storage();
         let (tree, index) = (self.tree.path(""), self.world.index());
         let run = Run { tree: &tree, moment: self.moment };
         self.told.runs += 1;
@@ -145,7 +147,7 @@ impl<'a> Script<'a> {
                 let told =
                     repo.ok().and_then(|repo| backup(&repo, run).ok()).and_then(|report| report.snapshot);
                 self.told.succeeded += u64::from(told.is_some());
-                let disturbed = Disturbed { tree: Some(now.clone()), told };
+                let disturbed = Disturbed { tree: Some(now.clone()), told, saw_old_lists };
                 let repo = if self.random.below(2) == 0 {
                     self.world.open_afresh()
                 } else {

@@ -101,7 +101,7 @@ impl Bench {
         let scratch = Scratch::in_memory();
         let storage = Arc::new(LocalStorage::open(repo).unwrap());
         let found = Found { storage, index: &scratch.path("index") };
-        let disturbed = Disturbed { tree: Some(self.now.clone()), told };
+        let disturbed = Disturbed { tree: Some(self.now.clone()), told, ..Disturbed::default() };
         let next = Run { tree: &self.scratch.path("tree"), moment: 20 };
         self.oracle.judge(found, &disturbed, next, case);
         code == 0
@@ -185,6 +185,6 @@ fn a_full_disk_under_the_index_is_told_and_heals() {
     assert_eq!(told, Err(Kind::NoSpace), "64 KiB do not hold an index");
     disk.remount("size=64m");
     let found = Found { storage, index: &disk.path().join("index") };
-    let disturbed = Disturbed { tree: Some(bench.now.clone()), told: None };
+    let disturbed = Disturbed { tree: Some(bench.now.clone()), told: None, ..Disturbed::default() };
     bench.oracle.judge(found, &disturbed, Run { moment: 20, ..run }, "a full index");
 }

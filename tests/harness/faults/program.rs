@@ -214,7 +214,7 @@ impl Bench {
             }
             tree = Arc::new(self.partial(id, trace, copy, case));
         }
-        self.judge_rest(copy, &Disturbed { tree: Some(tree), told }, case);
+        self.judge_rest(copy, &Disturbed { tree: Some(tree), told, ..Disturbed::default() }, case);
     }
 
     /// Nothing of the source could be read, and that was told; what was there before is whole.

@@ -101,7 +101,8 @@ fn judge_loss(play: &Play, cut: usize, way: u64, random: &mut Random) {
             oracle.commit(id, &play.tree, tree.clone());
         }
     }
-    let disturbed = Disturbed { tree: doing.and_then(|step| step.tree.clone()), told: None };
+    let disturbed =
+        Disturbed { tree: doing.and_then(|step| step.tree.clone()), told: None, ..Disturbed::default() };
     copy.judge(&oracle, &disturbed, &play.tree, has_index, &case);
 }
 

@@ -162,7 +162,13 @@ impl Stage {
         }
         let tree = (work == Work::Backup).then(|| self.now.clone());
         let told = tree.as_ref().and_then(|_| said.snapshot());
-        copy.judge(&oracle, &Disturbed { tree, told }, &self.tree(), random.below(4) != 0, case);
+        copy.judge(
+            &oracle,
+            &Disturbed { tree, told, ..Disturbed::default() },
+            &self.tree(),
+            random.below(4) != 0,
+            case,
+        );
     }
 }
 
