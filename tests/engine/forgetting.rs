@@ -13,7 +13,6 @@ use dedup_engine::repo::control::{Condemned, Generation};
 use dedup_engine::storage::{Family, Name, Put, Storage};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 const NOW: Time = Time { secs: 4_000_001_000, nanos: 0 };
 const PRUNE: SessionId = SessionId::from_bytes([0xEE; 16]);
@@ -135,15 +134,12 @@ fn words_of_many_come_one_after_another() {
 fn a_sleeping_writer_is_heard_all_the_same() {
     let (world, all) = scene();
     let other = keys(&world);
-    let (storage, times, ids) = (world.storage.clone(), AtomicUsize::new(0), all.clone());
-    let slow = Hooked::new(
-        storage,
-        Box::new(move |name: &Name| {
-            // The sleeper's object is stored, and the others' come as if they had been there all the time.
-            if matches!(name, Name::Retention(_)) && times.fetch_add(1, Ordering::Relaxed) == 0 {
-                forget::forget(&other, &set(&ids[1..2]), NOW).unwrap();
-            }
-        }),
+    let ids = all.clone();
+    // The sleeper's object is stored, and the others' come as if they had been there all the time.
+    let slow = Hooked::once(
+        world.storage.clone(),
+        |name| matches!(name, Name::Retention(_)),
+        move || drop(forget::forget(&other, &set(&ids[1..2]), NOW).unwrap()),
     );
     let sleeper = open_keys(slow, &world.unlock).unwrap();
     forget::forget(&sleeper, &set(&all[..1]), NOW).unwrap();

@@ -1,6 +1,7 @@
 //! Whoever looks at a repository while others change it does not take that for damage.
 
 use crate::support::compare::Tree;
+use crate::support::hooked::Hooked;
 use crate::support::pruned::{forget, prune};
 use crate::support::random::Random;
 use crate::support::trees;
@@ -8,63 +9,16 @@ use crate::support::world::{Run, World, check, open, snapshots};
 use dedup_engine::id::ObjectId;
 use dedup_engine::progress::Silent;
 use dedup_engine::repo::Repository;
-use dedup_engine::storage::{Family, Name, Put, Storage, StorageError};
-use std::ops::Range;
+use dedup_engine::storage::{Family, Storage};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A storage that lets a test act once, right after packs were listed.
-struct AfterListing {
-    inner: Arc<dyn Storage>,
-    is_armed: AtomicBool,
-    act: Box<dyn Fn() + Send + Sync>,
-}
-
-impl Storage for AfterListing {
-    fn put(&self, name: &Name, bytes: &[u8]) -> Result<Put, StorageError> {
-        self.inner.put(name, bytes)
-    }
-
-    fn get(&self, name: &Name, range: Range<u64>) -> Result<Vec<u8>, StorageError> {
-        self.inner.get(name, range)
-    }
-
-    fn get_all(&self, name: &Name, max: u64) -> Result<Vec<u8>, StorageError> {
-        self.inner.get_all(name, max)
-    }
-
-    fn len(&self, name: &Name) -> Result<Option<u64>, StorageError> {
-        self.inner.len(name)
-    }
-
-    fn list(
-        &self,
-        family: Family,
-        each: &mut dyn FnMut(Name, u64) -> Result<(), StorageError>,
-        foreign: &mut dyn FnMut(&str),
-    ) -> Result<(), StorageError> {
-        self.inner.list(family, each, foreign)?;
-        if family == Family::Packs && self.is_armed.swap(false, Ordering::SeqCst) {
-            (self.act)();
-        }
-        Ok(())
-    }
-
-    fn delete(&self, name: &Name) -> Result<(), StorageError> {
-        self.inner.delete(name)
-    }
-
-    fn place(&self) -> String {
-        self.inner.place()
-    }
-}
-
 /// A repository with two snapshots of a tree, the first one forgotten.
+#[derive(Clone)]
 struct Scene {
     world: Arc<World>,
     tree: PathBuf,
-    first: ObjectId,
 }
 
 impl Scene {
@@ -72,9 +26,8 @@ impl Scene {
         let world = Arc::new(World::new());
         let tree = world.scratch.dir("tree");
         trees::write(&tree.join("stays"), &Random::new(1).bytes(50_000), 1);
-        let scene = |first| Self { world: world.clone(), tree: tree.clone(), first };
-        let first = scene(ObjectId::from_bytes([0; 32])).grow(1);
-        let scene = scene(first);
+        let scene = Self { world, tree };
+        let first = scene.grow(1);
         scene.grow(2);
         forget(&scene.world.open().unwrap(), &[first]);
         scene
@@ -88,15 +41,17 @@ impl Scene {
 
     /// Opens the repository as another machine does, so that `act` runs once after the next listing of packs.
     fn open(&self, act: impl Fn(&Self) + Send + Sync + 'static) -> Repository {
-        let own = Self { world: self.world.clone(), tree: self.tree.clone(), first: self.first };
-        let storage = Arc::new(AfterListing {
-            inner: self.world.storage.clone(),
-            is_armed: AtomicBool::new(false),
-            act: Box::new(move || act(&own)),
+        let own = self.clone();
+        let is_armed = Arc::new(AtomicBool::new(false));
+        let armed = is_armed.clone();
+        let storage = Hooked::listed(self.world.storage.clone(), move |family| {
+            if family == Family::Packs && armed.swap(false, Ordering::SeqCst) {
+                act(&own);
+            }
         });
         let index = self.world.other_index("another machine");
-        let repo = open(storage.clone(), &self.world.unlock, &index, &Silent).unwrap();
-        storage.is_armed.store(true, Ordering::SeqCst);
+        let repo = open(storage, &self.world.unlock, &index, &Silent).unwrap();
+        is_armed.store(true, Ordering::SeqCst);
         repo
     }
 }

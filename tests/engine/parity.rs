@@ -14,7 +14,6 @@ use dedup_engine::repo::Repository;
 use dedup_engine::repo::control::Condemned;
 use dedup_engine::storage::{Family, Name, Storage};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn doer() -> Doer {
     Doer { host: "test".into(), time: LATER }
@@ -81,13 +80,7 @@ impl Scene {
         at: fn(&Name) -> bool,
         act: impl Fn() + Send + Sync + 'static,
     ) -> Repository {
-        let times = AtomicUsize::new(0);
-        let hook = move |name: &Name| {
-            if at(name) && times.fetch_add(1, Ordering::Relaxed) == 0 {
-                act();
-            }
-        };
-        let storage = Hooked::new(self.world.storage.clone(), Box::new(hook));
+        let storage = Hooked::once(self.world.storage.clone(), at, act);
         open(storage, &self.world.unlock, &self.world.other_index(index), &Silent).unwrap()
     }
 }

@@ -19,7 +19,6 @@ use dedup_engine::storage::{Family, Name, Part, Storage};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Snapshots of a tree that changes, and what it was at each.
 struct Scene {
@@ -78,13 +77,7 @@ impl Scene {
         at: fn(&Name) -> bool,
         act: impl Fn() + Send + Sync + 'static,
     ) -> Repository {
-        let times = AtomicUsize::new(0);
-        let hook = move |name: &Name| {
-            if at(name) && times.fetch_add(1, Ordering::Relaxed) == 0 {
-                act();
-            }
-        };
-        let storage = Hooked::new(self.world.storage.clone(), Box::new(hook));
+        let storage = Hooked::once(self.world.storage.clone(), at, act);
         open(storage, &self.world.unlock, &self.world.other_index(index), &Silent).unwrap()
     }
 }
@@ -272,20 +265,25 @@ fn what_is_taken_back_in_the_middle_stays() {
 }
 
 /// A second prune runs from beginning to end in the middle of the first one.
+/// The other one comes when packs are condemned, so that they are gone when they are to be read; or when all has been
+/// read and is written anew, so that only the number of the generation tells.
 #[test]
 fn a_prune_in_the_middle_of_a_prune() {
-    let scene = Scene::new(40, 3);
-    forget(&scene.world.open().unwrap(), &scene.ids()[..2]);
-    let (storage, unlock) = (scene.world.storage.clone(), scene.world.unlock.clone());
-    let index = scene.world.other_index("second");
-    let repo = scene.hooked("first", is_condemned, move || {
-        let repo = open(storage.clone(), &unlock, &index, &Silent).unwrap();
-        prune(&repo).unwrap();
-    });
-    let report = prune(&repo).unwrap();
-    assert_eq!(report.restarts, 1, "{report:?}");
-    scene.assert_there(&[2]);
-    assert_nothing_left(&scene.world.open().unwrap(), "after both");
+    let moments: [fn(&Name) -> bool; 2] = [is_condemned, |name| name.family() == Family::Segments];
+    for at in moments {
+        let scene = Scene::new(40, 3);
+        forget(&scene.world.open().unwrap(), &scene.ids()[..2]);
+        let (storage, unlock) = (scene.world.storage.clone(), scene.world.unlock.clone());
+        let index = scene.world.other_index("second");
+        let repo = scene.hooked("first", at, move || {
+            let repo = open(storage.clone(), &unlock, &index, &Silent).unwrap();
+            prune(&repo).unwrap();
+        });
+        let report = prune(&repo).unwrap();
+        assert_eq!(report.restarts, 1, "{report:?}");
+        scene.assert_there(&[2]);
+        assert_nothing_left(&scene.world.open().unwrap(), "after both");
+    }
 }
 
 /// What a run that died has left is spared while it might live, and goes when it is known to be dead or two

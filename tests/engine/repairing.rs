@@ -20,7 +20,6 @@ use dedup_engine::storage::{Family, Name, Storage};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A tree of many files, twice backed up.
 fn scene(seed: u64) -> (World, PathBuf, [ObjectId; 2]) {
@@ -227,16 +226,14 @@ fn beside_a_backup_nothing_that_it_relies_on_goes() {
     let data = pack_names(&world, true);
     flip(&world, data[0], 500);
     let (inner, unlock) = (world.storage.clone(), world.unlock.clone());
-    let (begun, index_dir) = (AtomicBool::new(false), world.other_index("beside"));
-    let again = tree.clone();
-    let hooked = Hooked::new(
+    let (again, index_dir) = (tree.clone(), world.other_index("beside"));
+    let hooked = Hooked::once(
         world.storage.clone(),
-        Box::new(move |name| {
-            if name.family() == Family::Condemned && !begun.swap(true, Ordering::SeqCst) {
-                let repo = open(inner.clone(), &unlock, &index_dir, &Silent).unwrap();
-                backup(&repo, Run { tree: &again, moment: 40 }).unwrap();
-            }
-        }),
+        |name| name.family() == Family::Condemned,
+        move || {
+            let repo = open(inner.clone(), &unlock, &index_dir, &Silent).unwrap();
+            backup(&repo, Run { tree: &again, moment: 40 }).unwrap();
+        },
     );
     let repo = open(hooked, &world.unlock, &world.index(), &Silent).unwrap();
     let (report, _) = packs(&repo);

@@ -55,7 +55,7 @@ pub struct Doer {
 
 /// Opens a session: while it has no end, groups that lack shards are left alone.
 fn begin(repo: &Repository, doer: &Doer) -> Result<OpenSession, RepoError> {
-    let seen = repo.apply_generations()?.map_or(0, |mark| mark.number);
+    let seen = repo.newest_generation()?;
     OpenSession::begin(&repo.objects, Purpose::Repair, &doer.host, doer.time, seen)
 }
 

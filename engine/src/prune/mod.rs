@@ -183,7 +183,7 @@ pub fn run(
     repo.assert_opens(crate::map::Class::Secrets)?;
     let mut session = None;
     if !options.dry_run {
-        let seen = repo.apply_generations()?.map_or(0, |mark| mark.number);
+        let seen = repo.newest_generation()?;
         let purpose = Purpose::Prune;
         session = Some(OpenSession::begin(&repo.objects, purpose, &options.host, options.time, seen)?);
     }
@@ -209,9 +209,9 @@ fn attempts(
     let mut rescued = BTreeSet::new();
     for restarts in 0..ATTEMPTS {
         report = PruneReport { restarts: restarts as u64, packs_rescued: 0, packs_damaged: 0, ..report };
-        let seen = repo.apply_generations()?.map_or(0, |mark| mark.number);
+        let seen = repo.newest_generation()?;
         // What is missing was perhaps removed meanwhile.
-        let is_newer = || Ok::<_, RepoError>(repo.apply_generations()?.map_or(0, |mark| mark.number) > seen);
+        let is_newer = || repo.newest_generation().map(|newest| newest > seen);
         let is_of_others = |error: &PruneError| {
             matches!(error, PruneError::Repo(_))
                 && matches!(error.kind(), Kind::Integrity | Kind::Missing | Kind::Refused)
@@ -252,7 +252,7 @@ fn scene<'r>(
     events: &dyn Events,
 ) -> Result<Scene<'r>, PruneError> {
     events.event(Event::Phase(Phase::Structure));
-    let base = repo.apply_generations()?.map_or(0, |mark| mark.number);
+    let base = repo.newest_generation()?;
     let left = sweep::Removed::by_all(repo, base)?;
     if !options.dry_run {
         left.delete(repo, events)?;

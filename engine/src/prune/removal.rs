@@ -59,7 +59,7 @@ impl Removal<'_> {
         events: &dyn Events,
     ) -> Result<Removed, RepoError> {
         let Self { repo, session, fence_all } = *self;
-        let base = repo.apply_generations()?.map_or(0, |mark| mark.number);
+        let base = repo.newest_generation()?;
         let sessions = Sessions::look(repo, Some(session.id), base, fence_all)?;
         let mut packs = BTreeSet::new();
         for id in &going.packs {

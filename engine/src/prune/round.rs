@@ -138,7 +138,7 @@ fn one(
         damaged.extend(repacked.damaged);
     }
     // What cannot be read was perhaps removed meanwhile; then this round comes to nothing anyway.
-    if !damaged.is_empty() && repo.apply_generations()?.map_or(0, |mark| mark.number) > going.base {
+    if !damaged.is_empty() && repo.newest_generation()? > going.base {
         return Ok(Outcome::Again { snapshots: BTreeSet::new() });
     }
     report.packs_damaged += damaged.len() as u64;

@@ -60,7 +60,7 @@ pub(super) fn lost_chunks(
     }
     events.event(Event::Phase(Phase::Store));
     repo.index()?.begin_run().map_err(RepoError::from)?;
-    let seen = repo.apply_generations()?.map_or(0, |mark| mark.number);
+    let seen = repo.newest_generation()?;
     let session = OpenSession::begin(&repo.objects, Purpose::Repair, how.host, how.now, seen)?;
     let avoid: BTreeSet<ObjectId> = damaged.keys().copied().collect();
     let options = StoreOptions {

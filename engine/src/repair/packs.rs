@@ -239,7 +239,7 @@ pub(super) fn in_session<T>(
     events: &dyn Events,
     work: impl FnOnce(&Removal<'_>) -> Result<T, RepairError>,
 ) -> Result<T, RepairError> {
-    let seen = repo.apply_generations()?.map_or(0, |mark| mark.number);
+    let seen = repo.newest_generation()?;
     let session = OpenSession::begin(&repo.objects, Purpose::Repair, how.host, how.now, seen)?;
     let removal = Removal { repo, session: &session, fence_all: how.fence_all };
     let result =

@@ -233,6 +233,11 @@ impl Repository {
         apply_generations(&self.objects, self.index()?)
     }
 
+    /// Applies the generations that came since the index was opened; returns the number of the newest, 0 if there is none.
+    pub(crate) fn newest_generation(&self) -> Result<u64, RepoError> {
+        Ok(self.apply_generations()?.map_or(0, |mark| mark.number))
+    }
+
     /// Takes up the generations and segments that came since the index was opened.
     pub(crate) fn catch_up(&self, events: &dyn Events) -> Result<(), RepoError> {
         fill(&self.objects, self.index()?, events).map(drop)

@@ -136,7 +136,8 @@ impl LocalStorage {
         Ok(())
     }
 
-    fn store(&self, name: &Name, bytes: &[u8]) -> Result<Put, Trouble> {
+    /// Opens the folder that an object is to be stored in; that of a pack is made if it is not there.
+    fn folder_for(&self, name: &Name) -> Result<OwnedFd, Trouble> {
         self.check_poison()?;
         if !name.is_storable() {
             return Err(Trouble::Number);
@@ -144,7 +145,11 @@ impl LocalStorage {
         if let Name::Pack(id) = name {
             self.prepare_shard(id.as_bytes()[0])?;
         }
-        let folder = self.folder_of(name)?.ok_or(Trouble::Io(Errno::NOENT.into()))?;
+        self.folder_of(name)?.ok_or(Trouble::Io(Errno::NOENT.into()))
+    }
+
+    fn store(&self, name: &Name, bytes: &[u8]) -> Result<Put, Trouble> {
+        let folder = self.folder_for(name)?;
         let text = name.to_string();
         let file = last_part(&text);
         let put = match look(&folder, file)? {

@@ -74,14 +74,7 @@ impl LocalStorage {
 
     /// Puts an object in the place of whatever file has its name, in one step: whoever reads finds the one or the other.
     pub(super) fn put_in_place(&self, name: &Name, bytes: &[u8]) -> Result<(), Trouble> {
-        self.check_poison()?;
-        if !name.is_storable() {
-            return Err(Trouble::Number);
-        }
-        if let Name::Pack(id) = name {
-            self.prepare_shard(id.as_bytes()[0])?;
-        }
-        let folder = self.folder_of(name)?.ok_or(Trouble::Io(Errno::NOENT.into()))?;
+        let folder = self.folder_for(name)?;
         let text = name.to_string();
         let file = last_part(&text);
         // What is no file is somebody's to look at.
