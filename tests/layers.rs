@@ -137,6 +137,19 @@ fn crates_depend_downwards() {
     }
 }
 
+/// Two downloads of somebody's experiments once were committed beside `Cargo.toml`.
+#[test]
+fn the_top_level_holds_what_belongs_there() {
+    let known = ["Cargo.toml", "Cargo.lock", "LICENSE", "Makefile", "README.md", "target"];
+    let folders = ["engine", "modules", "cli", "benches", "tests", "fuzz"];
+    let entries = std::fs::read_dir(root()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let stray: Vec<_> = names
+        .filter(|name| !name.starts_with('.') && !known.contains(&&name[..]) && !folders.contains(&&name[..]))
+        .collect();
+    assert!(stray.is_empty(), "at the top level: {stray:?}");
+}
+
 /// What a person reads is the program's business; a library that prints cannot be used by another one. A
 /// library that asks the clock or the environment cannot be tested at every moment and in every place.
 #[test]

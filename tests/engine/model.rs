@@ -12,6 +12,7 @@ use dedup_engine::progress::Silent;
 use dedup_engine::prune::PruneOptions;
 use dedup_engine::storage::fault::FaultStorage;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -293,7 +294,12 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        max_shrink_iters: 200,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/engine/model.failures"))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn every_snapshot_restores_to_what_was_there(steps in proptest::collection::vec(step(), 10..60)) {
