@@ -199,3 +199,23 @@ impl Memory {
         FAMILIES.iter().map(|family| ColumnFamilyDescriptor::new(*family, settings(family))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers are those of the head of this file, and the rest of a run's memory is reckoned with them.
+    #[test]
+    fn memory_is_shared_out_as_is_said() {
+        let memory = Memory::new(96 << 20);
+        assert_eq!(memory.neighbours(), 32_768);
+        assert_eq!(memory.wide_packs_bytes(), 12 << 20);
+        assert_eq!(memory.pack_infos(), 3 << 19);
+        assert_eq!(memory.spill_bytes(), 6 << 20);
+        assert_eq!(memory.claims(), 314_572);
+        let beside = memory.used_bytes() - memory.cache.get_usage() as u64;
+        assert_eq!(beside, (6 << 20) + (3 << 20) + (12 << 20));
+        // With less it does not work.
+        assert_eq!(Memory::new(1).spill_bytes(), 512 << 10);
+    }
+}

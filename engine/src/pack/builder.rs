@@ -288,6 +288,64 @@ mod tests {
         }
     }
 
+    /// A block of so many bytes and chunks, which is never opened.
+    fn block(len: usize, chunks: usize) -> CodedBlock {
+        let chunk = Chunk { id: crate::id::ChunkId::from_bytes([0; 32]), len: 1 };
+        CodedBlock { codec: Codec::Raw, coded: vec![0; len], chunks: vec![chunk; chunks] }
+    }
+
+    /// A pack to which `blocks` were given, each of so many bytes and chunks.
+    fn pack(target: u64, blocks: impl IntoIterator<Item = (usize, usize)>) -> PackBuilder {
+        let mut pack = PackBuilder::new(PackKind::Data, target);
+        blocks.into_iter().for_each(|(len, chunks)| pack.push(block(len, chunks)));
+        pack
+    }
+
+    #[test]
+    fn a_pack_takes_what_stays_within_its_limits_and_no_more() {
+        assert!(pack(1, []).takes(&block(5000, 3)), "a block that is longer than packs has one of its own");
+        let many = pack(1 << 30, [(100, MAX_CHUNKS_PER_PACK - 10)]);
+        assert!(many.takes(&block(100, 10)) && !many.takes(&block(100, 11)), "chunks");
+        let mut many = pack(1 << 30, vec![(1, 1); MAX_BLOCKS_PER_PACK - 1]);
+        assert!(many.takes(&block(1, 1)), "blocks");
+        many.push(block(1, 1));
+        assert!(!many.takes(&block(1, 1)), "blocks");
+        // 124 bytes around blocks and directory, 16 of a seal for each block; of the directory 24, 10 for each
+        // block and 35 for each chunk.
+        let len = 124 + (1000 + 16) + (500 + 16) + 24 + 2 * 10 + 3 * 35;
+        assert!(pack(len, [(1000, 1)]).takes(&block(500, 2)), "its target");
+        assert!(!pack(len - 1, [(1000, 1)]).takes(&block(500, 2)), "its target");
+    }
+
+    #[test]
+    fn a_pack_ends_in_its_last_quarter_where_little_is_lost_to_padding() {
+        let around = 124 + 16 + 24 + 2 * 10 + 35;
+        let of = |len: u64, target| pack(target, [((len - around) as usize, 1)]);
+        // Padmé lengths go in steps of 2^14 here, and 3 · 2^18 is one.
+        let exact = 3 << 18;
+        assert!(!of(exact, 1 << 20).takes(&block(1, 1)), "nothing is lost, and three quarters are there");
+        assert!(of(exact, (1 << 20) + 4).takes(&block(1, 1)), "three quarters are not there yet");
+        assert!(!of(exact - 2042, 1_000_000).takes(&block(1, 1)), "a 384th is lost");
+        assert!(of(exact - 2043, 1_000_000).takes(&block(1, 1)), "more is lost");
+    }
+
+    #[test]
+    fn a_finished_pack_is_no_longer_than_was_thought() {
+        let keyring = Keyring::new(RepoId::from_bytes([1; 16]), Bundle::generate().unwrap()).unwrap();
+        let namer = keyring.namer().unwrap();
+        let mut noise = vec![0; 90_000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        let mut pack = PackBuilder::new(PackKind::Data, 1 << 20);
+        for plain in noise.chunks(30_000) {
+            pack.push(coded(&namer, plain));
+        }
+        let thought = pack.estimate(0, 0);
+        let built = pack.finish(&keyring, &namer, SessionId::from_bytes([2; 16])).unwrap();
+        assert!(built.bytes.len() as u64 <= padme(thought), "{} and {thought}", built.bytes.len());
+        assert_eq!(built.header()[..], built.bytes[..HEADER_LEN]);
+        assert_eq!(built.bytes.len() as u64, padme(built.bytes.len() as u64));
+    }
+
     fn decoded(whole: &CodedBlock, bit: usize, len: usize) -> Option<Vec<u8>> {
         let (mut coded, mut plain) = (whole.coded.clone(), Vec::new());
         coded[bit / 8] ^= 1 << (bit % 8);

@@ -211,6 +211,72 @@ mod tests {
         })
     }
 
+    /// A directory of blocks (codec, plain and sealed length, count of chunks), then lengths of chunks.
+    fn encoded(blocks: &[(u8, u64, u64, u64)], chunks: impl IntoIterator<Item = u64>) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_varint(blocks.len() as u64);
+        for (codec, plain_len, sealed_len, chunks) in blocks {
+            out.put_u8(*codec);
+            [plain_len, sealed_len, chunks].into_iter().for_each(|number| out.put_varint(*number));
+        }
+        for len in chunks {
+            out.put(&[7; 32]);
+            out.put_varint(len);
+        }
+        out.put_no_extensions();
+        out
+    }
+
+    /// Says why a directory is refused.
+    fn refused(bytes: &[u8]) -> String {
+        Directory::decode(bytes).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn each_limit_holds_exactly() {
+        let (tag, block, chunk) = (TAG_LEN as u64, u64::from(MAX_BLOCK), u64::from(MAX_CHUNK));
+        assert!(refused(&encoded(&[], [])).contains("without blocks"));
+        // Raw blocks have the length of what they hold, and a tag.
+        Directory::decode(&encoded(&[(0, 5, 5 + tag, 1)], [5])).unwrap();
+        for wrong in [4 + tag, 6 + tag, 5 * tag] {
+            assert!(refused(&encoded(&[(0, 5, wrong, 1)], [5])).contains("lengths differ"));
+        }
+        // Others at least a tag, at most the longest block and a tag.
+        for sealed in [tag, block + tag] {
+            Directory::decode(&encoded(&[(1, 5, sealed, 1)], [5])).unwrap();
+        }
+        assert!(refused(&encoded(&[(1, 5, tag - 1, 1)], [5])).contains("an empty block"));
+        assert!(refused(&encoded(&[(1, 5, tag, 0)], [])).contains("an empty block"));
+        refused(&encoded(&[(1, 5, block + tag + 1, 1)], [5]));
+        // What a block holds is the sum of its chunks; none is empty or too long.
+        Directory::decode(&encoded(&[(1, chunk + 5, 99, 2)], [chunk, 5])).unwrap();
+        assert!(refused(&encoded(&[(1, 5, 99, 2)], [5, 0])).contains("an empty chunk"));
+        assert!(refused(&encoded(&[(1, 12, 99, 2)], [5, 6])).contains("chunks of 11 bytes in a block of 12"));
+        refused(&encoded(&[(1, chunk + 1, 99, 1)], [chunk + 1]));
+    }
+
+    #[test]
+    fn a_pack_holds_no_more_than_it_may() {
+        let longest = u64::from(MAX_BLOCK) + TAG_LEN as u64;
+        let count = MAX_PACK / longest;
+        for (more, is_sound) in [(0, true), (1, false)] {
+            let mut blocks = vec![(1, 1, longest, 1); count as usize];
+            blocks.push((1, 1, MAX_PACK - count * longest + more, 1));
+            let decoded = Directory::decode(&encoded(&blocks, vec![1; blocks.len()]));
+            assert_eq!(decoded.is_ok(), is_sound, "{more} bytes more: {decoded:?}");
+
+            let most = MAX_CHUNKS_PER_PACK as u64;
+            let blocks = [(1, most - 1, 99, most - 1), (1, 1 + more, 99, 1 + more)];
+            let bytes = encoded(&blocks, vec![1; (most + more) as usize]);
+            assert_eq!(Directory::decode(&bytes).is_ok(), is_sound, "{more} chunks more");
+            assert!(is_sound || refused(&bytes).contains("more than a pack may hold"));
+        }
+        // Before anything is allocated for them.
+        let cut = encoded(&[(1, 3, 99, 3)], [1, 1, 1]);
+        assert!(refused(&cut[..cut.len() - 2]).contains("3 chunks do not fit"));
+        assert!(!refused(&cut[..cut.len() - 1]).contains("do not fit"));
+    }
+
     proptest! {
         #[test]
         fn round_trips(directory in directories()) {

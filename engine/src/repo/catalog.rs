@@ -1,6 +1,7 @@
 //! Which snapshots there are: those whose session committed them and that no generation removed.
 
 use super::control::{Session, Verdict};
+use super::many::read_each;
 use super::sessions::{read_end, read_generation};
 use super::{RepoError, Repository};
 use crate::crypto::header::ObjectKind;
@@ -45,8 +46,9 @@ impl Repository {
         let ids = self.objects.ids(Family::Snapshots)?;
         let (removed, retired) = self.removed()?;
         let (mut snapshots, mut faults) = (Vec::new(), Vec::new());
-        for id in ids.difference(&removed) {
-            let snapshot = match self.snapshot(*id) {
+        let stay: Vec<ObjectId> = ids.difference(&removed).copied().collect();
+        for (id, snapshot) in stay.iter().zip(read_each(&stay, |id| self.snapshot(*id))) {
+            let snapshot = match snapshot {
                 Ok(snapshot) => snapshot,
                 // Removed between the listing and now.
                 Err(RepoError::Storage(error)) if error.is_missing() => continue,
@@ -103,11 +105,14 @@ impl Repository {
 
     /// Returns how every session ended that has.
     fn ends(&self) -> Result<BTreeMap<SessionId, Result<Verdict, RepoError>>, RepoError> {
-        let end = |name| match name {
-            Name::Session(id, Part::End) => read_end(&self.objects, id).transpose().map(|end| (id, end)),
+        let ended = |name| match name {
+            Name::Session(id, Part::End) => Some(id),
             _ => None,
         };
-        Ok(self.objects.names(Family::Sessions)?.into_iter().filter_map(end).collect())
+        let ended: Vec<SessionId> =
+            self.objects.names(Family::Sessions)?.into_iter().filter_map(ended).collect();
+        let ends = read_each(&ended, |id| read_end(&self.objects, *id).transpose().map(|end| (*id, end)));
+        Ok(ends.into_iter().flatten().collect())
     }
 
     /// Returns what generations removed: snapshots and sessions.

@@ -19,6 +19,7 @@ mod claims;
 pub mod config;
 pub mod control;
 mod error;
+pub(crate) mod many;
 pub(crate) mod objects;
 pub mod read;
 pub mod records;

@@ -6,6 +6,7 @@ mod damage;
 mod model;
 mod scale;
 mod secondary;
+mod settings;
 mod spill;
 
 use super::*;
