@@ -6,7 +6,7 @@ MINUTES ?= 10
 # The parts of the harness, each with its full budget: make crash [CASES=5000] [SEED=1]; see tests/README.md.
 HARNESS := crash damage faults fleet hostile index source
 
-.PHONY: $(HARNESS) runs planted demo demo-pbx test lint bench fuzz measure setup setup-demo setup-test
+.PHONY: $(HARNESS) rows runs planted demo demo-pbx test lint bench fuzz measure setup setup-demo setup-test
 
 demo: setup setup-demo
 	$(CARGO) build --release
@@ -52,6 +52,11 @@ bench: setup
 measure: setup
 	$(CARGO) build --release
 	benches/rivals.sh
+
+# Large tables of MariaDB, PostgreSQL and SQLite there and back: make rows ROWS=10000000 [ENGINES=postgresql].
+rows: setup setup-test
+	$(CARGO) build --release
+	@benches/rows.py --bin "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/dedup" --rows $(or $(ROWS),1000000) $(ENGINES)
 
 # Each fuzz target for MINUTES minutes, as many at once as there are cores; needs a nightly toolchain.
 fuzz: setup

@@ -1,12 +1,9 @@
 #!/usr/bin/env python3
-"""Measures databases of a MariaDB server beside its own programs, and how much of a large table comes back.
+"""Measures databases of MariaDB and SQLite beside their own programs.
 
-beside   a table of --rows wide rows: export as records and as SQL beside `mariadb-dump | zstd -3`, import beside
-         `zstd -d | mariadb`; the same for SQLite beside `.dump | zstd` and `.backup`. Paired: in each of --reps
-         rounds each takes its turn; medians, and the ratio to the server's own program.
-whole    three tables of --rows rows (integer key, collated text key, no key) with every type of column, BLOBs, NULLs,
-         emoji, zero dates, 64-bit and decimal extremes: exported, imported into a fresh server, CHECKSUM TABLE EXTENDED
-         of both compared; peak memory of dedup and rows per second of each table.
+A table of --rows wide rows: export as records and as SQL beside `mariadb-dump | zstd -3`, import beside
+`zstd -d | mariadb`; the same for SQLite beside `.dump | zstd` and `.backup`. Paired: in each of --reps
+rounds each takes its turn; medians, and the ratio to the server's own program. rows.py sends large tables there and back.
 
 The server is one of the distribution's package, as nobody, in a folder below --work that is removed at the end.
 Figures of a busy machine say nothing; ratios within one run say something."""
@@ -200,36 +197,9 @@ def show(times, pairs):
         print(f"{name:24} {seconds:8.2f}{ratio}", flush=True)
 
 
-def whole(options, work, dedup):
-    server = Server(work / "server", "256M")
-    fresh = None
-    for key in KEYS:
-        table = "t_" + key.split()[0]
-        server.sql("DROP DATABASE IF EXISTS big")
-        server.fill(table, options.rows, key)
-        size = server.megabytes()
-        sums = server.checksums()
-        dedup.new()
-        dedup.declare(endpoint(server, 'format = "records"\n'))
-        out, out_memory = dedup.run("backup")
-        if fresh is None:
-            fresh = Server(work / "fresh", "256M")
-        fresh.sql("DROP DATABASE IF EXISTS big")
-        dedup.declare(endpoint(server, f'format = "records"\nrestore_endpoint = {{ socket = "{fresh.dir}/s" }}\n'))
-        back, back_memory = dedup.run("restore", "latest", "--yes", "--no-safety", "-m", "db")
-        same = fresh.checksums() == sums
-        print(f"{key:18} {options.rows:>11,} rows {size:8,.0f} MB   out {out:7.1f} s {options.rows / out:9,.0f} rows/s "
-              f"{out_memory:4.0f} MiB   back {back:7.1f} s {options.rows / back:9,.0f} rows/s {back_memory:4.0f} MiB   "
-              f"{'identical' if same else 'DIFFERENT'}", flush=True)
-        if not same:
-            sys.exit(1)
-    server.stop()
-    fresh.stop()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["beside", "whole"])
+    parser.add_argument("what", nargs="?", choices=["all", "sqlite"], default="all", help="SQLite alone, or both")
     parser.add_argument("--bin", default="target/release/dedup")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--reps", type=int, default=3)
@@ -241,7 +211,7 @@ def main():
     # As root, manifests are read nowhere that others may write to.
     home = pathlib.Path(tempfile.mkdtemp(prefix=".dedup-mariadb-", dir=pathlib.Path.home()))
     try:
-        {"beside": beside, "whole": whole}[options.what](options, work, Dedup(options.bin, work, home))
+        {"all": beside, "sqlite": sqlite}[options.what](options, work, Dedup(options.bin, work, home))
     finally:
         for server in SERVERS:
             server.process.kill()
@@ -250,4 +220,5 @@ def main():
         shutil.rmtree(home, ignore_errors=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

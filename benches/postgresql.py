@@ -13,7 +13,7 @@ digest, made by the server, must be that of the original.
 
 wall  seconds, medians     CPU  of the program, without the server's     ×  wall time beside pg_dump -Fc or pg_restore
 
-10,000,000 rows of each kind of key: --rows 10000000 --repeat 1 --key all, with 15 GB of room below --server and --work.
+Larger tables, and every type of column: rows.py.
 """
 import argparse, os, shutil, signal, statistics, subprocess, sys, tempfile, time
 

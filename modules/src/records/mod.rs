@@ -7,10 +7,11 @@
 //! driver.rs    RecordSource, RecordTarget: what a driver of an SQL engine does
 //! error.rs     RecordError
 //! key.rs       keys: the order of bytes is that of the values
-//! row.rs       rows; shape.rs: a row of one table between values and bytes
+//! row.rs       rows; shape.rs: a row of one table between values and bytes; content.rs: keys of rows that have none
 //! codec.rs     StoredTable; schemas and ends as bytes
 //! sort.rs      rows in the order of their keys, in scratch.rs: a file only this process can read
-//! write.rs     RecordWriter: tables into a map; read.rs: RecordReader: tables out of it, checked
+//! write.rs     RecordWriter: tables into a map; read.rs: RecordReader: tables out of it
+//! checks.rs    what must be true of the rows of a table; verify.rs: all of them, before any is used
 //! fill.rs      both ends of a table's way into the map; ahead.rs: rows read before they are written; lane.rs: between threads
 //! stored.rs    StoredSource: a dump of records in a repository
 //! diff.rs      what differs between two dumps; spec.rs: what a person names of one
@@ -21,7 +22,9 @@
 //! The bytes are `engine/FORMAT.md` 11. No room here knows an engine: drivers are in [`sources`](crate::sources).
 
 mod ahead;
+mod checks;
 mod codec;
+mod content;
 mod diff;
 mod driver;
 mod error;
@@ -50,6 +53,7 @@ pub(crate) mod tests;
 pub mod text;
 mod told;
 mod value;
+mod verify;
 mod write;
 
 pub use codec::{StoredTable, decode_source};

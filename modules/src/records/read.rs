@@ -1,19 +1,20 @@
 //! Tables out of a map, everything of them checked: order, counts, digest, one encoding.
 
+use super::checks::{Checks, LONG, not_there};
 use super::codec::{decode_end, decode_table};
 use super::key::{EntryKind, put_table, read_table};
-use super::row::{Long, content_key, of_long};
+use super::row::{Long, of_long};
 use super::shape::Shape;
-use super::write::RowDigest;
 use super::{MAX_SCHEMA, StoredTable, TableEnd, TableName, Value};
 use dedup_engine::error::Corrupt;
-use dedup_engine::map::{Cursor, LeafTarget, LoadChunk, Root};
+use dedup_engine::map::{Cursor, Entry, LeafTarget, LoadChunk, Root};
 use dedup_engine::wire::Reader;
+use std::borrow::Cow;
 
 /// Longest value that is read whole where nothing else is said: what the clients of SQL engines take.
 pub const MAX_LONG: u64 = 1 << 30;
 /// Longest row.
-const MAX_ROW: u64 = super::row::MAX_ROW as u64;
+pub(super) const MAX_ROW: u64 = super::row::MAX_ROW as u64;
 
 /// A row as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,20 +115,14 @@ fn end<L: LoadChunk>(cursor: &mut Cursor<'_, L>, key: &[u8]) -> Result<(TableEnd
 pub struct TableReader<'a, L: LoadChunk> {
     cursor: Cursor<'a, L>,
     table: StoredTable,
-    shape: Shape,
-    /// Key and encoding of the last row, of a table without a key.
-    key: Vec<u8>,
-    row: Vec<u8>,
-    rows: u64,
-    digest: RowDigest,
+    checks: Checks,
     end: Option<TableEnd>,
 }
 
 impl<'a, L: LoadChunk> TableReader<'a, L> {
     fn new(cursor: Cursor<'a, L>, table: StoredTable) -> Result<Self, Corrupt> {
-        let shape = shape(&table)?;
-        let (key, row, rows, digest) = (Vec::new(), Vec::new(), 0, RowDigest::default());
-        Ok(Self { cursor, table, shape, key, row, rows, digest, end: None })
+        let checks = Checks::new(shape(&table)?);
+        Ok(Self { cursor, table, checks, end: None })
     }
 
     /// Returns what is known of the table.
@@ -150,68 +145,66 @@ impl<'a, L: LoadChunk> TableReader<'a, L> {
             return Ok(None);
         }
         self.cursor.next()?;
-        let key = self.cursor.entry().and_then(|entry| entry.key.strip_prefix(&self.shape.prefix[..]));
-        let Some(key) = key else {
-            let before = self.shape.prefix.len();
-            let mut end_key = self.shape.prefix[..before - 1].to_vec();
-            end_key.push(EntryKind::End as u8);
-            self.finish(&end_key)?;
+        let Some((key, _)) = within(self.cursor.entry(), &self.checks.shape) else {
+            let mut checks = self.take_checks()?;
+            self.finish(&mut checks)?;
             return Ok(None);
         };
         let row = self.cursor.load(MAX_ROW)?.unwrap_or_default();
-        let (mut values, longs) = self.shape.decode(key, &row)?;
-        self.digest.row(key, &row);
+        let (mut values, longs) = self.checks.shape.decode(key, &row)?;
+        self.checks.row(key, &row, longs)?;
         let key = key.to_vec();
-        // Only what is keyed by its content is looked at again.
-        let kept = (!self.shape.has_key()).then(|| row.into_owned());
-        for long in &longs {
-            let bytes = self.next_long(&key, long)?;
-            self.digest.bytes(&bytes);
-            put_long(&self.shape, &mut values, long, bytes)?;
+        while let Some(len) = self.checks.next_long() {
+            self.cursor.next()?;
+            let entry = within(self.cursor.entry(), &self.checks.shape);
+            let (key, _) = entry.filter(|(_, size)| *size == len).ok_or_else(not_there)?;
+            let bytes = self.cursor.load(MAX_LONG)?.unwrap_or_default().into_owned();
+            let long = self.checks.long(key, &bytes)?;
+            put_long(&self.checks.shape, &mut values, &long, bytes)?;
         }
-        if let Some(row) = kept {
-            self.check_key(&key, &row, &values)?;
-            self.key.clone_from(&key);
-            self.row = row;
-        }
-        self.rows += 1;
         Ok(Some(StoredRow { key, values }))
     }
 
+    /// Goes on to the next entry; `false` if it is none of a row.
+    pub(super) fn step(&mut self) -> Result<bool, L::Error> {
+        self.cursor.next()?;
+        Ok(self.at().is_some())
+    }
+
+    /// Returns the key of the entry, without what all of them begin with, and the length of its value.
+    pub(super) fn at(&self) -> Option<(&[u8], u64)> {
+        within(self.cursor.entry(), &self.checks.shape)
+    }
+
+    /// Returns the value of the entry.
+    pub(super) fn value(&self, max_bytes: u64) -> Result<Cow<'_, [u8]>, L::Error> {
+        Ok(self.cursor.load(max_bytes)?.unwrap_or_default())
+    }
+
+    /// Hands out what looks at rows; a new one takes its place.
+    pub(super) fn take_checks(&mut self) -> Result<Checks, Corrupt> {
+        let new = Checks::new(shape(&self.table)?);
+        Ok(std::mem::replace(&mut self.checks, new))
+    }
+
     fn next_long(&mut self, key: &[u8], long: &Long) -> Result<Vec<u8>, L::Error> {
-        let wanted = long_key(&self.shape, key, long);
+        let wanted = [&self.checks.shape.prefix[..], key, &[LONG], &long.at.to_be_bytes()].concat();
         match self.cursor.next()? {
             Some(entry) if entry.key == wanted && entry.value.size_bytes() == long.len => {}
-            _ => return Err(Corrupt::new("row", "a long value is not where it should be").into()),
+            _ => return Err(not_there().into()),
         }
         Ok(self.cursor.load(MAX_LONG)?.unwrap_or_default().into_owned())
     }
 
-    /// Checks what only rows without a key have in theirs.
-    fn check_key(&self, key: &[u8], row: &[u8], values: &[Value]) -> Result<(), Corrupt> {
-        let content = content_key(values, row);
-        let counter = match self.key.strip_prefix(&content[..]).map(<[u8; 4]>::try_from) {
-            Some(Ok(before)) if self.rows > 0 && self.row[..] <= row[..] => {
-                u32::from_be_bytes(before).checked_add(1)
-            }
-            Some(Ok(_)) if self.rows > 0 => None,
-            _ => Some(0),
-        };
-        match counter.is_some_and(|counter| key == [&content[..], &counter.to_be_bytes()].concat()) {
-            true => Ok(()),
-            false => Err(Corrupt::new("row", "its key is not that of its content")),
-        }
-    }
-
-    fn finish(&mut self, key: &[u8]) -> Result<(), L::Error> {
+    /// Ends the table, which the cursor must be at the end of.
+    pub(super) fn finish(&mut self, checks: &mut Checks) -> Result<(), L::Error> {
+        let key = of_kind(&self.table.schema.name, EntryKind::End);
         if self.cursor.entry().is_none_or(|entry| entry.key != key) {
             return Err(Corrupt::new("table", "it has no end: it was never whole").into());
         }
         let value = self.cursor.load(4096)?.unwrap_or_default();
         let (end, digest) = decode_end(&value)?;
-        if end.rows != self.rows || digest != std::mem::take(&mut self.digest).finish() {
-            return Err(Corrupt::new("table", "its rows are not those that were counted").into());
-        }
+        checks.finish(end.rows, &digest)?;
         self.end = Some(end);
         Ok(())
     }
@@ -220,20 +213,21 @@ impl<'a, L: LoadChunk> TableReader<'a, L> {
     /// Rows that were to be read next are passed over or come again.
     pub fn get(&mut self, key: &[Value]) -> Result<Option<StoredRow>, L::Error> {
         let mut wanted = Vec::new();
-        let is_key = self.shape.has_key() && key.len() == self.table.schema.key.len();
-        if !is_key || self.shape.put_key(key.iter(), &mut wanted).is_err() {
+        let shape = &self.checks.shape;
+        let is_key = shape.has_key() && key.len() == self.table.schema.key.len();
+        if !is_key || shape.put_key(key.iter(), &mut wanted).is_err() {
             return Ok(None);
         }
-        self.cursor.seek(&[&self.shape.prefix[..], &wanted].concat())?;
-        let whole = [&self.shape.prefix[..], &wanted].concat();
+        let whole = [&shape.prefix[..], &wanted].concat();
+        self.cursor.seek(&whole)?;
         if self.cursor.next()?.is_none_or(|entry| entry.key != whole) {
             return Ok(None);
         }
         let row = self.cursor.load(MAX_ROW)?.unwrap_or_default().into_owned();
-        let (mut values, longs) = self.shape.decode(&wanted, &row)?;
+        let (mut values, longs) = self.checks.shape.decode(&wanted, &row)?;
         for long in &longs {
             let bytes = self.next_long(&wanted, long)?;
-            put_long(&self.shape, &mut values, long, bytes)?;
+            put_long(&self.checks.shape, &mut values, long, bytes)?;
         }
         Ok(Some(StoredRow { key: wanted, values }))
     }
@@ -243,8 +237,9 @@ pub(super) fn shape(table: &StoredTable) -> Result<Shape, Corrupt> {
     Shape::of(&table.schema).map_err(|error| Corrupt::new("table schema", error.to_string()))
 }
 
-fn long_key(shape: &Shape, key: &[u8], long: &Long) -> Vec<u8> {
-    [&shape.prefix[..], key, &[0xff], &long.at.to_be_bytes()].concat()
+/// Returns the key of an entry of a row without its table's beginning, and the length of its value.
+fn within<'c>(entry: Option<Entry<'c>>, shape: &Shape) -> Option<(&'c [u8], u64)> {
+    entry.and_then(|entry| Some((entry.key.strip_prefix(&shape.prefix[..])?, entry.value.size_bytes())))
 }
 
 fn put_long(shape: &Shape, values: &mut [Value], long: &Long, bytes: Vec<u8>) -> Result<(), Corrupt> {

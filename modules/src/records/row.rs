@@ -1,6 +1,6 @@
 //! Rows: the values that are not in the key, one after another. `engine/FORMAT.md` 11.
 
-use super::key::{MAX_DECIMAL, PREFIX_BYTES, put_value as put_key_value};
+use super::key::MAX_DECIMAL;
 use super::value::MAX_DEPTH;
 use super::{RecordError, TimeKind, Value};
 use crate::planted::{Bug, planted};
@@ -52,8 +52,12 @@ pub(super) fn of_long(kind: LongKind, bytes: Vec<u8>) -> Result<Value, Corrupt> 
         }
         (LongKind::Bytes, Value::Text(text)) => Ok(Value::Bytes(text.into_bytes())),
         (LongKind::Bytes, Value::RawText(bytes)) => Ok(Value::Bytes(bytes)),
-        _ => Err(Corrupt::new("long value", "it is text where it should be none, or the other way")),
+        _ => Err(wrong_kind()),
     }
+}
+
+pub(super) fn wrong_kind() -> Corrupt {
+    Corrupt::new("long value", "it is text where it should be none, or the other way")
 }
 
 /// Appends the values of a row, in their order.
@@ -188,25 +192,61 @@ fn put_leaf(value: &Value, is_top: bool, out: &mut Vec<u8>) -> Result<(), Record
 
 /// Reads the values of a row. Long ones are [`Value::Null`] at first, and named beside.
 pub(super) fn read_row(bytes: &[u8], count: usize) -> Result<(Vec<Value>, Vec<Long>), Corrupt> {
+    // Each value takes at least a byte.
+    let mut values = Vec::with_capacity(count.min(bytes.len()));
+    let longs = walk_row(bytes, count, |tag, items_left, reader| {
+        values.push(match tag {
+            11 | 12 => read_value(tag, items_left, reader)?,
+            tag => read_leaf(tag, true, reader)?,
+        });
+        Ok(())
+    })?;
+    Ok((values, longs))
+}
+
+/// Looks whether [`read_row`] would read a row, and makes none of its values; names the long ones.
+pub(super) fn check_row(bytes: &[u8], count: usize) -> Result<Vec<Long>, Corrupt> {
+    walk_row(bytes, count, |tag, items_left, reader| {
+        let text = |reader: &mut Reader<'_>, most| {
+            let bytes = reader.bytes(most, "text")?;
+            std::str::from_utf8(bytes).map(drop).map_err(|_| reader.corrupt("text is not UTF-8"))
+        };
+        match tag {
+            3 => reader.zigzag().map(drop)?,
+            7 => text(reader, MAX_SHORT)?,
+            9 => reader.bytes(MAX_SHORT, "bytes").map(drop)?,
+            10 => {
+                if usize::from(reader.u8()?) >= TimeKind::ALL.len() {
+                    return Err(reader.corrupt("a date of an unknown kind"));
+                }
+                text(reader, MAX_TIME)?;
+            }
+            11 | 12 => read_value(tag, items_left, reader).map(drop)?,
+            tag => read_leaf(tag, true, reader).map(drop)?,
+        }
+        Ok(())
+    })
+}
+
+/// Goes through the values of a row; `take` reads what follows their tags. A long one is NULL to it.
+fn walk_row(
+    bytes: &[u8],
+    count: usize,
+    mut take: impl FnMut(u8, &mut usize, &mut Reader<'_>) -> Result<(), Corrupt>,
+) -> Result<Vec<Long>, Corrupt> {
     let mut reader = Reader::new("row", bytes);
     if bytes.len() > MAX_ROW {
         return Err(reader.corrupt("it has more than 16 MiB"));
     }
-    // Each value takes at least a byte.
-    let (mut values, mut longs) = (Vec::with_capacity(count.min(bytes.len())), Vec::new());
-    let mut items_left = MAX_ITEMS;
+    let (mut longs, mut items_left) = (Vec::new(), MAX_ITEMS);
     for at in 0..count {
         let tag = reader.u8()?;
         let kind = match tag {
             13 => LongKind::Text,
             14 => LongKind::RawText,
             15 => LongKind::Bytes,
-            11 | 12 => {
-                values.push(read_value(tag, &mut items_left, &mut reader)?);
-                continue;
-            }
             tag => {
-                values.push(read_leaf(tag, true, &mut reader)?);
+                take(tag, &mut items_left, &mut reader)?;
                 continue;
             }
         };
@@ -215,11 +255,34 @@ pub(super) fn read_row(bytes: &[u8], count: usize) -> Result<(Vec<Value>, Vec<Lo
         if len <= MAX_SHORT as u64 {
             return Err(reader.corrupt("a short value stands elsewhere"));
         }
-        values.push(Value::Null);
+        take(0, &mut items_left, &mut reader)?;
         longs.push(Long { at, kind, len });
     }
     reader.finish()?;
-    Ok((values, longs))
+    Ok(longs)
+}
+
+/// Reads values of a row that was looked at, up to one after which no more are wanted. `longs` are those that stand elsewhere.
+pub(super) fn first_values(
+    bytes: &[u8],
+    count: usize,
+    longs: &[Value],
+    mut each: impl FnMut(&Value) -> bool,
+) -> Result<(), Corrupt> {
+    let (mut reader, mut longs, mut items_left) = (Reader::new("row", bytes), longs.iter(), MAX_ITEMS);
+    for _ in 0..count {
+        let wants_more = match reader.u8()? {
+            13..=15 => {
+                reader.varint()?;
+                longs.next().is_some_and(&mut each)
+            }
+            tag => each(&read_value(tag, &mut items_left, &mut reader)?),
+        };
+        if !wants_more {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A list or map that is being read: what it has, and how much more comes.
@@ -318,32 +381,6 @@ fn read_leaf(tag: u8, is_top: bool, reader: &mut Reader<'_>) -> Result<Value, Co
         }
         tag => return Err(reader.corrupt(format!("a value of tag {tag} is unknown here"))),
     })
-}
-
-/// Returns the first 40 bytes of the key of a row without one; its values, its encoding and its long values.
-pub(super) fn content_key(values: &[Value], row: &[u8]) -> Vec<u8> {
-    let mut key = Vec::new();
-    for value in values {
-        // A long one is cut before it is encoded: its first bytes say enough.
-        let put = match long_bytes(value) {
-            Some((LongKind::Bytes, bytes)) => {
-                put_key_value(&Value::Bytes(bytes[..MAX_SHORT].to_vec()), &mut key)
-            }
-            Some((_, bytes)) => put_key_value(&Value::RawText(bytes[..MAX_SHORT].to_vec()), &mut key),
-            None => put_key_value(value, &mut key),
-        };
-        if put.is_err() || key.len() >= PREFIX_BYTES {
-            break;
-        }
-    }
-    key.truncate(PREFIX_BYTES);
-    let mut hasher = blake3::Hasher::new_derive_key("dedup 2026-11-21 row id");
-    hasher.update(row);
-    for (_, bytes) in values.iter().filter_map(long_bytes) {
-        hasher.update(bytes);
-    }
-    key.extend_from_slice(&hasher.finalize().as_bytes()[..16]);
-    key
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use super::super::content::content_key;
+use super::super::key::PREFIX_BYTES;
 use super::super::testing::any_value;
 use super::*;
 use proptest::prelude::*;
@@ -13,6 +15,7 @@ proptest! {
     fn rows_are_read_as_they_were_written(values in proptest::collection::vec(any_value(), 0..6)) {
         let bytes = encoded(&values);
         let (mut read, longs) = read_row(&bytes, values.len()).unwrap();
+        let named = longs.clone();
         for long in longs {
             let at = usize::from(long.at);
             let (kind, content) = long_bytes(&values[at]).unwrap();
@@ -20,12 +23,15 @@ proptest! {
             read[at] = of_long(kind, content.to_vec()).unwrap();
         }
         prop_assert_eq!(&read, &values);
+        prop_assert_eq!(check_row(&bytes, values.len()).unwrap(), named);
         prop_assert!(read_row(&bytes, values.len() + 1).is_err(), "a value more");
         prop_assert!(values.is_empty() || read_row(&bytes, values.len() - 1).is_err(), "a value fewer");
     }
 
     #[test]
     fn a_row_has_one_encoding(bytes in proptest::collection::vec(0u8..20, 0..40), count in 0usize..8) {
+        let checked = check_row(&bytes, count).ok();
+        prop_assert_eq!(checked, read_row(&bytes, count).ok().map(|(_, longs)| longs));
         if let Ok((values, longs)) = read_row(&bytes, count)
             && longs.is_empty()
         {
@@ -40,6 +46,7 @@ fn depth_is_held_without_recursion() {
         let mut bytes = [11, 1].repeat(depth);
         bytes.push(0);
         assert_eq!(read_row(&bytes, 1).is_ok(), fits, "{depth}");
+        assert_eq!(check_row(&bytes, 1).is_ok(), fits, "{depth}");
         if depth < 100 {
             let value = (0..depth).fold(Value::Null, |inner, _| Value::List(vec![inner]));
             let mut out = Vec::new();

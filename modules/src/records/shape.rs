@@ -1,7 +1,8 @@
 //! A row of one table between values and bytes.
 
+use super::content::content_key;
 use super::key::{EntryKind, put_table, put_value, read_value};
-use super::row::{Long, content_key, put_row, read_row};
+use super::row::{Long, check_row, put_row, read_row};
 use super::{RecordError, TableSchema, Value};
 use dedup_engine::error::Corrupt;
 use dedup_engine::format::MAX_KEY;
@@ -95,5 +96,19 @@ impl Shape {
         }
         reader.finish()?;
         Ok((values, longs))
+    }
+
+    /// Looks whether [`decode`](Self::decode) would decode a row, and makes nothing of it; names its long values.
+    pub(super) fn check(&self, key: &[u8], row: &[u8]) -> Result<Vec<Long>, Corrupt> {
+        let longs = check_row(row, self.others.len())?;
+        if !self.has_key() {
+            return Ok(longs);
+        }
+        let mut reader = Reader::new("key of a row", key);
+        for _ in &self.keys {
+            read_value(&mut reader)?;
+        }
+        reader.finish()?;
+        Ok(longs)
     }
 }

@@ -9,9 +9,6 @@ use dedup_engine::repo::Repository;
 use dedup_engine::repo::read::ChunkReader;
 use dedup_engine::snapshot::{Dump, Form};
 
-/// Rows between two questions whether to go on.
-const TURN: u64 = 1024;
-
 /// What one source gave, open for reading.
 pub struct StoredSource<'r> {
     chunks: ChunkReader<'r>,
@@ -68,14 +65,7 @@ impl<'r> StoredSource<'r> {
     /// Reads and checks every row of a table; returns how many there are.
     pub fn verify_table(&self, name: &TableName, cancelled: &dyn Fn() -> bool) -> Result<u64, RecordError> {
         let absent = || RecordError::Absent { what: format!("table {name} in the snapshot") };
-        let (mut table, mut rows) = (self.reader().table(name)?.ok_or_else(absent)?, 0u64);
-        while table.next()?.is_some() {
-            rows += 1;
-            if rows.is_multiple_of(TURN) && cancelled() {
-                return Err(RecordError::Cancelled);
-            }
-        }
-        Ok(rows)
+        self.reader().table(name)?.ok_or_else(absent)?.verify(cancelled)
     }
 }
 

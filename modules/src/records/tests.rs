@@ -177,7 +177,7 @@ proptest! {
     }
 }
 
-fn read_all<L: LoadChunk>(reader: &RecordReader<'_, L>) -> Result<u64, RecordError>
+fn read_all<L: LoadChunk<Error: std::fmt::Debug>>(reader: &RecordReader<'_, L>) -> Result<u64, RecordError>
 where
     RecordError: From<L::Error>,
 {
@@ -188,9 +188,25 @@ where
     })?;
     for name in names {
         let mut table = reader.table(&name)?.ok_or_else(|| Corrupt::new("table", "it is gone"))?;
-        while table.next()?.is_some() {
-            rows += 1;
+        let (mut read, mut count) = (Ok(()), 0);
+        loop {
+            match table.next() {
+                Ok(Some(_)) => count += 1,
+                Ok(None) => break,
+                Err(error) => {
+                    read = Err(error);
+                    break;
+                }
+            }
         }
+        // Who looks at all of it first finds the same.
+        let verified = reader.table(&name)?.map(|table| table.verify(&|| false));
+        match &verified {
+            Some(Ok(verified)) => assert!(read.is_ok() && *verified == count, "{name}: verified, {read:?}"),
+            _ => assert!(read.is_err(), "{name}: read, {verified:?}"),
+        }
+        read?;
+        rows += count;
     }
     Ok(rows)
 }

@@ -245,6 +245,8 @@ impl SourceError {
     pub fn may_come_up(&self) -> bool {
         match self {
             Self::Postgres(PostgresError::Connect { .. }) => true,
+            // It starts, or ends.
+            Self::Postgres(PostgresError::Refused { state, .. }) => state == "57P03",
             Self::Server { doing, why, .. } => *doing == "connect to" || why.starts_with("LOADING"),
             Self::Program(ChildError::Failed { ended: Ended::Exit(_), stderr, .. }) => {
                 NOT_UP.iter().any(|said| stderr.contains(said))

@@ -7,6 +7,7 @@
 //! kept.rs      a dump of what a source had before a load
 //! printed.rs   what a program prints, as a dump
 //! command.rs   driver `command`: what a program prints
+//! tls.rs       encryption of connections to servers
 //! mariadb/     drivers `mariadb` and `mysql`
 //! redis/       driver `redis`
 //! sqlite/      driver `sqlite`: a database in a file, in use or not
@@ -35,6 +36,7 @@ mod redis;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod way_back;
 
 pub use error::SourceError;

@@ -1,7 +1,8 @@
 //! A connection: a socket here or on the network, that is never waited on for longer than allowed.
 
+use super::super::tls::{Encrypted, Tls};
 use super::error::PostgresError;
-use super::tls::{Encrypted, Tls};
+use super::tls;
 use nix::unistd::{Uid, User};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Gid, Uid as RawUid};
@@ -152,7 +153,7 @@ impl<'a> Line<'a> {
         });
         let stream = stream.map_err(|source| PostgresError::Connect { place: address.show(), source })?;
         let mut transport = Transport { stream, patience, place: address.show() };
-        let encrypted = tls.begin(address, &mut transport)?;
+        let encrypted = tls::begin(tls, address, &mut transport)?;
         Ok(Self { transport, encrypted })
     }
 

@@ -16,6 +16,7 @@ use crate::records::{
     Column, EachRow, Filled, Object, RecordError, RecordSource, RowOrder, SourceSchema, TableName,
     TableSchema, TypeClass,
 };
+use std::time::Duration;
 
 /// Longest text that makes a database, in bytes.
 const MAX_DEFINITIONS: usize = 64 << 20;
@@ -47,16 +48,25 @@ pub(super) fn connect<'a>(
         });
     };
     let server = Server::find(&spec.reach, world)?;
+    let session = session(&server, database, spec.idle_limit)?;
+    Ok((server, session))
+}
+
+/// Opens a session with a database of a server.
+pub(super) fn session<'a>(
+    server: &Server<'a>,
+    database: &str,
+    idle: Duration,
+) -> Result<Session<'a>, SourceError> {
     let (address, user, password) = server.address()?;
     let login = Login { user: &user, database, password: password.map(|password| password.as_bytes()) };
-    let patience = Patience { idle: spec.idle_limit, cancelled: world.cancelled };
-    let session = Session::open(&address, login, &server.tls(), patience).map_err(|error| match error {
+    let patience = Patience { idle, cancelled: server.world().cancelled };
+    Session::open(&address, login, &server.tls(), patience).map_err(|error| match error {
         super::PostgresError::Refused { state, .. } if state == "3D000" => {
-            SourceError::NoSuchDatabase { name: database.clone(), place: server.shown() }
+            SourceError::NoSuchDatabase { name: database.to_owned(), place: server.shown() }
         }
         error => error.into(),
-    })?;
-    Ok((server, session))
+    })
 }
 
 /// Returns whether a text has its own order only: not one that passes over blanks, as `character` does, nor one that has no

@@ -2,11 +2,13 @@
 
 use super::super::{Head, ImportInto, Load, Said, SourceError, WayBack, World};
 use super::clean::Cleaned;
+use super::export::session;
 use super::import::PostgresTarget;
 use super::programs::Server;
 use super::quote::{literal, name as quoted};
 use super::restricted::Restricted;
 use super::spec::{Databases, Form, PostgresSpec};
+use super::transaction::OneTransaction;
 use crate::child::{Channel, ChildError, Limits};
 use std::io::Read;
 use std::time::Duration;
@@ -42,10 +44,25 @@ impl<'a> PostgresLoad<'a> {
         }
     }
 
+    /// Asks a database; each row has one column. Where rows go over a connection of our own, so do questions: a program takes
+    /// longer to start than they all take.
+    fn ask(&self, database: &str, sql: &str) -> Result<Vec<String>, SourceError> {
+        if self.spec.form != Form::Records {
+            return self.server.ask(database, sql);
+        }
+        let rows = session(&self.server, database, self.spec.idle_limit)?.ask("ask the catalogue", sql)?;
+        Ok(rows.into_iter().map(|row| row.into_iter().next().flatten().unwrap_or_default()).collect())
+    }
+
+    fn has_database(&self, name: &str) -> Result<bool, SourceError> {
+        let sql = format!("SELECT 1 FROM pg_catalog.pg_database WHERE datname = {}", literal(name));
+        Ok(!self.ask(self.server.maintenance(), &sql)?.is_empty())
+    }
+
     /// Makes the database as the one was that was dumped. Returns whether it was not there.
     fn make_database(&self) -> Result<bool, SourceError> {
         let name = self.database()?;
-        if self.server.has_database(name)? {
+        if self.has_database(name)? {
             return Ok(false);
         }
         let fact = |wanted: &str| {
@@ -65,12 +82,12 @@ impl<'a> PostgresLoad<'a> {
         }
         let owner = fact("owner").filter(|owner| {
             let known = format!("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {}", literal(owner));
-            self.server.ask(self.server.maintenance(), &known).is_ok_and(|rows| !rows.is_empty())
+            self.ask(self.server.maintenance(), &known).is_ok_and(|rows| !rows.is_empty())
         });
         if let Some(owner) = owner {
             sql.push_str(&format!(" OWNER {}", quoted(owner)));
         }
-        self.server.ask(self.server.maintenance(), &sql)?;
+        self.ask(self.server.maintenance(), &sql)?;
         Ok(true)
     }
 
@@ -85,7 +102,7 @@ impl<'a> PostgresLoad<'a> {
         if done.is_err() && is_new {
             // The first error is the one to tell.
             let sql = format!("DROP DATABASE {}", quoted(&name));
-            let _ = self.server.ask(self.server.maintenance(), &sql);
+            let _ = self.ask(self.server.maintenance(), &sql);
         }
         done
     }
@@ -164,7 +181,7 @@ impl Load for PostgresLoad<'_> {
             self.server.assert_has("pg_restore")?;
         }
         // Whether it may write there, only writing would tell.
-        self.server.ask(self.server.maintenance(), "SELECT 1").map(drop)
+        self.ask(self.server.maintenance(), "SELECT 1").map(drop)
     }
 
     fn prepare(&mut self, _: &mut dyn Read) -> Result<WayBack, SourceError> {
@@ -179,7 +196,7 @@ impl Load for PostgresLoad<'_> {
             match load.spec.form {
                 Form::Text => {
                     let words = ["-X", "-q", "-1", "--set=ON_ERROR_STOP=1", "-f", "-"];
-                    load.feed(PSQL, name, &words, &mut Cleaned::text(bytes))
+                    load.feed(PSQL, name, &words, &mut Cleaned::text(OneTransaction::new(bytes)))
                 }
                 Form::Archive | Form::Records => {
                     let words = ["--single-transaction", "--exit-on-error", "--clean", "--if-exists"];

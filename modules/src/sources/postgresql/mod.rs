@@ -6,6 +6,7 @@
 //! dump.rs       pg_dump, pg_dumpall
 //! load.rs       pg_restore, psql
 //! clean.rs      what they remove before, without what a server refuses
+//! transaction.rs text that ends no transaction of its own
 //! restricted.rs text that psql takes for nothing but SQL
 //! connect.rs    a connection of our own
 //! tls.rs        its encryption
@@ -50,6 +51,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod transaction;
 mod wire;
 
 pub use error::PostgresError;

@@ -1,9 +1,9 @@
 //! The programs of PostgreSQL: `pg_dump`, `pg_dumpall`, `pg_restore`, `psql`; here or in a container.
 
+use super::super::tls::Tls;
 use super::super::{SourceError, World};
 use super::connect::Address;
 use super::connect::{PORT, SOCKETS};
-use super::tls::Tls;
 use crate::child::Limits;
 use crate::endpoint::{Asking, By, Call, Client, Confidence, Password, Place, Reach};
 use nix::unistd::{Uid, User};

@@ -3,6 +3,7 @@
 use super::clean::Cleaned;
 use super::copy::{read_row, write_row};
 use super::ddl::{Belongings, Definitions, Role};
+use super::transaction::OneTransaction;
 use crate::records::{Column, TypeClass};
 use std::io::Read;
 
@@ -47,4 +48,12 @@ fn clean(bytes: &[u8]) {
     let mut text = Vec::new();
     assert!(Cleaned::text(bytes).read_to_end(&mut text).is_ok());
     assert!(text.len() >= bytes.len());
+    // Nothing but words of transactions goes, however the bytes come.
+    let (mut one, mut again) = (Vec::new(), Vec::new());
+    assert!(OneTransaction::new(bytes).read_to_end(&mut one).is_ok());
+    let gone = bytes.len() - one.len();
+    assert!(gone == 0 || gone >= b"BEGIN;".len());
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    assert!(OneTransaction::new(first.chain(second)).read_to_end(&mut again).is_ok());
+    assert_eq!(one, again);
 }

@@ -3,10 +3,10 @@
 //! Messages are taken apart by `postgres-protocol`. Memory is bounded by the longest row, whatever lengths a server
 //! claims: a message is read as it comes, never into room made beforehand.
 
+use super::super::tls::Tls;
 use super::connect::{Address, Line, Patience};
 use super::error::{PostgresError, Refusal};
 use super::login::Login;
-use super::tls::Tls;
 use bytes::{BufMut, Bytes, BytesMut};
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{ErrorResponseBody, Message};

@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use crate::units::show_duration;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// An error of the server.
@@ -40,9 +41,18 @@ pub(in super::super) enum ClientError {
     Plugin(String),
     /// It asks for the password itself.
     #[error(
-        "the server asks for the password in clear, which is not sent over a network; use its socket, or format = \"sql\""
+        "the server asks for the password in clear, which is sent only to a server that is known: use its socket, or endpoint.tls = true with its `ca`"
     )]
     Clear,
+    /// Encryption is demanded, and the server has none.
+    #[error("the server speaks no TLS, which endpoint.tls demands; set ssl_cert and ssl_key there")]
+    NoTls,
+    /// Who answers cannot prove to be the server, or does not want us.
+    #[error("no encrypted connection: {0}")]
+    Tls(String),
+    /// A file of certificates or keys.
+    #[error("cannot use {}: {why}; the endpoint names it", path.display())]
+    TlsFile { path: PathBuf, why: String },
 }
 
 /// Reads what the server says.

@@ -1,5 +1,6 @@
 //! How a session begins.
 
+use super::super::super::tls::Tls;
 use super::error::{ClientError, said};
 use super::fields::Fields;
 use super::packet::Wire;
@@ -14,6 +15,8 @@ const NEEDED: u32 = 0x0000_8200;
 /// What we are: those, long flags of columns, states of transactions, ways in by name. Not files of ours, not several
 /// statements at once.
 const CAPABILITIES: u32 = NEEDED | 0x0008_2005;
+/// Encryption: that a server can, and that it is to begin.
+const TLS: u32 = 0x0000_0800;
 /// `utf8mb4_general_ci`.
 const CHARSET: u8 = 45;
 /// Longest packet that we take.
@@ -26,19 +29,32 @@ const NONCE: usize = 20;
 const NATIVE: &[u8] = b"mysql_native_password";
 const SHA2: &[u8] = b"caching_sha2_password";
 
-/// Reads the server's greeting and logs in.
-pub(super) fn log_in(wire: &mut Wire<'_>, user: &str, password: &[u8]) -> Result<(), ClientError> {
-    let (mut nonce, mut plugin) = greeting(wire.packet()?)?;
+/// Reads the server's greeting and logs in, over TLS as the endpoint has it.
+pub(super) fn log_in(
+    wire: &mut Wire<'_>,
+    user: &str,
+    password: &[u8],
+    tls: Option<(&Tls, &str)>,
+) -> Result<(), ClientError> {
+    let Greeting { mut nonce, mut plugin, has_tls } = greeting(wire.packet()?)?;
+    let tls = tls.filter(|(tls, _)| tls.wanted != Some(false));
+    let mut capabilities = CAPABILITIES;
+    match tls {
+        Some((tls, _)) if !has_tls && tls.wanted == Some(true) => return Err(ClientError::NoTls),
+        Some((tls, host)) if has_tls => {
+            capabilities |= TLS;
+            wire.answer(&head(capabilities), b"")?;
+            wire.encrypt(tls, host)?;
+        }
+        _ => {}
+    }
     // Whoever it is for, another way in is asked for in the next packet.
     if plugin != SHA2 {
         plugin = NATIVE.to_vec();
     }
     let first = proof(&plugin, &nonce, password)?;
     let mut packet = Zeroizing::new(Vec::new());
-    packet.extend_from_slice(&CAPABILITIES.to_le_bytes());
-    packet.extend_from_slice(&MAX_PACKET.to_le_bytes());
-    packet.push(CHARSET);
-    packet.extend_from_slice(&[0; 23]);
+    packet.extend_from_slice(&head(capabilities));
     packet.extend(user.bytes().filter(|byte| *byte != 0));
     // A proof has at most 32 bytes.
     packet.extend_from_slice(&[0, first.len() as u8]);
@@ -63,7 +79,7 @@ pub(super) fn log_in(wire: &mut Wire<'_>, user: &str, password: &[u8]) -> Result
             (0x01, Some(3)) if plugin == SHA2 => {}
             // It must see the password itself.
             (0x01, Some(4)) if plugin == SHA2 => {
-                if !wire.is_local() {
+                if !wire.is_known() {
                     return Err(ClientError::Clear);
                 }
                 let mut clear = Zeroizing::new(password.to_vec());
@@ -76,8 +92,25 @@ pub(super) fn log_in(wire: &mut Wire<'_>, user: &str, password: &[u8]) -> Result
     Err(ClientError::Broken("a login without an end"))
 }
 
-/// Reads the first packet; returns what the password is mixed with, and how.
-fn greeting(packet: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ClientError> {
+/// Returns what a login begins with; alone it asks for encryption.
+fn head(capabilities: u32) -> Vec<u8> {
+    let mut head = Vec::with_capacity(32);
+    head.extend_from_slice(&capabilities.to_le_bytes());
+    head.extend_from_slice(&MAX_PACKET.to_le_bytes());
+    head.push(CHARSET);
+    head.extend_from_slice(&[0; 23]);
+    head
+}
+
+/// What a server says first.
+struct Greeting {
+    /// What the password is mixed with, and how.
+    nonce: Vec<u8>,
+    plugin: Vec<u8>,
+    has_tls: bool,
+}
+
+fn greeting(packet: &[u8]) -> Result<Greeting, ClientError> {
     let mut fields = Fields::new(packet);
     match fields.u8()? {
         0xff => return Err(ClientError::Said(said(packet)?)),
@@ -99,7 +132,8 @@ fn greeting(packet: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ClientError> {
     let len = usize::from(fields.u8()?);
     fields.take(10)?;
     nonce.extend_from_slice(fields.take(len.saturating_sub(8).max(13))?);
-    Ok((nonce_of(&nonce), fields.until_zero().to_vec()))
+    let plugin = fields.until_zero().to_vec();
+    Ok(Greeting { nonce: nonce_of(&nonce), plugin, has_tls: capabilities & TLS != 0 })
 }
 
 /// Cuts or fills what a password is mixed with to its length.

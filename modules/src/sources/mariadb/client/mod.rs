@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! error.rs    ClientError: what the server said, or what became of the connection
-//! packet.rs   Wire: packets over a socket, checked and bounded
+//! line.rs     Line: a connection, encrypted or not, that is waited on for so long and no longer
+//! packet.rs   Wire: packets over it, checked and bounded
 //! fields.rs   Fields: the parts of a packet
 //! login.rs    how a session begins
 //! row.rs      Row, Sent: a row of the binary form
@@ -11,10 +12,11 @@
 //! Nothing that a server sends is taken for granted: an empty packet, one that ends too early, one out of its turn or
 //! a length that is not there is an error like a lost connection, and memory grows with what came, not with what was
 //! announced. A session whose answer was not read to its end answers nothing more. A server cannot have a file of this
-//! machine (`LOAD DATA LOCAL`), nor the password in clear over a network.
+//! machine (`LOAD DATA LOCAL`), nor the password in clear over a network, unless it is certain that it is the server.
 
 mod error;
 mod fields;
+mod line;
 mod login;
 mod packet;
 mod row;
@@ -22,9 +24,10 @@ mod row;
 mod tests;
 
 pub(super) use error::{ClientError, Said};
-pub(super) use packet::{Address, Patience};
+pub(super) use line::{Address, Patience};
 pub(super) use row::{Row, Sent};
 
+use super::super::tls::Tls;
 use fields::Fields;
 use packet::Wire;
 use row::Kind;
@@ -71,9 +74,15 @@ impl<'a> Client<'a> {
         address: &Address,
         user: &str,
         password: &[u8],
+        tls: &Tls,
         patience: Patience<'a>,
     ) -> Result<Self, ClientError> {
-        Self::log_in(Wire::connect(address, patience)?, user, password)
+        let tls = match address {
+            // Nobody but the kernel stands between: only if it is demanded.
+            Address::Socket(_) => (tls.wanted == Some(true)).then_some((tls, "localhost")),
+            Address::Host(host, _) => Some((tls, &host[..])),
+        };
+        Self::log_in(Wire::connect(address, patience)?, user, password, tls)
     }
 
     /// As [`connect`](Self::connect), where a test is the server.
@@ -84,11 +93,16 @@ impl<'a> Client<'a> {
         password: &[u8],
         patience: Patience<'a>,
     ) -> Result<Self, ClientError> {
-        Self::log_in(Wire::over(stream, patience), user, password)
+        Self::log_in(Wire::over(stream, patience), user, password, None)
     }
 
-    fn log_in(mut wire: Wire<'a>, user: &str, password: &[u8]) -> Result<Self, ClientError> {
-        login::log_in(&mut wire, user, password)?;
+    fn log_in(
+        mut wire: Wire<'a>,
+        user: &str,
+        password: &[u8],
+        tls: Option<(&Tls, &str)>,
+    ) -> Result<Self, ClientError> {
+        login::log_in(&mut wire, user, password, tls)?;
         Ok(Self { wire, is_busy: false, columns: Vec::new(), statement: None })
     }
 

@@ -1,17 +1,13 @@
-//! Packets over a socket.
+//! Packets over a connection.
 
+use super::super::super::tls::Tls;
 use super::error::ClientError;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use super::line::{Address, Line, Patience};
+use std::io::{self, ErrorKind};
 use std::ops::Range;
+#[cfg(any(test, feature = "testing"))]
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::time::Duration;
 
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(30);
-/// How long nothing may come before it is asked whether the run is cancelled.
-const SLICE: Duration = Duration::from_secs(1);
 /// Longest part of a packet; one of this length is followed by another.
 const MAX_PART: usize = 0xff_ffff;
 /// Longest packet: the longest that a server can be set to, and what stands around its value.
@@ -25,87 +21,6 @@ const KEPT: usize = 16 << 20;
 /// Bytes of the head of a part.
 const HEAD: usize = 4;
 
-/// Where a server is.
-#[derive(Clone, Debug)]
-pub(in super::super) enum Address {
-    Socket(PathBuf),
-    Host(String, u16),
-}
-
-/// How long a server is waited for.
-#[derive(Clone, Copy)]
-pub(in super::super) struct Patience<'a> {
-    /// How long it may say nothing.
-    pub(in super::super) idle_limit: Duration,
-    /// Says whether the run is to stop.
-    pub(in super::super) cancelled: &'a dyn Fn() -> bool,
-}
-
-impl Patience<'_> {
-    fn slice(&self) -> Duration {
-        self.idle_limit.clamp(Duration::from_millis(1), SLICE)
-    }
-
-    /// Waits on, or not: after that many slices in which nothing came.
-    fn lasts(&self, silent: u32) -> Result<(), ClientError> {
-        if (self.cancelled)() {
-            return Err(ClientError::Cancelled);
-        }
-        match self.slice().saturating_mul(silent) < self.idle_limit {
-            true => Ok(()),
-            false => Err(ClientError::Silent(self.idle_limit)),
-        }
-    }
-}
-
-enum Socket {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl Socket {
-    fn open(address: &Address, slice: Duration) -> io::Result<Self> {
-        let (read, write) = (Some(slice), Some(slice));
-        match address {
-            Address::Socket(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(read)?;
-                stream.set_write_timeout(write)?;
-                Ok(Self::Unix(stream))
-            }
-            Address::Host(host, port) => {
-                let mut failed = io::Error::new(ErrorKind::NotFound, "this host has no address");
-                for address in (host.as_str(), *port).to_socket_addrs()? {
-                    match TcpStream::connect_timeout(&address, CONNECT) {
-                        Ok(stream) => {
-                            stream.set_read_timeout(read)?;
-                            stream.set_write_timeout(write)?;
-                            stream.set_nodelay(true)?;
-                            return Ok(Self::Tcp(stream));
-                        }
-                        Err(error) => failed = error,
-                    }
-                }
-                Err(failed)
-            }
-        }
-    }
-
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.read(into),
-            Self::Tcp(stream) => stream.read(into),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(stream) => stream.write(bytes),
-            Self::Tcp(stream) => stream.write(bytes),
-        }
-    }
-}
-
 /// The packet that was read last.
 #[derive(Clone)]
 enum Current {
@@ -117,9 +32,7 @@ enum Current {
 
 /// Packets both ways.
 pub(super) struct Wire<'a> {
-    socket: Socket,
-    patience: Patience<'a>,
-    is_local: bool,
+    line: Line<'a>,
     /// What was read and not yet taken lies between the two.
     buffer: Vec<u8>,
     start: usize,
@@ -132,32 +45,36 @@ pub(super) struct Wire<'a> {
 
 impl<'a> Wire<'a> {
     pub(super) fn connect(address: &Address, patience: Patience<'a>) -> Result<Self, ClientError> {
-        let socket = Socket::open(address, patience.slice()).map_err(ClientError::Lost)?;
-        Ok(Self::new(socket, patience))
+        Ok(Self::new(Line::connect(address, patience)?))
     }
 
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn over(stream: UnixStream, patience: Patience<'a>) -> Self {
-        Self::new(Socket::Unix(stream), patience)
+        Self::new(Line::over(stream, patience))
     }
 
-    fn new(socket: Socket, patience: Patience<'a>) -> Self {
-        let is_local = matches!(socket, Socket::Unix(_));
+    fn new(line: Line<'a>) -> Self {
         let (buffer, long) = (vec![0; BUFFER], Vec::new());
-        Self { socket, patience, is_local, buffer, start: 0, end: 0, long, current: None, turn: 0 }
+        Self { line, buffer, start: 0, end: 0, long, current: None, turn: 0 }
     }
 
     /// Ends the connection: the server takes back what it was not told to keep.
     pub(super) fn close(&self) {
-        let _ = match &self.socket {
-            Socket::Unix(stream) => stream.shutdown(Shutdown::Both),
-            Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
-        };
+        self.line.close();
     }
 
-    /// Returns whether nobody but the kernel stands between.
-    pub(super) fn is_local(&self) -> bool {
-        self.is_local
+    /// Returns whether nobody but the server can be at the other end.
+    pub(super) fn is_known(&self) -> bool {
+        self.line.is_known()
+    }
+
+    /// Begins encryption, which the server awaits.
+    pub(super) fn encrypt(&mut self, tls: &Tls, host: &str) -> Result<(), ClientError> {
+        if self.start != self.end {
+            // It came unencrypted, from whoever stands between.
+            return Err(ClientError::Broken("more than it was asked for, before encryption"));
+        }
+        self.line.encrypt(tls, host)
     }
 
     /// Returns the next packet, which stays the next one.
@@ -255,20 +172,13 @@ impl<'a> Wire<'a> {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let mut silent = 0;
-        loop {
-            match self.socket.read(&mut self.buffer[self.end..]) {
-                Ok(0) => {
-                    let gone = io::Error::new(ErrorKind::UnexpectedEof, "the server closed it");
-                    return Err(ClientError::Lost(gone));
-                }
-                Ok(count) => {
-                    self.end += count;
-                    return Ok(());
-                }
-                Err(error) => silent = self.wait_on(silent, error)?,
-            }
+        let count = self.line.read(&mut self.buffer[self.end..])?;
+        if count == 0 {
+            let gone = io::Error::new(ErrorKind::UnexpectedEof, "the server closed it");
+            return Err(ClientError::Lost(gone));
         }
+        self.end += count;
+        Ok(())
     }
 
     /// Sends a packet, in parts if it is long; its answer is the first of a new count.
@@ -289,11 +199,11 @@ impl<'a> Wire<'a> {
             match now.len() <= SMALL {
                 true => {
                     out.extend_from_slice(now);
-                    self.write_all(&out)?;
+                    self.line.write_all(&out)?;
                 }
                 false => {
-                    self.write_all(&out)?;
-                    self.write_all(now)?;
+                    self.line.write_all(&out)?;
+                    self.line.write_all(now)?;
                 }
             }
             self.turn = self.turn.wrapping_add(1);
@@ -301,29 +211,6 @@ impl<'a> Wire<'a> {
                 return Ok(());
             }
             (head, body) = (&[], later);
-        }
-    }
-
-    fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), ClientError> {
-        let mut silent = 0;
-        while !bytes.is_empty() {
-            match self.socket.write(bytes) {
-                Ok(0) => return Err(ClientError::Lost(ErrorKind::WriteZero.into())),
-                Ok(count) => (bytes, silent) = (&bytes[count..], 0),
-                Err(error) => silent = self.wait_on(silent, error)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn wait_on(&self, silent: u32, error: io::Error) -> Result<u32, ClientError> {
-        match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                self.patience.lasts(silent + 1)?;
-                Ok(silent + 1)
-            }
-            ErrorKind::Interrupted => Ok(silent),
-            _ => Err(ClientError::Lost(error)),
         }
     }
 }

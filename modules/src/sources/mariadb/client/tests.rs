@@ -69,7 +69,7 @@ fn with_server<T>(
         while !closes && taken(&mut stream) {}
     });
     let patience = Patience { idle_limit: Duration::from_millis(100), cancelled: &|| false };
-    let asked = ask(Client::connect(&Address::Socket(path), "u", b"secret", patience));
+    let asked = ask(Client::connect(&Address::Socket(path), "u", b"secret", &Tls::default(), patience));
     server.join().unwrap();
     asked
 }

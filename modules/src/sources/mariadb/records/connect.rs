@@ -1,9 +1,10 @@
 //! Connections, and what their errors mean.
 
+use super::super::super::tls::Tls;
 use super::super::super::{SourceError, World};
 use super::super::MariadbSpec;
 use super::super::client::{Address, Client, ClientError, Done, Patience, Row, Said};
-use crate::endpoint::Asking;
+use crate::endpoint::{Asking, Reach};
 use crate::records::RecordError;
 use dedup_engine::error::Kind;
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub(super) struct Way<'a> {
     user: String,
     password: Zeroizing<Vec<u8>>,
     server: String,
+    tls: Tls,
     idle_limit: Duration,
     cancelled: &'a dyn Fn() -> bool,
 }
@@ -53,11 +55,6 @@ impl<'a> Way<'a> {
     pub(super) fn new(spec: &MariadbSpec, world: World<'a>) -> Result<Self, SourceError> {
         let asking = Asking { around: world.around, cancelled: world.cancelled };
         let reach = &spec.reach;
-        if reach.tls == Some(true) || reach.ca.is_some() || reach.cert.is_some() {
-            return Err(SourceError::CannotBe(
-                "format = \"records\" does not speak TLS with this server; use its socket, or format = \"sql\"".into(),
-            ));
-        }
         let container = reach.container(asking)?;
         let password = reach.password(container.as_ref(), asking)?;
         let password = password.map(|password| password.as_bytes().to_vec()).unwrap_or_default();
@@ -79,6 +76,7 @@ impl<'a> Way<'a> {
             user: reach.user.clone().or_else(|| user(world)).unwrap_or_default(),
             password: Zeroizing::new(password),
             server: reach.shown(),
+            tls: tls(reach),
             idle_limit: spec.idle_limit,
             cancelled: world.cancelled,
         })
@@ -88,7 +86,7 @@ impl<'a> Way<'a> {
     pub(super) fn open(&self) -> Result<Session<'a>, RecordError> {
         let doing = format!("connect to MariaDB at {}", self.server);
         let patience = Patience { idle_limit: self.idle_limit, cancelled: self.cancelled };
-        let client = Client::connect(&self.address, &self.user, &self.password, patience);
+        let client = Client::connect(&self.address, &self.user, &self.password, &self.tls, patience);
         let client = client.map_err(|error| failed(&doing, error))?;
         let mut session = Session { client, server: self.server.clone() };
         for sql in SESSION {
@@ -96,6 +94,13 @@ impl<'a> Way<'a> {
         }
         Ok(session)
     }
+}
+
+/// Returns how a connection over a network is encrypted: as the programs have it, an authority is named to be asked. Where
+/// nothing is said it is encrypted if the server can.
+fn tls(reach: &Reach) -> Tls {
+    let Reach { tls, ca, cert, key, .. } = reach.clone();
+    Tls { wanted: tls.or(ca.is_some().then_some(true)), ca, cert, key }
 }
 
 /// Returns who we are, which is what the server's programs take for the user.
@@ -167,6 +172,9 @@ pub(super) fn failed(doing: &str, error: ClientError) -> RecordError {
         ClientError::Said(said) => (words(said), kind(said.code)),
         ClientError::Plugin(_) | ClientError::Clear | ClientError::Protocol(_) => {
             (error.to_string(), Kind::Refused)
+        }
+        ClientError::NoTls | ClientError::Tls(_) | ClientError::TlsFile { .. } => {
+            (error.to_string(), Kind::Permission)
         }
         ClientError::Lost(_) | ClientError::Silent(_) | ClientError::Broken(_) => {
             (error.to_string(), Kind::Io)

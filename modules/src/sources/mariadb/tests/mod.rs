@@ -7,6 +7,7 @@ mod records;
 #[allow(dead_code, reason = "some of it is for runs alone")]
 mod server;
 mod sql;
+mod tls;
 mod update;
 
 use super::super::{How, LoadOptions, SourceError, SourceSpec, WayBack, World, open_dump, open_load};

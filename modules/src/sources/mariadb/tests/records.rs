@@ -58,6 +58,11 @@ fn rows(source: &mut MariadbSource<'_>, table: &TableSchema) -> Result<Vec<Vec<V
     source.rows(table, None, &mut each).map(|()| rows)
 }
 
+/// Reads all of a database; returns how many rows there are.
+pub(super) fn count(mariadb: &MariadbSpec) -> Result<usize, SourceError> {
+    export(mariadb).map(|whole| whole.tables.iter().map(|(_, rows, _)| rows.len()).sum())
+}
+
 fn export(mariadb: &MariadbSpec) -> Result<Whole, SourceError> {
     let around = around();
     let mut source = open(mariadb, &around)?;

@@ -189,6 +189,44 @@ fn a_load_that_fails_leaves_everything_as_it_was() {
     assert_eq!(server.sql(SUPERUSER, "SELECT count(*) FROM pg_database WHERE datname = 'app'"), "0");
 }
 
+/// What looks like the end of a transaction, and is none.
+const SAID: &str = "CREATE TABLE said (line text); COMMENT ON TABLE said IS E'x;\nCOMMIT;\ny'; \
+    INSERT INTO said VALUES ('COMMIT;'), ('BEGIN;'), ('-- Data for Name: BLOBS; Type: BLOBS; Schema: -; Owner: -'), ('COMMIT;'); \
+    CREATE FUNCTION say() RETURNS text LANGUAGE sql AS $$SELECT 'x;\nCOMMIT;\n'$$;";
+
+/// `pg_dump` writes BEGIN and COMMIT around large objects. They ended the transaction of the load: what failed after them,
+/// as an index that cannot be made, left half of the old database and half of the new one.
+#[test]
+fn a_text_that_fails_after_its_large_objects_leaves_everything_as_it_was() {
+    let server = Postgres::start();
+    server.database("app");
+    server.sql("app", &format!("{FILLED} {SAID}"));
+    let whole = |server: &Postgres| {
+        let said = "SELECT string_agg(line, ',' ORDER BY line COLLATE \"C\"), say(), obj_description('said'::regclass) FROM said";
+        format!("{}\n{}", sight(server, "app"), server.sql("app", said))
+    };
+    let before = whole(&server);
+    let mut spec = wanted(&server, Databases::One("app".into()));
+    spec.form = Form::Text;
+    let spec = source(spec);
+    let (bytes, head) = dump(&spec).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let (objects, after) = text.split_once("\nBEGIN;\n\nSELECT pg_catalog.lo_open('4711'").unwrap();
+    assert!(objects.contains("COPY public.said") && after.contains("\nCOMMIT;\n"), "{text}");
+    server.sql(
+        "app",
+        "UPDATE item SET name = 'new'; DELETE FROM item WHERE id > 10; SELECT lo_put(4711, 0, 'new'); INSERT INTO said VALUES ('more')",
+    );
+    let new = whole(&server);
+    assert_ne!(new, before);
+    let failing = format!("{text}\nSELECT 1 / 0;\n").into_bytes();
+    let error = load(&spec, &(failing, head.clone())).unwrap_err();
+    assert!(error.to_string().contains("division by zero"), "{error}");
+    assert_eq!(whole(&server), new);
+    load(&spec, &(text.into_bytes(), head)).unwrap();
+    assert_eq!(whole(&server), before);
+}
+
 /// A place and a password, as somebody who is no superuser needs them.
 fn clerk(server: &Postgres, password: &str, database: &str) -> SourceSpec {
     let mut spec = wanted(server, Databases::One(database.to_owned()));

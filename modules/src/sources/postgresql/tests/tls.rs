@@ -3,28 +3,17 @@
 use super::super::PostgresRecords;
 use super::records::rows_of;
 use super::*;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-/// Makes a certificate for `localhost`, signed by an authority of its own or by itself.
-fn certificates(dir: &Path) {
-    let script = r#"set -e
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt
-        openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr
-        printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' > ext
-        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out server.crt
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout own.key -out own.crt
-        chmod 600 *.key"#;
-    let output = Command::new("sh").args(["-c", script]).current_dir(dir).output().unwrap();
-    assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
-}
+#[path = "../../../../../tests/support/certificates.rs"]
+mod certificates;
 
 const ENTRY: &str = "local all postgres trust\nhostssl all clerk 127.0.0.1/32 scram-sha-256\n";
 
 #[test]
 fn encryption_is_what_libpq_makes_of_it() {
     let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    certificates::certificates(dir.path());
     let file = |name: &str| -> PathBuf { dir.path().join(name) };
     let mut server = Postgres::start();
     server.database("app");
