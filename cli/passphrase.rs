@@ -4,6 +4,7 @@
 use crate::args::Global;
 use crate::config::Config;
 use crate::failure::Failure;
+use dedup_engine::crypto::paper::MAX_TEXT;
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
 use std::ffi::OsStr;
@@ -146,31 +147,31 @@ fn read_line(input: &mut dyn Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
 
 /// Reads the passphrase of a file.
 pub fn read_passphrase_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    checked(&read_small(path, "passphrase file")?, &path.display().to_string())
+    checked(&read_small(path, "passphrase file", MAX_PASSPHRASE)?, &path.display().to_string())
 }
 
 /// Reads a key file.
 pub fn read_key_file(path: &Path) -> Result<Unlock, Failure> {
-    let bytes = read_small(path, "key file")?;
+    let bytes = read_small(path, "key file", MAX_TEXT)?;
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     Unlock::read_key_file(text.trim_end_matches(['\r', '\n'])).map_err(|error| {
         Failure::refused(format!("{} is no key file: {error}", path.display()))
-            .hint("a key file holds one line that `dedup init --key-file` or `dedup key add` wrote")
+            .hint("a key file holds one line that `dedup init --key-file` or `dedup key add` wrote, or the lines of `dedup key export`")
     })
 }
 
-fn read_small(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn read_small(path: &Path, what: &str, most: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |error| {
         let failure = Failure::io(format!("cannot read the {what} {}", path.display()), &error);
         Failure { exit: crate::exit::Exit::WrongKey, ..failure }
     };
-    File::open(path).and_then(read_bounded).map_err(failed)
+    File::open(path).and_then(|file| read_bounded(file, most)).map_err(failed)
 }
 
-/// Reads all there is, up to one byte more than any passphrase with its line end may have; the buffer
+/// Reads all there is, up to one byte more than `most` with a line end; the buffer
 /// never grows, so no copy is left behind.
-fn read_bounded(mut input: impl Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(vec![0; MAX_PASSPHRASE + 3]);
+fn read_bounded(mut input: impl Read, most: usize) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; most + 3]);
     let mut filled = 0;
     while filled < bytes.len() {
         match input.read(&mut bytes[filled..]) {
@@ -194,7 +195,9 @@ pub fn run(command: &OsStr) -> Result<Zeroizing<String>, Failure> {
         .stdout(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    let output = child.stdout.take().map_or_else(|| Ok(Zeroizing::default()), read_bounded);
+    let output = child.stdout.take();
+    let output =
+        output.map_or_else(|| Ok(Zeroizing::default()), |output| read_bounded(output, MAX_PASSPHRASE));
     let status = child.wait().map_err(failed)?;
     if !status.success() {
         return Err(Failure::new(Kind::WrongKey, format!("the passphrase command failed ({status})")));

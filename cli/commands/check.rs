@@ -47,6 +47,10 @@ pub struct CheckArgs {
 
 pub fn run(ctx: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
     let repo = ctx.open_indexed()?;
+    if args.source.is_some() {
+        // Before the work that would be in vain.
+        repo.assert_reads()?;
+    }
     let now = ctx.now();
     let options = CheckOptions {
         data: args.read_data.unwrap_or(match args.unread_for {
@@ -134,6 +138,7 @@ fn summary(
         let mut object = json!({
             "type": "summary",
             "snapshots": report.snapshots,
+            "snapshots_unopened": report.snapshots_unopened,
             "packs": report.packs,
             "packs_read": report.packs_read,
             "packs_never_read": report.packs_never_read,
@@ -195,6 +200,11 @@ fn summary(
             }
         }
         _ if report.saw_all() => output.summary_line("no damage was found")?,
+        _ if report.snapshots_unopened > 0 => {
+            output.line(
+                "no damage was found in what a key that can only write may see; no snapshot was looked into",
+            )?;
+        }
         _ => output.line("no damage was found in what this key opens; secrets were not looked at")?,
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `dedup key`: what opens the repository.
 
+use super::key_paper::{self, ExportArgs, ImportArgs};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -26,8 +27,10 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   dedup key list
   dedup key add --new-key-file /etc/dedup/key --label server
+  dedup key add --write-only --new-key-file server.key --label server
   dedup key change
-  dedup key remove 1a2b3c4d")]
+  dedup key remove 1a2b3c4d
+  dedup key export | lpr")]
 pub struct KeyArgs {
     #[command(subcommand)]
     command: KeyCommand,
@@ -35,6 +38,15 @@ pub struct KeyArgs {
 
 #[derive(Subcommand, Debug)]
 enum KeyCommand {
+    /// Write the key in use as text that can be printed, and typed or scanned back
+    #[command(after_help = "Examples:
+  dedup key export --key-file ~/backups.key | lpr
+  dedup key export sheet.txt
+  dedup restore latest --target /mnt/new --key-file sheet.txt")]
+    Export(ExportArgs),
+    /// Put a key back that is on paper, into a repository that lost its keys
+    #[command(after_help = "Examples:\n  dedup key import typed.txt")]
+    Import(ImportArgs),
     /// List the slots
     #[command(after_help = "Examples:\n  dedup key list --json")]
     List,
@@ -49,6 +61,14 @@ enum KeyCommand {
         /// Do not let it open the secrets that modules store
         #[arg(long)]
         no_secrets: bool,
+        /// Let it store and nothing else: it reads no snapshot, and takes nothing away
+        ///
+        /// For machines that are more likely to be broken into than the place where backups are read. They back up as
+        /// others do, with deduplication, and do not read again what has not changed. Whoever takes over such a machine
+        /// can still store rubbish, and can tell whether bytes that he has are in the repository; that he deletes
+        /// nothing is the storage's to see to.
+        #[arg(long, conflicts_with = "no_secrets")]
+        write_only: bool,
     },
     /// Remove a slot; not the one in use, and not the last one that opens everything
     #[command(after_help = "Examples:\n  dedup key remove 1a2b3c4d")]
@@ -84,12 +104,26 @@ struct NewArgs {
 }
 
 pub fn run(ctx: &Context, args: &KeyArgs) -> Result<Exit, Failure> {
+    // The repository may have no key left that opens it.
+    if let KeyCommand::Import(args) = &args.command {
+        return key_paper::import(ctx, args);
+    }
     let mut repo = ctx.open()?;
     match &args.command {
+        KeyCommand::Export(args) => key_paper::export(ctx, &repo, args)?,
+        KeyCommand::Import(_) => {}
         KeyCommand::List => list(ctx, &repo.slots()?)?,
-        KeyCommand::Add { new, label, no_secrets } => {
+        KeyCommand::Add { new, label, no_secrets, write_only } => {
+            if !*write_only {
+                // Before a key file is made that would open nothing.
+                repo.assert_reads()?;
+            }
             let id = with_new(new, |unlock| {
-                Ok(repo.add_slot(unlock, &ctx.kdf(unlock)?, label, !no_secrets, ctx.now().secs)?)
+                let (kdf, now) = (ctx.kdf(unlock)?, ctx.now().secs);
+                Ok(match write_only {
+                    true => repo.add_write_only_slot(unlock, &kdf, label, now)?,
+                    false => repo.add_slot(unlock, &kdf, label, !no_secrets, now)?,
+                })
             })?;
             report(ctx, "added", &id)?;
         }
@@ -116,20 +150,26 @@ fn list(ctx: &Context, slots: &[SlotInfo]) -> Result<(), Failure> {
                 "kind": if slot.passphrase { "passphrase" } else { "key_file" },
                 "label": slot.label,
                 "created": human::rfc3339(created(slot)),
+                "write_only": !slot.can_read,
                 "opens_secrets": slot.holds_secrets,
                 "in_use": slot.current,
             })
         });
         return Ok(ctx.output.object(&json!({ "type": "keys", "keys": slots.collect::<Vec<_>>() }))?);
     }
-    let mut table = Table::new(&["ID", "Kind", "Created", "Secrets", "In use", "Label"], &[]);
+    let opens = |slot: &SlotInfo| match (slot.can_read, slot.holds_secrets) {
+        (true, true) => "everything",
+        (true, false) => "all but secrets",
+        (false, _) => "nothing: writes only",
+    };
+    let mut table = Table::new(&["ID", "Kind", "Created", "Opens", "In use", "Label"], &[]);
     for slot in slots {
         let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
         table.row(vec![
             slot.id.short(),
             kind(slot).into(),
             human::local_time(created(slot)),
-            yes(slot.holds_secrets),
+            opens(slot).into(),
             yes(slot.current),
             crate::escape::name(slot.label.as_bytes()),
         ]);
@@ -178,7 +218,7 @@ fn remove(ctx: &Context, repo: &Repository, id: &ObjectId) -> Result<(), Failure
     report(ctx, "removed", id)
 }
 
-fn report(ctx: &Context, what: &str, id: &ObjectId) -> Result<(), Failure> {
+pub(super) fn report(ctx: &Context, what: &str, id: &ObjectId) -> Result<(), Failure> {
     if ctx.output.json {
         return Ok(ctx.output.object(&json!({ "type": "key", "change": what, "id": id.to_hex() }))?);
     }
@@ -213,6 +253,7 @@ mod tests {
             passphrase: true,
             label: String::new(),
             created_unix_secs: 0,
+            can_read: true,
             holds_secrets: true,
             current: false,
         };

@@ -16,6 +16,7 @@ mod import;
 mod init;
 mod job;
 mod key;
+mod key_paper;
 mod log;
 mod ls;
 mod ls_parts;

@@ -117,6 +117,14 @@ bugs! {
     ForgetDoubt = "copy-forgets-doubt",
     /// Names with the same hard-link group are one file, though the group was named for another path.
     ForgetLinkGroup = "trust-hard-link-group",
+    /// Objects are sealed to the public key that the configuration names, whatever that of the slot is.
+    TrustStoredPublicKey = "seal-to-stored-public-key",
+    /// A secret of an exchange may be all zero, so that everybody can compute it.
+    AcceptZeroSecret = "accept-zero-secret",
+    /// What the file cache remembers is taken over without asking whether its chunks are still stored.
+    TrustFileCache = "trust-file-cache-blindly",
+    /// Who removes a slot does not ask whether somebody else has removed the one in use.
+    IgnoreKeyChanges = "ignore-key-changes",
     /// A new key slot is not read back before the old one goes.
     SkipSlotReadBack = "trust-stored-key-slot",
     /// The old key slot goes before the new one is stored.

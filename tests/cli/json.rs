@@ -217,7 +217,7 @@ fn documents_are_as_documented() {
     let run = place.run(["parity", "remove", "--all", "--json"]).ok().quiet();
     document(&run, "parity_remove", &["dry_run", "removed_objects", "unprotected_packs"]);
     let keys = document(&place.run(["key", "list", "--json"]).ok().quiet(), "keys", &["keys"]);
-    let fields = ["id", "kind", "label", "created", "opens_secrets", "in_use"];
+    let fields = ["id", "kind", "label", "created", "write_only", "opens_secrets", "in_use"];
     keys["keys"].as_array().unwrap().iter().for_each(|key| hold(key, "keys", &fields));
     let added = place.run(["key", "add", "--new-key-file", "key2", "--json"]).ok().quiet();
     document(&added, "key", &["change", "id"]);

@@ -9,6 +9,7 @@ mod exit_codes;
 mod failures;
 mod forget;
 mod json;
+mod keys;
 mod log;
 mod module;
 mod parity;

@@ -26,3 +26,4 @@ mod secrets;
 mod sessions;
 mod unchanged;
 mod vanishing;
+mod write_only;

@@ -2,7 +2,8 @@
 
 use crate::support::compare::Tree;
 use crate::support::trees;
-use crate::support::world::{Run, World, backup, open};
+use crate::support::world::{NO_KDF, Run, World, backup, open};
+use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::progress::Silent;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -11,16 +12,29 @@ use std::time::Duration;
 
 /// Changes a file of a tree that was backed up; a second backup must see it.
 fn assert_seen(what: &str, change: impl Fn(&Path)) {
+    for writes_only in [false, true] {
+        assert_seen_by(writes_only, what, &change);
+    }
+}
+
+/// Who only writes has no parent to compare with, and goes by what it remembers.
+fn assert_seen_by(writes_only: bool, what: &str, change: &dyn Fn(&Path)) {
     let world = World::new();
+    let mut key = world.unlock.clone();
+    if writes_only {
+        key = Unlock::new_key_file().unwrap().0;
+        world.open().unwrap().add_write_only_slot(&key, &NO_KDF, "", 5).unwrap();
+    }
+    let open = || open(world.storage.clone(), &key, &world.index(), &Silent).unwrap();
     let tree = world.scratch.dir("tree");
     trees::write(&tree.join("file"), &[1; 5000], 1_700_000_000);
     trees::write(&tree.join("other"), &[2; 5000], 1_700_000_000);
-    world.backup(Run { tree: &tree, moment: 0 }).unwrap();
+    backup(&open(), Run { tree: &tree, moment: 0 }).unwrap();
     // Longer than a tick of the clock that the system stamps inodes with.
     std::thread::sleep(Duration::from_millis(30));
     change(&tree);
     let run = Run { tree: &tree, moment: 10 };
-    let report = world.backup(run).unwrap();
+    let report = backup(&open(), run).unwrap();
     assert_eq!(report.totals.files_unmodified, 1, "{what}: {:?}", report.totals);
     let repo = world.open_afresh();
     world.assert_restores(&repo, report.snapshot.unwrap(), run, &Tree::read(&tree));

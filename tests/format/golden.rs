@@ -42,8 +42,10 @@ const fn golden(name: &'static str, check: i32, names: &'static str, restore: i3
 }
 
 /// Every folder `repo-*` of `tests/data`.
-const GOLDEN: [Golden; 23] = [
+const GOLDEN: [Golden; 24] = [
     golden("repo-1-draft2", 0, "", 0, Back::All),
+    // Both snapshots were stored by a client that cannot read.
+    golden(WRITTEN_ONLY, 0, "", 0, Back::All),
     golden("repo-config-flipped", 6, "config", 6, Back::None),
     golden("repo-config-missing", 10, "no repository", 10, Back::None),
     golden("repo-config-newer", 2, "format version 2", 2, Back::None),
@@ -67,6 +69,9 @@ const GOLDEN: [Golden; 23] = [
     golden("repo-snapshot-missing", 6, "snapshots/", 6, Back::None),
     golden("repo-tmp-left", 0, "", 0, Back::All),
 ];
+
+/// The one whose snapshots were stored with `golden-writer.key`, which only writes.
+pub const WRITTEN_ONLY: &str = "repo-1-draft2-written-only";
 
 /// Returns the names of all.
 pub fn names() -> Vec<&'static str> {
@@ -168,6 +173,22 @@ fn every_golden_repository_is_read_as_it_must() {
             scope.spawn(|| half.into_iter().for_each(|(_, golden)| try_golden(golden)));
         }
     });
+}
+
+/// A key that only writes goes on storing where it began, and others read what comes of it.
+#[test]
+fn a_golden_key_that_only_writes_still_does() {
+    let place = place_of(WRITTEN_ONLY);
+    fs::copy(data_dir().join("golden-writer.key"), place.path("writer")).unwrap();
+    super::make::golden_tree(&place.path("src"), true);
+    let writer = |arguments: &[&str]| {
+        place.run([&["-r", "repo", "--key-file", "writer", "--index-dir", "index"], arguments].concat())
+    };
+    writer(&["snapshots"]).ends(2).says(&["this key can only write"]);
+    let stored = writer(&["--json", "backup", "src"]).ok().summary();
+    assert!(stored["new_chunks"].as_u64().unwrap() < 10, "what is there is known to it: {stored}");
+    run(&place, &["check", "--read-data"]).ok();
+    run(&place, &["restore", "latest", "--no-owner", "--target", "out"]).ok();
 }
 
 /// A repository that nobody tries proves nothing.

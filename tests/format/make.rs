@@ -7,7 +7,7 @@
 //! As root, since the tree that is stored lies in `/golden`. Only for a new draft of the format, and then in the commit that changes `FORMAT.md`. Once the format is
 //! final, a golden repository is never written again; new ones come beside it.
 
-use super::golden::{data_dir, place_of};
+use super::golden::{WRITTEN_ONLY, data_dir, place_of};
 use crate::cli::support::{Place, noise, packs, tree};
 use crate::support::copy_dir;
 use dedup_engine::crypto::slot::Unlock;
@@ -62,13 +62,19 @@ pub fn golden_tree(dir: &Path, newest: bool) {
 
 /// Stores the golden tree in two snapshots of host `golden`, with `/golden` as its path.
 fn sound(place: &Place) {
+    store(place, "key");
+}
+
+/// The same with a key file of its own.
+fn store(place: &Place, key: &str) {
     // The path that is stored must not depend on where this runs, so the tree lies in the root directory.
     let root = Path::new("/golden");
     assert!(!root.exists(), "{} is in the way", root.display());
     for newest in [false, true] {
         golden_tree(root, newest);
         let time = if newest { "2026-11-21T12:00:00Z" } else { "2026-11-21T11:00:00Z" };
-        place.run(["backup", "/golden", "--host", "golden", "--time", time, "--tag", "fixed"]).ok();
+        let what = ["backup", "/golden", "--host", "golden", "--time", time, "--tag", "fixed"];
+        place.run([&["--key-file", key], &what[..]].concat()).ok();
         fs::remove_dir_all(root).unwrap();
     }
 }
@@ -164,7 +170,7 @@ fn make_golden_repositories() {
         fs::remove_dir_all(old).unwrap();
     }
     fs::write(data_dir().join("golden.key"), fs::read(place.path("key")).unwrap()).unwrap();
-    for name in names {
+    for name in names.into_iter().filter(|name| *name != WRITTEN_ONLY) {
         let copy = Place::empty();
         let repo = copy.path("repo");
         copy_dir(&place.path("repo"), &repo);
@@ -177,6 +183,24 @@ fn make_golden_repositories() {
         damage(name, &repo, &newest, &other);
         copy_dir(&repo, &data_dir().join(name));
     }
+    written_only();
+}
+
+/// Makes the one that a client stored which only writes, under the key file of the others.
+fn written_only() {
+    let place = Place::empty();
+    fs::copy(data_dir().join("golden.key"), place.path("key")).unwrap();
+    place.run(["init", "--key-file", "key", "repo"]).ok();
+    place.run(["key", "add", "--write-only", "--new-key-file", "writer", "--label", "writer"]).ok();
+    store(&place, "writer");
+    fs::copy(place.path("writer"), data_dir().join("golden-writer.key")).unwrap();
+    copy_dir(&place.path("repo"), &data_dir().join(WRITTEN_ONLY));
+}
+
+#[test]
+#[ignore = "writes one of tests/data anew; see the head of this file"]
+fn make_golden_written_only() {
+    written_only();
 }
 
 #[test]

@@ -188,7 +188,7 @@ impl Merge<'_, '_> {
 ///
 /// A change that fell within the resolution of the file system's clock may not show in its times: entries
 /// whose inode changed less than 2 s before the parent run began, or later, are not trusted.
-fn is_same(node: &Node, stat: &Stat, parent_time: Time) -> bool {
+pub(super) fn is_same(node: &Node, stat: &Stat, parent_time: Time) -> bool {
     let kind_fits = match &node.body {
         Body::File { size, .. } => stat.kind == EntryKind::File && *size == stat.size,
         Body::Directory => stat.kind == EntryKind::Directory,

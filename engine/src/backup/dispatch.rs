@@ -4,10 +4,11 @@ use super::compare::{Known, Merge, Parent};
 use super::fold::{Fold, Folded, Item};
 use super::links::Links;
 use super::read::{Job, Task, read_jobs};
+use super::remembered::{FileCache, Remembered};
 use super::sinks::Sinks;
 use super::source::{EntryKind, Found, Source, Stat, Stop};
 use crate::id::{ChunkId, LinkGroup};
-use crate::index::PackNo;
+use crate::index::{CachedPage, PackNo};
 use crate::listing::{Body, ContentReader, Node, StoredPath};
 use crate::map::{Class, LoadChunk};
 use crate::planted::{Bug, planted};
@@ -58,12 +59,24 @@ impl Pace {
     }
 }
 
-/// Runs walk, dispatch, readers and fold; returns what the fold made of it.
+/// What entries are compared with.
+#[derive(Clone, Copy)]
+pub(super) enum Earlier<'e> {
+    /// Nothing: everything is read.
+    Nothing,
+    /// A listing.
+    Parent(&'e Parent),
+    /// What is remembered, by a client that cannot read listings.
+    Cache(&'e FileCache<'e>),
+}
+
+/// Runs walk, dispatch, readers and fold; returns what the fold made of it. What is read is remembered in `cache`.
 pub(super) fn run<S: Source>(
     repo: &Repository,
     source: &S,
     sinks: &Sinks<'_>,
-    parent: Option<&Parent>,
+    earlier: Earlier<'_>,
+    cache: Option<&FileCache<'_>>,
     readers: usize,
     events: &dyn Events,
 ) -> Result<Folded, RepoError> {
@@ -79,7 +92,7 @@ pub(super) fn run<S: Source>(
         for _ in 0..readers {
             let (job_queue, results) = (job_queue.clone(), results.clone());
             scope.spawn(move || {
-                let read = read_jobs(source, sinks, chunker, events, &job_queue, &results);
+                let read = read_jobs(source, sinks, chunker, cache, events, &job_queue, &results);
                 read.unwrap_or_else(|error| failure.set(error));
             });
         }
@@ -90,9 +103,9 @@ pub(super) fn run<S: Source>(
             pace.advance(u64::MAX);
             folded
         });
-        let dispatched =
-            Dispatch::new(repo, store, parent.map(|_| sinks.class()), events, pace, jobs, results)
-                .and_then(|mut dispatch| dispatch.run(parent, &found));
+        let compared = matches!(earlier, Earlier::Parent(_)).then(|| sinks.class());
+        let dispatched = Dispatch::new(repo, store, compared, events, pace, jobs, results)
+            .and_then(|mut dispatch| dispatch.run(earlier, &found));
         drop(found);
         let folded = match folding.join() {
             Ok(folded) => folded,
@@ -135,6 +148,13 @@ impl LoadChunk for Lists<'_, '_> {
         self.loaded.borrow_mut().push(*id);
         self.reader.load(id, max_len)
     }
+}
+
+/// What one entry is compared with.
+enum Compared<'c, 'a, 'r> {
+    Nothing,
+    Merge(&'c mut Merge<'a, 'r>),
+    Page(&'c FileCache<'c>, Option<CachedPage>),
 }
 
 struct Dispatch<'a, 's, H> {
@@ -182,13 +202,14 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
         })
     }
 
-    fn run(&mut self, parent: Option<&Parent>, found: &Receiver<Vec<Found<H>>>) -> Result<(), RepoError> {
+    fn run(&mut self, earlier: Earlier<'_>, found: &Receiver<Vec<Found<H>>>) -> Result<(), RepoError> {
         // The merge borrows the reader, and `self` is borrowed while it runs.
         let reader = self.reader.take();
-        let mut merge = match (parent, &reader) {
-            (Some(parent), Some(reader)) => Some(parent.merge(self.repo, reader, self.events)?),
+        let mut merge = match (earlier, &reader) {
+            (Earlier::Parent(parent), Some(reader)) => Some(parent.merge(self.repo, reader, self.events)?),
             _ => None,
         };
+        let cache = if let Earlier::Cache(cache) = earlier { Some(cache) } else { None };
         for batch in found {
             if self.events.cancelled() {
                 return Err(RepoError::Cancelled);
@@ -196,8 +217,15 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
             if self.store.has_failed() {
                 return Ok(());
             }
+            let pages = cache.map_or(Ok(Vec::new()), |cache| cache.pages(&batch))?;
+            let mut pages = pages.into_iter();
             for entry in batch {
-                if !self.entry(entry, merge.as_mut(), reader.as_ref())? {
+                let compared = match (&mut merge, cache) {
+                    (Some(merge), _) => Compared::Merge(merge),
+                    (None, Some(cache)) => Compared::Page(cache, pages.next().flatten()),
+                    (None, None) => Compared::Nothing,
+                };
+                if !self.entry(entry, compared, reader.as_ref())? {
                     return Ok(());
                 }
             }
@@ -211,7 +239,7 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
     fn entry(
         &mut self,
         found: Found<H>,
-        merge: Option<&mut Merge<'_, '_>>,
+        compared: Compared<'_, '_, '_>,
         reader: Option<&ChunkReader<'_>>,
     ) -> Result<bool, RepoError> {
         let (path, stat, handle) = match found {
@@ -220,15 +248,26 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
             }
             Found::Entry { path, stat, handle } => (path, stat, handle),
         };
-        let known = match merge {
-            Some(merge) => merge.find(path.as_key(), &stat)?,
-            None => Known::New,
+        let (known, remembered) = match compared {
+            Compared::Merge(merge) => (merge.find(path.as_key(), &stat)?, None),
+            Compared::Page(cache, page) => {
+                let (known, remembered) = cache.find(&path, &stat, page);
+                (known, remembered.map(|remembered| (cache, remembered)))
+            }
+            Compared::Nothing => (Known::New, None),
         };
         let is_new = matches!(known, Known::New);
         if let Known::Same(node, value) = known
             && (self.is_rightly_linked(&path, &stat, &node)? || planted(Bug::ForgetLinkGroup))
-            && (planted(Bug::TrustParent) || self.is_stored(&node, reader)?)
+            && match &remembered {
+                None => planted(Bug::TrustParent) || self.is_stored(&node, reader)?,
+                Some(_) if planted(Bug::TrustFileCache) => true,
+                Some((cache, remembered)) => self.is_all_stored(&node, cache, remembered)?,
+            }
         {
+            if let Some((cache, remembered)) = remembered {
+                cache.keep(remembered)?;
+            }
             if let Some(group) = node.link {
                 self.links.note(&stat, group)?;
             }
@@ -290,6 +329,23 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
                 return Ok(true);
             }
         }
+    }
+
+    /// The same for an entry that is remembered: its lists cannot be read, and their ids have pages of their own.
+    fn is_all_stored(
+        &mut self,
+        node: &Node,
+        cache: &FileCache<'_>,
+        remembered: &Remembered,
+    ) -> Result<bool, RepoError> {
+        let Some(pages) = &remembered.pages else { return self.is_stored(node, None) };
+        if let crate::listing::Xattrs::Chunk { id, .. } = &node.xattrs
+            && !self.store.knows(id, &mut self.last_pack)?
+        {
+            return Ok(false);
+        }
+        let (store, last_pack) = (self.store, &mut self.last_pack);
+        cache.each_id(pages, &mut |id| store.knows(id, last_pack))
     }
 
     fn ready(&mut self, item: Item) -> bool {

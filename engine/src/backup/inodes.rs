@@ -28,6 +28,8 @@ fn key_of(secret: &Secret, leaf: &ChunkId) -> PageKey {
 pub(super) struct Recorder<'a> {
     repo: &'a Repository,
     secret: Secret,
+    /// Nobody asks for them without READ: what is remembered then has them.
+    is_wanted: bool,
     state: Mutex<State>,
 }
 
@@ -43,16 +45,21 @@ struct State {
 impl<'a> Recorder<'a> {
     pub fn new(repo: &'a Repository) -> Result<Self, RepoError> {
         let secret = repo.objects.keyring.further("dedup 2026-11-21 file cache")?;
-        Ok(Self { repo, secret, state: Mutex::default() })
+        Ok(Self { repo, secret, is_wanted: repo.can_read(), state: Mutex::default() })
     }
 
     /// Notes the inode number of the next entry.
     pub fn note(&self, inode: u64) {
-        lock(&self.state).numbers.push_back(inode);
+        if self.is_wanted {
+            lock(&self.state).numbers.push_back(inode);
+        }
     }
 
     /// Makes the page of a finished leaf with these entries.
     pub fn leaf(&self, leaf: &ChunkId, entries: Range<u64>) {
+        if !self.is_wanted {
+            return;
+        }
         let mut state = lock(&self.state);
         let mut page = Vec::with_capacity((entries.end - entries.start) as usize * 8);
         while state.first < entries.end {

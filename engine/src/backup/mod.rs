@@ -26,6 +26,7 @@ mod inodes;
 mod links;
 mod parts;
 mod read;
+mod remembered;
 mod run;
 mod sinks;
 pub mod source;
@@ -33,6 +34,8 @@ mod stream;
 
 pub use entries::Entries;
 pub use parts::{PartReport, PartRequest, Parts};
+#[cfg(feature = "testing")]
+pub(crate) use remembered::Entry as CachedEntry;
 pub(crate) use run::{Ended, RunKind, in_run};
 pub(crate) use sinks::{ListingSaver, Sinks, built};
 pub use stream::{StreamError, StreamReport, StreamRequest, Streams};

@@ -1,7 +1,9 @@
 //! What a run is made of: trees, streams and small things, stored one after another in one session.
 
 use super::compare::Parent as Compared;
+use super::dispatch::Earlier;
 use super::entries::Entries;
+use super::remembered::FileCache;
 use super::run::{Meters, Run};
 use super::sinks::{Sinks, built};
 use super::source::Source;
@@ -230,8 +232,24 @@ impl<'p> Parts<'p> {
         let (repo, asked) = (self.run.repo, self.run.request);
         let before = (meter.chunks_new(), meter.bytes_new());
         let threads = repo.budget.threads(asked.threads, asked.level);
-        let folded = dispatch::run(repo, source, &sinks, parent.as_ref(), threads, self.run.events);
+        // Who cannot read has no parent, and remembers what it stored.
+        let cache = match repo.can_read() {
+            true => None,
+            false => {
+                let (host, began) = (&asked.host, asked.time);
+                Some(FileCache::new(repo, host, request.module, request.section, began)?)
+            }
+        };
+        let earlier = match (&parent, &cache) {
+            (Some(parent), _) => Earlier::Parent(parent),
+            (None, Some(cache)) if request.parent != Parent::None => Earlier::Cache(cache),
+            (None, _) => Earlier::Nothing,
+        };
+        let folded = dispatch::run(repo, source, &sinks, earlier, cache.as_ref(), threads, self.run.events);
         let mut folded = self.until_failure(folded.map_err(BackupError::from))?;
+        if let Some(cache) = &cache {
+            cache.flush()?;
+        }
         folded.totals.chunks_new = meter.chunks_new() - before.0;
         folded.totals.bytes_new = meter.bytes_new() - before.1;
         Ok(PartReport {
@@ -250,7 +268,7 @@ impl<'p> Parts<'p> {
         module: &str,
         section: Section,
     ) -> Result<(Sinks<'p>, Arc<Meter>), RepoError> {
-        self.run.repo.assert_opens(section.class())?;
+        self.run.repo.assert_stores(section.class())?;
         self.store.assert_storing()?;
         let meter = Arc::clone(self.meters.entry(module.to_owned()).or_default());
         Ok((Sinks::new(self.store, section.class(), Arc::clone(&meter)), meter))
@@ -262,6 +280,7 @@ impl<'p> Parts<'p> {
         let found = match request.parent {
             Parent::None => None,
             Parent::Snapshot(_) => request.named_parent(run.repo)?.filter(|parent| run.trusts(&parent.id)),
+            Parent::Auto if !run.repo.can_read() => None,
             Parent::Auto => {
                 let newest = |parents: &'p super::compare::Parents| {
                     parents.newest(request.module, request.section, request.sources)

@@ -2,18 +2,21 @@
 
 use super::dispatch::Numbered;
 use super::fold::Item;
+use super::remembered::{FileCache, IdPages, Ids};
 use super::sinks::{ListingSaver, Sinks, built};
 use super::source::{Details, EntryKind, OpenFile, Source, Stat};
 use crate::chunker::Chunker;
 use crate::format::{MAX_SYMLINK, MAX_XATTRS};
-use crate::id::LinkGroup;
+use crate::id::{ChunkId, LinkGroup};
 use crate::listing::{Body, Content, ContentBuilder, Node, StoredPath, Xattrs, encode_xattrs, save_xattrs};
+use crate::map::{Class, SaveChunk};
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events};
 use crate::repo::RepoError;
 use crate::repo::write::ChunkSink;
 use crate::snapshot::Outcome;
 use crossbeam::channel::{Receiver, Sender};
+use std::cell::RefCell;
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -40,6 +43,7 @@ pub(super) fn read_jobs<S: Source>(
     source: &S,
     sinks: &Sinks<'_>,
     chunker: &Chunker,
+    cache: Option<&FileCache<'_>>,
     events: &dyn Events,
     jobs: &Receiver<Job<S::Handle>>,
     results: &Sender<Numbered>,
@@ -47,10 +51,12 @@ pub(super) fn read_jobs<S: Source>(
     let mut reader = EntryReader {
         source,
         chunker,
+        cache,
         events,
         data: sinks.contents(),
         saver: sinks.saver(),
         buffer: Vec::new(),
+        pages: None,
     };
     for job in jobs {
         let mut items = Vec::with_capacity(job.entries.len());
@@ -71,10 +77,14 @@ pub(super) fn read_jobs<S: Source>(
 struct EntryReader<'a, 's, S: Source> {
     source: &'a S,
     chunker: &'a Chunker,
+    /// Where entries are remembered that cannot be read back.
+    cache: Option<&'a FileCache<'a>>,
     events: &'a dyn Events,
     data: ChunkSink<'s>,
     saver: ListingSaver<'s>,
     buffer: Vec<u8>,
+    /// The ids of the content that was read last, if it has lists.
+    pages: Option<IdPages>,
 }
 
 /// Why an entry could not be read: a fault of the source, which is told, or of the repository, which ends the run.
@@ -113,6 +123,10 @@ impl<S: Source> EntryReader<'_, '_, S> {
         match self.node(&stat, &task) {
             Ok((node, bytes_read, problem)) => {
                 let (inode, is_new) = (stat.ino, task.is_new);
+                // What had a problem is looked at again by the next run, which tells it again.
+                if let Some(cache) = self.cache.filter(|_| problem.is_none()) {
+                    cache.note(&path, inode, &node, self.pages.take())?;
+                }
                 Ok(Item::Made { path, node, inode, is_new, bytes_read, problem })
             }
             Err(ReadError::Source(error)) => {
@@ -133,6 +147,7 @@ impl<S: Source> EntryReader<'_, '_, S> {
         stat: &Stat,
         task: &Task<S::Handle>,
     ) -> Result<(Node, u64, Option<(Outcome, String)>), ReadError> {
+        self.pages = None;
         let (mut stat, mut bytes_read, mut suspect, mut problem) = (stat.clone(), 0, false, None);
         let (mut file, mut details) = (None, None);
         if stat.kind == EntryKind::File {
@@ -229,12 +244,15 @@ impl<S: Source> EntryReader<'_, '_, S> {
         }
         let mut stream = Ranges::new(file, data);
         let (sink, events) = (&mut self.data, self.events);
-        let mut content = ContentBuilder::new(&self.saver);
+        let ids = RefCell::new(self.cache.map(FileCache::ids).transpose()?);
+        let saver = Noting { saver: &self.saver, ids: &ids };
+        let mut content = ContentBuilder::new(&saver);
         let mut each = |chunk: &[u8]| -> Result<(), ReadError> {
             if events.cancelled() {
                 return Err(RepoError::Cancelled.into());
             }
             let (id, _) = sink.put(chunk)?;
+            note(&ids, id)?;
             built(content.push(id, chunk.len() as u32))?;
             if chunk.len() > 64 << 10 {
                 events.event(Event::Done { entries: 0, bytes: chunk.len() as u64, path: None });
@@ -244,6 +262,8 @@ impl<S: Source> EntryReader<'_, '_, S> {
         let bytes_read = self.chunker.chunks(&mut stream, &mut self.buffer, &mut each)?;
         let (size, holes) = stream.shape(size);
         let content = built(content.finish())?;
+        let pages = ids.take().map(|ids| ids.finish(content.level > 0)).transpose()?;
+        self.pages = pages.flatten();
         // Between the two looks at the times: what changes them changes with them.
         let details = file.details(&stat);
         let after = file.stat()?;
@@ -260,6 +280,30 @@ impl<S: Source> EntryReader<'_, '_, S> {
         };
         Ok(ReadOnce { stat, size, holes, content, bytes_read, details, changed })
     }
+}
+
+/// Saves the lists of a content, and notes their names.
+struct Noting<'a, 's, 'i> {
+    saver: &'a ListingSaver<'s>,
+    ids: &'a RefCell<Option<Ids<'i>>>,
+}
+
+impl SaveChunk for Noting<'_, '_, '_> {
+    type Error = RepoError;
+
+    fn class(&self) -> Class {
+        self.saver.class()
+    }
+
+    fn save(&self, plain: &[u8]) -> Result<ChunkId, RepoError> {
+        let id = self.saver.save(plain)?;
+        note(self.ids, id)?;
+        Ok(id)
+    }
+}
+
+fn note(ids: &RefCell<Option<Ids<'_>>>, id: ChunkId) -> Result<(), RepoError> {
+    ids.borrow_mut().as_mut().map_or(Ok(()), |ids| ids.push(id))
 }
 
 /// A file's data ranges as one stream.

@@ -29,6 +29,9 @@ pub(super) fn locate(
     report: &mut CheckReport,
     events: &dyn Events,
 ) -> Result<(), CheckError> {
+    if !repo.can_read() {
+        return Ok(());
+    }
     let damaged = damaged_packs(repo, report)?;
     if damaged.is_empty() && broken.is_empty() {
         return Ok(());

@@ -7,7 +7,7 @@
 //! - *Data*: packs are read whole: name, header, directory, every block, every chunk.
 //! - *Parity*: in the structure, what opens and which shards a group has; when all data are read, each shard against its packs.
 //!
-//! What the key in use does not open (secrets) is counted and told: nothing is known of it, so nothing is said
+//! What the key in use does not open (secrets; for one that can only write, all snapshots and data) is counted and told: nothing is known of it, so nothing is said
 //! of its soundness.
 //!
 //! Others may go on meanwhile. What a backup stores after the packs were listed is asked for by name. What a prune removes
@@ -98,6 +98,8 @@ pub struct Finding {
 pub struct CheckReport {
     /// Snapshots that were walked.
     pub snapshots: u64,
+    /// Snapshots that are there and that the key in use does not open: nothing is known of them.
+    pub snapshots_unopened: u64,
     /// Packs there are.
     pub packs: u64,
     /// Packs that were read whole.
@@ -127,7 +129,7 @@ pub struct CheckReport {
 impl CheckReport {
     /// Returns whether everything that was asked for could be looked at.
     pub fn saw_all(&self) -> bool {
-        self.maps_unopened == 0 && self.packs_unopened == 0
+        self.snapshots_unopened == 0 && self.maps_unopened == 0 && self.packs_unopened == 0
     }
 
     /// Returns whether nothing is damaged of what was looked at.

@@ -1,9 +1,11 @@
 //! What the roots of one repository are used for: one derived key per use and epoch.
 
+use super::exchange::{self, Ephemeral};
 use super::header::{Header, ObjectKind, SaltKind};
 use super::roots::{Bundle, Root};
 use super::seal::ObjectKey;
 use super::{CryptoError, Secret, derive, random};
+use crate::error::Corrupt;
 use crate::id::{ChunkId, ClientId, RepoId, SessionId};
 use crate::planted::{Bug, planted};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,6 +65,11 @@ impl Keyring {
         let dedupe = bundle.get(Root::Dedupe, 1).ok_or(CryptoError::NotEntitled("the repository"))?;
         let hedge = derive("dedup 2026-11-21 hedge", &dedupe[..]);
         Ok(Self { repo, bundle, hedge, salts: AtomicU64::new(0) })
+    }
+
+    /// Takes another public key to seal to, as one that stands in an object: the mistake of [`Bug::TrustStoredPublicKey`].
+    pub(crate) fn sealing_to(&self, public: [u8; 32]) -> Result<Self, CryptoError> {
+        Self::new(self.repo, self.bundle.sealing_to(public))
     }
 
     /// Returns the repository's id.
@@ -131,21 +138,79 @@ impl Keyring {
             .update(&count.to_le_bytes())
             .finalize();
         let salt = if planted(Bug::ReuseSalt) { blake3::hash(&[]) } else { salt };
-        let header = Header::new(kind, SaltKind::Roots, EPOCH, salt.as_bytes());
-        Ok(ObjectKey::create(&self.kind_key(kind, EPOCH)?, self.repo, header))
+        let Some(public) = self.sealed_to(kind) else {
+            let header = Header::new(kind, SaltKind::Roots, EPOCH, salt.as_bytes());
+            return Ok(ObjectKey::create(&self.kind_key(kind, EPOCH)?, self.repo, header));
+        };
+        let ephemeral = Ephemeral::new(*salt.as_bytes());
+        let kind_key = ephemeral.kind_key(public, self.dedupe(EPOCH)?, kind)?;
+        let header = Header::new(kind, SaltKind::X25519, EPOCH, &ephemeral.salt());
+        Ok(ObjectKey::create(&kind_key, self.repo, header).forgetting(ephemeral))
+    }
+
+    /// Returns the public key that objects of a kind are sealed to, if this slot cannot read them and holds one.
+    fn sealed_to(&self, kind: ObjectKind) -> Option<&Secret> {
+        let (_, root) = kind.key_use();
+        let public = match root {
+            Root::Read => Root::X25519Public,
+            Root::Secrets => Root::SecretsPublic,
+            _ => return None,
+        };
+        if self.bundle.get(root, EPOCH).is_some() { None } else { self.bundle.get(public, EPOCH) }
+    }
+
+    /// Returns whether chunks of a kind can be stored: what is stored can be read by somebody, if not by this slot.
+    pub fn can_store(&self, kind: ObjectKind) -> bool {
+        self.sealed_to(kind).is_some() || self.bundle.get(kind.key_use().1, EPOCH).is_some()
     }
 
     /// Makes the key of a stored object from its header.
     pub fn opener(&self, header: Header) -> Result<ObjectKey, CryptoError> {
-        match header.salt_kind() {
-            SaltKind::Roots => {
-                ObjectKey::open(&self.kind_key(header.kind(), header.epoch())?, self.repo, header)
-            }
-            SaltKind::X25519 => {
-                let what = header.kind().word().to_owned();
-                Err(CryptoError::TooNew(what, "it was sealed by a write-only client".into()))
-            }
+        let kind_key = match header.salt_kind() {
+            SaltKind::Roots => self.kind_key(header.kind(), header.epoch())?,
+            SaltKind::X25519 => self.exchanged(&header)?,
+        };
+        ObjectKey::open(&kind_key, self.repo, header)
+    }
+
+    /// Makes the key of an object that was just sealed anew, from the header as it is to be stored: what was sealed must
+    /// open. `forgotten` is what the writer knows until then of an object that it cannot read.
+    pub(crate) fn reopener(
+        &self,
+        header: Header,
+        forgotten: Option<&Ephemeral>,
+    ) -> Result<ObjectKey, CryptoError> {
+        let (Some(ephemeral), Some(public)) = (forgotten, self.sealed_to(header.kind())) else {
+            return self.opener(header);
+        };
+        if header.salt_kind() != SaltKind::X25519 || header.salt() != ephemeral.salt() {
+            return Err(Corrupt::new(header.kind().word(), "its salt changed").at(16).into());
         }
+        let kind_key = ephemeral.kind_key(public, self.dedupe(header.epoch())?, header.kind())?;
+        ObjectKey::open(&kind_key, self.repo, header)
+    }
+
+    /// Returns the kind key of an object that a client stored which could not read it.
+    fn exchanged(&self, header: &Header) -> Result<Secret, CryptoError> {
+        let (kind, epoch) = (header.kind(), header.epoch());
+        let private = match kind.key_use().1 {
+            Root::Read => {
+                let private = self.bundle.get(Root::X25519Private, epoch);
+                private.cloned().ok_or(CryptoError::NotEntitled("data and snapshots"))?
+            }
+            Root::Secrets => {
+                let root =
+                    self.bundle.get(Root::Secrets, epoch).ok_or(CryptoError::NotEntitled("secrets"))?;
+                exchange::of_secrets(root)
+            }
+            _ => return Err(Corrupt::new(kind.word(), "such objects are sealed by the roots").at(9).into()),
+        };
+        let salt = header.salt().try_into().map_err(|_| Corrupt::new(kind.word(), "truncated"))?;
+        exchange::kind_key(&private, salt, self.dedupe(epoch)?, kind)
+    }
+
+    fn dedupe(&self, epoch: u32) -> Result<&Secret, CryptoError> {
+        self.bundle.get(Root::Dedupe, epoch).ok_or(CryptoError::NotEntitled("objects of a newer key epoch"))
     }
 
     fn kind_key(&self, kind: ObjectKind, epoch: u32) -> Result<Secret, CryptoError> {

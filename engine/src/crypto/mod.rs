@@ -3,13 +3,17 @@
 //! - [`roots`]: the independent random roots and the bundle a slot wraps.
 //! - [`slot`]: a bundle sealed under a passphrase (Argon2id, RFC 9106) or a key file.
 //! - [`keyring`]: what the roots of one repository are used for; one derived key per use.
+//! - `exchange`: keys of objects whose writer cannot read (X25519, RFC 7748).
+//! - [`paper`]: keys as text that a person types or scans back.
 //! - [`header`]: the 80 bytes before every sealed object.
 //! - [`seal`]: ChaCha20-Poly1305 (RFC 8439) with a key per object, a committed key, and associated data.
 //! - [`capsule`]: compressed, length-hiding bodies inside a seal.
 
 pub mod capsule;
+pub(crate) mod exchange;
 pub mod header;
 pub mod keyring;
+pub mod paper;
 pub mod roots;
 pub mod seal;
 pub mod slot;

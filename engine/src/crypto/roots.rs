@@ -1,6 +1,6 @@
 //! The roots: independent random secrets, each opening one class of objects. Normative: `FORMAT.md` 4.1.
 
-use super::{CryptoError, Secret, random};
+use super::{CryptoError, Secret, exchange, random};
 use crate::error::Corrupt;
 use crate::wire::{Put, Reader};
 use std::collections::BTreeMap;
@@ -23,10 +23,12 @@ pub enum Root {
     X25519Public,
     /// The X25519 private key of one slot, to which the roots of later epochs are wrapped.
     SlotX25519,
+    /// The X25519 public key that secrets are sealed to: in write-only slots alone.
+    SecretsPublic,
 }
 
 impl Root {
-    const ALL: [(u8, Self); 7] = [
+    const ALL: [(u8, Self); 8] = [
         (1, Self::Dedupe),
         (2, Self::Read),
         (3, Self::Secrets),
@@ -34,6 +36,7 @@ impl Root {
         (5, Self::X25519Private),
         (6, Self::X25519Public),
         (7, Self::SlotX25519),
+        (8, Self::SecretsPublic),
     ];
 
     fn code(self) -> u8 {
@@ -64,9 +67,8 @@ impl Bundle {
             bundle.insert(root, 1, Zeroizing::new(random()?));
         }
         if let Some(private) = bundle.get(Root::X25519Private, 1) {
-            let private = x25519_dalek::StaticSecret::from(**private);
-            let public = x25519_dalek::PublicKey::from(&private);
-            bundle.insert(Root::X25519Public, 1, Zeroizing::new(public.to_bytes()));
+            let public = exchange::public_of(private);
+            bundle.insert(Root::X25519Public, 1, Zeroizing::new(public));
         }
         bundle.renew_slot_secrets()?;
         Ok(bundle)
@@ -97,10 +99,14 @@ impl Bundle {
         contents & 1 << (Root::Secrets.code() - 1) != 0
     }
 
+    /// Returns whether contents like these open data and snapshots.
+    pub fn can_read(contents: u16) -> bool {
+        contents & 1 << (Root::Read.code() - 1) != 0
+    }
+
     /// Returns the public half of the slot's own X25519 key.
     pub(super) fn slot_public(&self) -> Option<[u8; 32]> {
-        let private = x25519_dalek::StaticSecret::from(**self.get(Root::SlotX25519, 0)?);
-        Some(x25519_dalek::PublicKey::from(&private).to_bytes())
+        self.get(Root::SlotX25519, 0).map(exchange::public_of)
     }
 
     /// Returns each root of an epoch with a check value that tells nothing of it.
@@ -126,6 +132,29 @@ impl Bundle {
         Self { roots: roots.map(|(key, secret)| (*key, secret.clone())).collect() }
     }
 
+    /// Returns what a client needs that stores and cannot read: DEDUPE and public keys. That of secrets is among them if
+    /// this bundle has it or the root that it follows from.
+    pub fn write_only(&self) -> Result<Self, CryptoError> {
+        let mut bundle = Self::default();
+        for ((root, epoch), secret) in &self.roots {
+            match root {
+                Root::Dedupe | Root::X25519Public | Root::SecretsPublic | Root::Sign | Root::SlotX25519 => {
+                    bundle.insert(*root, *epoch, secret.clone());
+                }
+                Root::Secrets => {
+                    let public = exchange::public_of(&exchange::of_secrets(secret));
+                    bundle.insert(Root::SecretsPublic, *epoch, Zeroizing::new(public));
+                }
+                Root::Read | Root::X25519Private => {}
+            }
+        }
+        if bundle.holds(Root::X25519Public) {
+            Ok(bundle)
+        } else {
+            Err(CryptoError::NotEntitled("a public key"))
+        }
+    }
+
     /// Returns a root of an epoch.
     pub fn get(&self, root: Root, epoch: u32) -> Option<&Secret> {
         self.roots.get(&(root, epoch))
@@ -134,6 +163,13 @@ impl Bundle {
     /// Returns whether a root of any epoch is there.
     pub fn holds(&self, root: Root) -> bool {
         self.roots.keys().any(|(kind, _)| *kind == root)
+    }
+
+    /// Returns a copy with another public key, for [`Keyring::sealing_to`](super::keyring::Keyring::sealing_to).
+    pub(super) fn sealing_to(&self, public: [u8; 32]) -> Self {
+        let mut bundle = self.clone();
+        bundle.insert(Root::X25519Public, 1, Zeroizing::new(public));
+        bundle
     }
 
     fn insert(&mut self, root: Root, epoch: u32, secret: Secret) {
@@ -196,6 +232,25 @@ mod tests {
         let shown = format!("{bundle:?}");
         assert!(shown.contains("Dedupe") && shown.len() < 200, "{shown}");
         assert!(!bundle.without(Root::Secrets).holds(Root::Secrets));
+    }
+
+    #[test]
+    fn a_bundle_that_only_writes_holds_nothing_that_reads() {
+        let full = Bundle::generate().unwrap();
+        let writes = full.write_only().unwrap();
+        assert!(Bundle::can_read(full.contents()) && !Bundle::can_read(writes.contents()));
+        assert!(!Bundle::is_full(writes.contents()) && !Bundle::holds_secrets(writes.contents()));
+        let kept = [Root::Dedupe, Root::X25519Public, Root::SecretsPublic, Root::Sign, Root::SlotX25519];
+        assert!(kept.iter().all(|root| writes.holds(*root)), "{writes:?}");
+        assert_eq!(writes.roots.len(), kept.len());
+        let secret = |root, epoch| full.get(root, epoch).unwrap().to_vec();
+        for (root, epoch) in [(Root::Read, 1), (Root::Secrets, 1), (Root::X25519Private, 1)] {
+            let secret = secret(root, epoch);
+            assert!(!writes.encode().windows(32).any(|bytes| bytes == secret), "{root:?} leaks");
+        }
+        // What it was made from may be one of its kind, or lack secrets.
+        assert_eq!(writes.write_only().unwrap().roots, writes.roots);
+        assert!(!full.without(Root::Secrets).write_only().unwrap().holds(Root::SecretsPublic));
     }
 
     #[test]

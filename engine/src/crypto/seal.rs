@@ -3,6 +3,7 @@
 //! An [`ObjectKey`] seals each (domain, counter) at most once, and its salt was drawn when everything
 //! to be sealed was fixed (see [`Keyring::sealer`](super::keyring::Keyring::sealer)).
 
+use super::exchange::Ephemeral;
 use super::header::{Header, ObjectKind};
 use super::{CryptoError, Secret};
 use crate::error::Corrupt;
@@ -46,6 +47,8 @@ pub struct ObjectKey {
     cipher: ChaCha20Poly1305,
     header: Header,
     repo: RepoId,
+    /// What opens it again, where the roots do not; gone with the writer.
+    forgotten: Option<Ephemeral>,
 }
 
 /// Derives key and commitment of an object from its kind's key and the header's first 48 bytes.
@@ -66,7 +69,7 @@ impl ObjectKey {
         let okm = derive_object(kind_key, repo, &header);
         let (key, commitment) = okm.split_at(32);
         header.commit(commitment.try_into().unwrap_or(&[0; 32]));
-        Self { cipher: cipher(key), header, repo }
+        Self { cipher: cipher(key), header, repo, forgotten: None }
     }
 
     /// Makes the key of a stored object, if its header is committed to that key.
@@ -77,7 +80,17 @@ impl ObjectKey {
             let wrong = "not sealed with this repository's keys, or its header is damaged";
             return Err(Corrupt::new(header.kind().word(), wrong).at(0).into());
         }
-        Ok(Self { cipher: cipher(key), header, repo })
+        Ok(Self { cipher: cipher(key), header, repo, forgotten: None })
+    }
+
+    /// Keeps what makes the key anew, for as long as the object is being written.
+    pub(super) fn forgetting(self, ephemeral: Ephemeral) -> Self {
+        Self { forgotten: Some(ephemeral), ..self }
+    }
+
+    /// Returns what makes the key anew, where the roots do not.
+    pub(crate) fn forgotten(&self) -> Option<&Ephemeral> {
+        self.forgotten.as_ref()
     }
 
     /// Returns the object's header.

@@ -1,6 +1,7 @@
 //! Key slots: a bundle of roots sealed under a passphrase or a key file. Normative: `FORMAT.md` 4.2.
 
 use super::header::check_version;
+use super::paper::Paper;
 use super::roots::Bundle;
 use super::seal::{cipher, equal};
 use super::{CryptoError, Secret, random};
@@ -31,8 +32,13 @@ pub enum Unlock {
 }
 
 impl Unlock {
-    /// Reads the text of a key file: `dedup-key-1:` and 64 hexadecimal digits.
+    /// Reads the text of a key file: `dedup-key-1:` and 64 hexadecimal digits, or the lines of one on paper.
     pub fn read_key_file(text: &str) -> Result<Self, CryptoError> {
+        if !text.starts_with(KEY_FILE_PREFIX)
+            && let Some(unlock) = Paper::read(text)?.unlock()
+        {
+            return Ok(unlock);
+        }
         let digits = text.trim_end().strip_prefix(KEY_FILE_PREFIX);
         let secret = digits.and_then(from_hex::<32>);
         secret.map(|secret| Self::KeyFile(Zeroizing::new(secret))).ok_or_else(|| {

@@ -8,6 +8,7 @@ use super::reader::{BlockReader, PackKey};
 use super::{Chunk, Directory, PackKind};
 use crate::compress::{Codec, Compressor, Stream};
 use crate::crypto::capsule::{self, padme};
+use crate::crypto::exchange::Ephemeral;
 use crate::crypto::keyring::{Keyring, Namer};
 use crate::crypto::seal::Domain;
 use crate::crypto::{CryptoError, header::ObjectKind};
@@ -83,6 +84,8 @@ pub struct BuiltPack {
     pub bytes: Vec<u8>,
     /// What lies where.
     pub directory: Directory,
+    /// What opens it again if its writer cannot read.
+    forgotten: Option<Ephemeral>,
 }
 
 impl BuiltPack {
@@ -93,7 +96,7 @@ impl BuiltPack {
 
     /// Opens the pack again and compares every chunk with its name.
     pub(crate) fn verify(&self, keyring: &Keyring, namer: &Namer) -> Result<(), CryptoError> {
-        verify(&self.bytes, self.kind, &self.directory, keyring, namer)
+        verify(self, keyring, namer)
     }
 }
 
@@ -188,23 +191,19 @@ impl PackBuilder {
         bytes.extend_from_slice(&PACK_END);
 
         let id = ObjectId::from_bytes(*blake3::hash(&bytes).as_bytes());
-        Ok(BuiltPack { id, kind: self.kind, bytes, directory })
+        let forgotten = key.forgotten().cloned();
+        Ok(BuiltPack { id, kind: self.kind, bytes, directory, forgotten })
     }
 }
 
 /// Opens what was just sealed and compares every chunk with its name.
-fn verify(
-    bytes: &[u8],
-    kind: PackKind,
-    directory: &Directory,
-    keyring: &Keyring,
-    namer: &Namer,
-) -> Result<(), CryptoError> {
+fn verify(pack: &BuiltPack, keyring: &Keyring, namer: &Namer) -> Result<(), CryptoError> {
+    let BuiltPack { kind, bytes, directory, forgotten, .. } = pack;
     let faulty = |error: CryptoError| {
         let wrong = format!("what was just sealed does not open ({error}): faulty memory or processor");
         CryptoError::Corrupt(Corrupt::new(kind.object().word(), wrong))
     };
-    let key = PackKey::open(keyring, bytes, kind).map_err(faulty)?;
+    let key = PackKey::reopen(keyring, bytes, *kind, forgotten.as_ref()).map_err(faulty)?;
     let stored = key.directory_of(bytes).map_err(faulty)?;
     if stored != *directory {
         return Err(faulty(Corrupt::new("directory", "it changed").into()));

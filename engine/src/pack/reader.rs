@@ -5,6 +5,7 @@ use super::{Directory, PackKind};
 use crate::compress::{Codec, Decompressor};
 use crate::crypto::CryptoError;
 use crate::crypto::capsule;
+use crate::crypto::exchange::Ephemeral;
 use crate::crypto::header::Header;
 use crate::crypto::keyring::Keyring;
 use crate::crypto::seal::{Domain, ObjectKey};
@@ -21,6 +22,16 @@ impl PackKey {
     /// Makes the key from the pack's first 80 bytes.
     pub fn open(keyring: &Keyring, header: &[u8], kind: PackKind) -> Result<Self, CryptoError> {
         Ok(Self { key: keyring.opener(Header::parse(header, &[kind.object()])?)? })
+    }
+
+    /// Makes the key of a pack that was just sealed, also where nobody but its writer of this moment could.
+    pub(super) fn reopen(
+        keyring: &Keyring,
+        header: &[u8],
+        kind: PackKind,
+        forgotten: Option<&Ephemeral>,
+    ) -> Result<Self, CryptoError> {
+        Ok(Self { key: keyring.reopener(Header::parse(header, &[kind.object()])?, forgotten)? })
     }
 
     /// Makes the key of a pack of whatever kind, and says which.

@@ -54,6 +54,7 @@ pub struct AddReport {
 /// [`RepoError::Refused`] for numbers that the format does not have; [`RepoError::Fenced`] if a prune took this run
 /// for dead meanwhile.
 pub fn add(repo: &Repository, options: &AddOptions, events: &dyn Events) -> Result<AddReport, RepoError> {
+    repo.assert_reads()?;
     let wanted = options.wanted;
     if !(1..=MAX_SHARDS).contains(&wanted.shards) || !(1..=MAX_GROUP_PACKS).contains(&wanted.packs) {
         return Err(RepoError::Refused(format!(

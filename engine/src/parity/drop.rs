@@ -35,6 +35,7 @@ pub fn remove(
     dry_run: bool,
     events: &dyn Events,
 ) -> Result<RemoveReport, RepoError> {
+    repo.assert_reads()?;
     let choose = |groups: &Groups, _: bool| {
         let all = groups.all.iter().filter(|(key, _)| goes(key));
         let mut going: Vec<ObjectId> = all.flat_map(|(_, pieces)| pieces).map(|piece| piece.id).collect();

@@ -29,6 +29,7 @@ pub fn repair(
     options: &MendOptions,
     events: &dyn Events,
 ) -> Result<MendReport, RepoError> {
+    repo.assert_reads()?;
     mend(repo, None, options, events)
 }
 

@@ -14,6 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Snapshots that can be read, oldest first, and the faults of the others.
 pub type Catalog = (Vec<(ObjectId, Snapshot)>, Vec<(ObjectId, RepoError)>);
 
+/// Names of snapshots that are stored, and the faults of the others.
+pub(crate) type Committed = (Vec<ObjectId>, Vec<(ObjectId, RepoError)>);
+
+fn missing(id: ObjectId, session: SessionId) -> RepoError {
+    let wrong = format!("missing, but {} says that it was committed", Name::end(session));
+    Corrupt::new(Name::snapshot(id).to_string(), wrong).into()
+}
+
 impl Repository {
     /// Returns every alive snapshot, oldest first.
     ///
@@ -41,6 +49,7 @@ impl Repository {
 
     /// The same, with those that are forgotten and that no prune has removed yet.
     pub fn catalog_with_forgotten(&self) -> Result<Catalog, RepoError> {
+        self.assert_reads()?;
         // In this order: a snapshot is stored before its end, and a generation before it is deleted.
         let mut ends = self.ends()?;
         let ids = self.objects.ids(Family::Snapshots)?;
@@ -71,14 +80,33 @@ impl Repository {
             if let Ok(Verdict::Committed(id)) = end
                 && !(ids.contains(&id) || removed.contains(&id) || retired.contains(&session))
             {
-                let wrong = format!("missing, but {} says that it was committed", Name::end(session));
-                faults.push((id, Corrupt::new(Name::snapshot(id).to_string(), wrong).into()));
+                faults.push((id, missing(id, session)));
             }
         }
         // One that was rewritten has the time of what it was made from, and is the newer of the two.
         let is_rewritten = |snapshot: &Snapshot| snapshot.provenance.rewritten_from.is_some();
         snapshots.sort_by_key(|(id, snapshot)| (snapshot.time, is_rewritten(snapshot), *id));
         Ok((snapshots, faults))
+    }
+
+    /// Returns the names of the snapshots that sessions committed and that are neither removed nor forgotten, whoever can
+    /// read them, and the faults of those among them that are not stored.
+    pub(crate) fn committed(&self) -> Result<Committed, RepoError> {
+        let forgotten = self.readable_retention()?.forgotten;
+        let ends = self.ends()?;
+        let stored = self.objects.ids(Family::Snapshots)?;
+        let (removed, retired) = self.removed()?;
+        let (mut there, mut faults) = (Vec::new(), Vec::new());
+        for (session, end) in ends {
+            match end {
+                Ok(Verdict::Committed(id)) if removed.contains(&id) || retired.contains(&session) => {}
+                Ok(Verdict::Committed(id)) if forgotten.contains(&id) => {}
+                Ok(Verdict::Committed(id)) if stored.contains(&id) => there.push(id),
+                Ok(Verdict::Committed(id)) => faults.push((id, missing(id, session))),
+                _ => {}
+            }
+        }
+        Ok((there, faults))
     }
 
     /// Returns what a session said when it began; `None` if that cannot be read.

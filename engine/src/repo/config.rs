@@ -9,6 +9,7 @@ use crate::crypto::roots::{Bundle, Root};
 use crate::error::Corrupt;
 use crate::format::{HEADER_LEN, MAX_LEAF_TARGET, MAX_SMALL_BODY};
 use crate::id::RepoId;
+use crate::planted::{Bug, planted};
 use crate::wire::{Put, Reader};
 
 const RID_LEN: usize = RepoId::LEN;
@@ -126,7 +127,9 @@ impl Config {
             return Err(Corrupt::new("config", "made for other keys than this slot's").into());
         }
         let public = keyring.bundle().get(Root::X25519Public, 1);
-        if public.is_some_and(|public| **public != config.x25519_public) {
+        if public.is_some_and(|public| **public != config.x25519_public)
+            && !planted(Bug::TrustStoredPublicKey)
+        {
             return Err(Corrupt::new("config", "its public key is not the slot's").into());
         }
         Ok(config)
@@ -179,6 +182,19 @@ mod tests {
                 Config::open(bad.clone(), &keys)
             });
             assert!(opened.is_err(), "byte {at} can be changed unnoticed");
+        }
+    }
+
+    /// Whoever holds DEDUPE can store another configuration; a client that can only write must not seal to his key.
+    #[test]
+    fn a_public_key_that_is_not_the_slots_is_refused() {
+        let keys = keyring(3);
+        let mut config = Config::new(keys.bundle(), &Settings::default(), 77).unwrap();
+        config.x25519_public = [9; 32];
+        let stored = config.seal(&keys).unwrap();
+        let writer = Keyring::new(keys.repo(), keys.bundle().write_only().unwrap()).unwrap();
+        for keys in [keys, writer] {
+            assert!(Config::open(stored.clone(), &keys).is_err());
         }
     }
 

@@ -58,6 +58,9 @@ pub enum RepoError {
     /// What is asked for is secret, and the key in use was made without the root of secrets.
     #[error("this key does not open secrets")]
     NoSecrets,
+    /// What is asked for needs to be read, and the key in use was made to write only.
+    #[error("this key can only write: it opens neither snapshots nor data")]
+    WriteOnly,
     /// Something refers to a chunk that no pack is known to hold.
     #[error("chunk {id} is in no pack that the index knows")]
     MissingChunk {
@@ -103,7 +106,9 @@ impl RepoError {
             Self::Absent { .. } => Kind::NoRepository,
             Self::Exists { .. } => Kind::Exists,
             Self::WrongKey { .. } => Kind::WrongKey,
-            Self::TooLittleMemory { .. } | Self::Refused(_) | Self::NoSecrets => Kind::Refused,
+            Self::TooLittleMemory { .. } | Self::Refused(_) | Self::NoSecrets | Self::WriteOnly => {
+                Kind::Refused
+            }
             Self::Object { source, .. } => source.kind(),
             // An object that something refers to and that is not there is damage of the repository.
             Self::Storage(error) if error.is_missing() => Kind::Integrity,
@@ -131,6 +136,9 @@ impl RepoError {
             }
             Self::NoSecrets => {
                 Some("use a key that was added without --no-secrets: `dedup key list` shows which are".into())
+            }
+            Self::WriteOnly => {
+                Some("use a key that was added without --write-only, on a machine that may read the backups: `dedup key list` shows which are".into())
             }
             Self::Index(error) if error.wants_rebuild() => {
                 Some("run it again: the local index is made anew from the repository, which is not hit".into())

@@ -2,7 +2,7 @@
 //!
 //! - `config`, `control`: what is stored once, and what orders concurrent runs.
 //! - `objects`: sealed objects in storage.
-//! - `slots`: key slots.
+//! - `slots`, `key_changes`: key slots, and which of them were removed.
 //! - `sessions`: sessions, intents, ends, and the second look.
 //! - `catalog`: which snapshots there are.
 //! - `budget`: how the most memory of a run is shared out.
@@ -10,6 +10,7 @@
 //! - `records`: what is said of runs after they committed.
 //! - `retention`: which snapshots are forgotten or pinned.
 //! - `signed`: signatures of small objects.
+//! - `many`: many small objects, several at a time.
 //! - `read`: chunks out of packs, each verified.
 //! - `write`: chunks into packs, packs into segments; `finish` is the barrier.
 
@@ -19,6 +20,7 @@ mod claims;
 pub mod config;
 pub mod control;
 mod error;
+pub mod key_changes;
 pub(crate) mod many;
 pub(crate) mod objects;
 pub mod read;
@@ -44,10 +46,12 @@ use crate::crypto::keyring::{Keyring, Namer};
 use crate::crypto::random;
 use crate::crypto::roots::{Bundle, Root};
 use crate::crypto::slot::{KdfParams, Unlock};
-use crate::format::MAX_SMALL_BODY;
+use crate::error::Corrupt;
+use crate::format::{MAX_SLOT, MAX_SMALL_BODY};
 use crate::id::{ObjectId, RepoId};
 use crate::index::Index;
 use crate::map::{Class, LeafTarget};
+use crate::pack::PackKind;
 use crate::planted::{Bug, planted};
 use crate::progress::Events;
 use crate::storage::{Name, Put, Storage};
@@ -125,6 +129,11 @@ impl Repository {
         budget: Budget,
     ) -> Result<Self, RepoError> {
         let config = Config::open(sealed_config, &keyring).map_err(RepoError::of("config"))?;
+        let keyring = if planted(Bug::TrustStoredPublicKey) {
+            Arc::new(keyring.sealing_to(config.x25519_public)?)
+        } else {
+            keyring
+        };
         let namer = keyring.namer()?;
         let leaf_target =
             LeafTarget::new(config.settings.leaf_target).map_err(|corrupt| corrupt.within("config"))?;
@@ -143,8 +152,29 @@ impl Repository {
         self.objects.keyring.bundle().holds(Root::Secrets)
     }
 
+    /// Returns whether the key in use opens snapshots and data; otherwise it can only write.
+    pub fn can_read(&self) -> bool {
+        self.objects.keyring.can_read()
+    }
+
+    /// Refuses what needs to read, and what takes something away, if the key in use can only write.
+    pub fn assert_reads(&self) -> Result<(), RepoError> {
+        if self.can_read() { Ok(()) } else { Err(RepoError::WriteOnly) }
+    }
+
+    /// Refuses to store under a class of maps what the key in use has no key for.
+    pub(crate) fn assert_stores(&self, class: Class) -> Result<(), RepoError> {
+        let can_store = |kind| self.objects.keyring.can_store(PackKind::from(kind).object());
+        if can_store(class.nodes()) && can_store(class.contents()) {
+            Ok(())
+        } else {
+            Err(RepoError::NoSecrets)
+        }
+    }
+
     /// Refuses a class of maps that the key in use does not open.
     pub(crate) fn assert_opens(&self, class: Class) -> Result<(), RepoError> {
+        self.assert_reads()?;
         if class == Class::Open || self.opens_secrets() { Ok(()) } else { Err(RepoError::NoSecrets) }
     }
 
@@ -189,6 +219,9 @@ impl Repository {
     }
 
     /// Adds a slot with the roots of the one in use, all of them or all but those of secrets.
+    ///
+    /// # Errors
+    /// [`RepoError::WriteOnly`] if the one in use can only write: so could any that it adds.
     pub fn add_slot(
         &self,
         unlock: &Unlock,
@@ -197,12 +230,51 @@ impl Repository {
         secrets: bool,
         now_unix_secs: i64,
     ) -> Result<ObjectId, RepoError> {
+        self.assert_reads()?;
         let mut bundle = self.objects.keyring.bundle().clone();
         if !secrets {
             bundle = bundle.without(Root::Secrets);
         }
         bundle.renew_slot_secrets()?;
         slots::store(&*self.objects.storage, self.id(), &bundle, unlock, kdf, label, now_unix_secs)
+    }
+
+    /// Adds a slot that stores and cannot read: it holds DEDUPE and public keys (`FORMAT.md` 4.2). Secrets can be stored
+    /// with it if they can be with the slot in use.
+    pub fn add_write_only_slot(
+        &self,
+        unlock: &Unlock,
+        kdf: &KdfParams,
+        label: &str,
+        now_unix_secs: i64,
+    ) -> Result<ObjectId, RepoError> {
+        let mut bundle = self.objects.keyring.bundle().write_only()?;
+        bundle.renew_slot_secrets()?;
+        slots::store(&*self.objects.storage, self.id(), &bundle, unlock, kdf, label, now_unix_secs)
+    }
+
+    /// Returns the slot in use as it is stored, to be kept elsewhere: with what opens it, and the repository, it is all that
+    /// a restore needs.
+    pub fn export_slot(&self) -> Result<(ObjectId, Vec<u8>), RepoError> {
+        let name = Name::slot(self.slot);
+        let stored = self.storage().get_all(&name, MAX_SLOT)?;
+        if blake3::hash(&stored).as_bytes() != self.slot.as_bytes() {
+            return Err(Corrupt::new(name.to_string(), "its bytes do not hash to its name").into());
+        }
+        Ok((self.slot, stored))
+    }
+
+    /// Puts a slot back that [`export_slot`](Self::export_slot) gave; returns its name, and whether it was gone.
+    ///
+    /// # Errors
+    /// Refused if it is another repository's, or was removed while others that hold everything are there.
+    pub fn import_slot(
+        storage: &Arc<dyn Storage>,
+        stored: &[u8],
+        unlock: &Unlock,
+        max_memory_bytes: u64,
+    ) -> Result<(ObjectId, bool), RepoError> {
+        slots::put_back(storage, read_config(&**storage)?, stored, unlock, max_memory_bytes)
     }
 
     /// Removes a slot other than the one in use, which must hold every root.

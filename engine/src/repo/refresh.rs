@@ -94,7 +94,11 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<Obj
             Err(RepoError::Storage(error)) if error.is_missing() => {}
             Err(error) if error.kind() == Kind::Integrity => {
                 incomplete = true;
-                events.event(Event::Notice(format!("{error}; the packs' own directories are read instead")));
+                let instead = match objects.keyring.can_read() {
+                    true => "the packs' own directories are read instead",
+                    false => "what it names is stored again, as this key does not open packs",
+                };
+                events.event(Event::Notice(format!("{error}; {instead}")));
             }
             Err(error) => return Err(error),
         }
@@ -326,7 +330,8 @@ impl Repository {
         for id in std::mem::take(&mut *lock(&self.unlisted)) {
             packs.extend(self.objects.storage.len(&Name::pack(id))?.map(|len| (id, len)));
         }
-        if any_unended(&self.objects, session)? {
+        // Directories of packs are read with READ: what a client without it left behind is the next full client's to adopt.
+        if self.can_read() && any_unended(&self.objects, session)? {
             packs.extend(unknown_packs(&self.objects, index)?);
         }
         self.adopt(session, packs, &|_| Ok(true), events)

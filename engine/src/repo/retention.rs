@@ -156,6 +156,7 @@ impl Repository {
         anew: bool,
         change: &mut dyn FnMut(&Retention) -> Result<Retention, RepoError>,
     ) -> Result<Retention, RepoError> {
+        self.assert_reads()?;
         let keyring = &self.objects.keyring;
         let key = signed::signer(keyring)?;
         for _ in 0..ATTEMPTS {

@@ -1,9 +1,10 @@
 //! Key slots of a repository: listing, opening, adding, changing, removing. Normative: `FORMAT.md` 4.2.
 
-use super::RepoError;
+use super::key_changes::{self, KeyChange};
 use super::objects::Objects;
+use super::{Config, RepoError};
 use crate::crypto::CryptoError;
-use crate::crypto::header::ObjectKind;
+use crate::crypto::keyring::Keyring;
 use crate::crypto::roots::Bundle;
 use crate::crypto::slot::{self, KdfParams, Slot, Unlock};
 use crate::error::Corrupt;
@@ -11,7 +12,8 @@ use crate::format::{MAX_SLOT, MAX_SLOTS};
 use crate::id::{ObjectId, RepoId};
 use crate::planted::{Bug, planted};
 use crate::storage::{Family, Name, Put, Storage};
-use crate::wire::Put as _;
+use crate::tamper::Tamper;
+use std::sync::Arc;
 
 /// One slot, as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct SlotInfo {
     pub label: String,
     /// When it was made, in Unix seconds.
     pub created_unix_secs: i64,
+    /// Whether it opens snapshots and data; otherwise it can only write.
+    pub can_read: bool,
     /// Whether it opens secret sections.
     pub holds_secrets: bool,
     /// Whether it is the one in use.
@@ -138,9 +142,61 @@ pub(crate) fn store(
     Ok(id)
 }
 
+/// Puts a slot back that was kept elsewhere; returns its name, and whether it was gone.
+///
+/// # Errors
+/// Refused if it is another repository's, or was removed while others that hold everything are there.
+pub(crate) fn put_back(
+    storage: &Arc<dyn Storage>,
+    sealed_config: Vec<u8>,
+    stored: &[u8],
+    unlock: &Unlock,
+    max_memory_bytes: u64,
+) -> Result<(ObjectId, bool), RepoError> {
+    let repo = Config::repo_id(&sealed_config).map_err(RepoError::of("config"))?;
+    let slot = Slot::parse(stored.to_vec())?;
+    if slot.header.repo != repo {
+        return Err(RepoError::Refused("it is a key of another repository".into()));
+    }
+    if slot.memory_bytes() > max_memory_bytes {
+        let need_bytes = slot.memory_bytes();
+        return Err(RepoError::TooLittleMemory { need_bytes, allowed_bytes: max_memory_bytes });
+    }
+    let bundle = slot.open(unlock)?;
+    let id = ObjectId::from_bytes(*blake3::hash(stored).as_bytes());
+    let name = Name::slot(id);
+    let keyring = Arc::new(Keyring::new(repo, bundle)?);
+    Config::open(sealed_config, &keyring).map_err(RepoError::of("config"))?;
+    let objects = Objects { storage: Arc::clone(storage), keyring, tamper: Tamper::default() };
+    let (others, _) = read_all(&**storage, repo)?;
+    let is_full = |(other, slot): &(ObjectId, Slot)| *other != id && Bundle::is_full(slot.header.contents);
+    if key_changes::all(&objects)?.removed.contains(&id) && others.iter().any(is_full) {
+        let hint = "open the repository with a key that it has, and add a new one";
+        return Err(RepoError::Refused(format!("key {} was removed: {hint}", id.short())));
+    }
+    // A damaged one gives way to what hashes to its name.
+    let is_there = match storage.get_all(&name, MAX_SLOT) {
+        Ok(there) if there == stored => true,
+        Ok(_) => {
+            storage.delete(&name)?;
+            false
+        }
+        Err(error) if error.is_missing() => false,
+        Err(error) => return Err(error.into()),
+    };
+    if !is_there {
+        storage.put(&name, stored)?;
+        if storage.get_all(&name, MAX_SLOT)? != stored {
+            return Err(Corrupt::new(name.to_string(), "what was stored is not what comes back").into());
+        }
+    }
+    Ok((id, !is_there))
+}
+
 /// Removes a slot: first the create-only record that two removers cannot both make, then the slot.
 ///
-/// `current` is the slot that this process has opened; it must be full and stay.
+/// `current` is the slot that this process has opened; it must be full and stay. A removal that was cut off after its
+/// record is carried out.
 pub(crate) fn remove(
     objects: &Objects,
     id: ObjectId,
@@ -153,41 +209,30 @@ pub(crate) fn remove(
     }
     let repo = objects.keyring.repo();
     loop {
+        let changes = key_changes::all(objects)?;
         let (slots, _) = read_all(&*objects.storage, repo)?;
         if !slots.iter().any(|(other, _)| *other == id) {
             return Err(RepoError::Refused(format!("there is no slot {}", id.short())));
         }
+        // What somebody else is about to delete must not be what stays.
+        let is_gone = |slot: &ObjectId| changes.removed.contains(slot) && !planted(Bug::IgnoreKeyChanges);
+        if is_gone(&current) {
+            let wrong = "the slot in use was removed by somebody else; open the repository with another";
+            return Err(RepoError::Refused(wrong.into()));
+        }
         let full = slots.iter().filter(|(other, slot)| *other != id && Bundle::is_full(slot.header.contents));
-        let stays: Vec<ObjectId> = full.map(|(other, _)| *other).collect();
+        let stays: Vec<ObjectId> = full.map(|(other, _)| *other).filter(|other| !is_gone(other)).collect();
         if !stays.contains(&current) {
             let wrong = "it may hold the only copy of some keys; open the repository with a full slot";
             return Err(RepoError::Refused(format!("slot {} stays: {wrong}", id.short())));
         }
-        let number = next_change(objects)?;
-        let mut plain = Vec::new();
-        plain.put_varint(number);
-        plain.put(id.as_bytes());
-        plain.put_varint(stays.len() as u64);
-        stays.iter().for_each(|id| plain.put(id.as_bytes()));
-        plain.put(&client);
-        plain.put_no_extensions();
         // Whoever makes the record decides on what it saw; the loser looks again.
-        let (name, means) = (Name::key_change(number), |opened: &[u8]| opened == plain);
-        if objects.put(ObjectKind::KeyChange, &name, &plain, None, &means)? == Put::Stored {
+        let change = KeyChange { number: changes.next, removed: id, stays, client };
+        if is_gone(&id) || key_changes::store(objects, &change)? == Put::Stored {
             objects.storage.delete(&Name::slot(id))?;
             return Ok(());
         }
     }
-}
-
-fn next_change(objects: &Objects) -> Result<u64, RepoError> {
-    let mut highest = 0;
-    let mut each = |name: Name, _: u64| {
-        highest = highest.max(name.number().unwrap_or(0));
-        Ok(())
-    };
-    objects.storage.list(Family::KeyChanges, &mut each, &mut |_| {})?;
-    Ok(highest + 1)
 }
 
 /// Lists the slots for people.
@@ -202,6 +247,7 @@ pub(crate) fn infos(
         passphrase: slot.header.kdf.is_some(),
         label: slot.header.label.clone(),
         created_unix_secs: slot.header.created_unix_secs,
+        can_read: Bundle::can_read(slot.header.contents),
         holds_secrets: Bundle::holds_secrets(slot.header.contents),
         current: *id == current,
     };

@@ -19,6 +19,7 @@ pub use seeds::seeds;
 use crate::compress::{Codec, Decompressor};
 use crate::crypto::capsule;
 use crate::crypto::header::{Header, ObjectKind};
+use crate::crypto::paper::Paper;
 use crate::crypto::roots::Bundle;
 use crate::crypto::slot::Slot;
 use crate::error::Corrupt;
@@ -30,6 +31,7 @@ use crate::map::{Blob, MapNode, Root};
 use crate::pack::Directory;
 use crate::parity::Head;
 use crate::repo::control::{Condemned, Generation, Intent, Session, Verdict};
+use crate::repo::key_changes::KeyChange;
 use crate::repo::records::RunRecord;
 use crate::repo::retention::Retention;
 use crate::repo::{Config, control};
@@ -42,7 +44,7 @@ use std::fmt::Debug;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target: all parsers of stored bytes, then structures and parts.
-pub const TARGETS: [Target; 39] = [
+pub const TARGETS: [Target; 42] = [
     ("blob", blob),
     ("bundle", bundle),
     ("capsule", capsule),
@@ -53,11 +55,14 @@ pub const TARGETS: [Target; 39] = [
     ("generation", generation),
     ("header", header),
     ("intent", intent),
+    ("key_change", key_change),
     ("listing_node", listing_node),
     ("map_node", map_node),
     ("map_root", map_root),
     ("name", name),
     ("pack_directory", pack_directory),
+    ("page", page),
+    ("paper", paper),
     ("parity", parity),
     ("retention", retention),
     ("run_record", run_record),
@@ -133,6 +138,29 @@ fn bundle(bytes: &[u8]) {
             bundle.checks(1),
             Bundle::decode(&again).map(|bundle| bundle.checks(1)).unwrap_or_default()
         );
+    }
+}
+
+fn key_change(bytes: &[u8]) {
+    if let Some(change) = holds(bytes, true, KeyChange::decode, KeyChange::encode) {
+        assert!(change.number > 0 && !change.stays.is_empty() && !change.stays.contains(&change.removed));
+    }
+}
+
+/// Keys that were typed back.
+fn paper(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(paper) = Paper::read(text)
+    {
+        assert_eq!(Paper::read(&paper.text()).ok(), Some(paper));
+    }
+}
+
+/// A page of the file cache, as it is inside its seal.
+fn page(bytes: &[u8]) {
+    if let Ok((entry, node)) = crate::backup::CachedEntry::decode(bytes) {
+        assert_eq!(entry.encode(), bytes, "a second encoding was accepted");
+        assert!(crate::listing::encode_node(&node).is_ok_and(|value| bytes.ends_with(&value)));
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::compress::Level;
 use crate::crypto::capsule;
 use crate::crypto::header::ObjectKind;
+use crate::crypto::paper::Paper;
 use crate::format::{HEADER_LEN, MAX_PACK, PARITY_STEP};
 use crate::id::{ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
@@ -13,6 +14,7 @@ use crate::pack::reader::{BlockReader, PackKey};
 use crate::pack::{Directory, PackKind};
 use crate::parity::{GroupKey, Head};
 use crate::repo::control::{Condemned, Generation};
+use crate::repo::key_changes::KeyChange;
 use crate::repo::records::{RunRecord, RunVerdict};
 use crate::repo::retention::{Retention, Signed};
 use crate::repo::{RepoError, Repository};
@@ -147,6 +149,17 @@ fn made(seeds: &mut Seeds) {
         snapshots: Vec::new(),
     };
     seeds.push(("condemned", condemned.encode()));
+    let paper = Paper { key: Some(zeroize::Zeroizing::new([7; 32])), slot: Some((0..60).collect()) };
+    seeds.push(("paper", paper.text().as_bytes().to_vec()));
+    let stays = vec![ObjectId::from_bytes([9; 32])];
+    seeds.push(("key_change", KeyChange { number: 300, removed: id, stays, client: [8; 16] }.encode()));
+    let nodes: Vec<_> = seeds.iter().filter(|(target, _)| *target == "listing_node").cloned().collect();
+    for (at, (_, node)) in nodes.into_iter().take(6).enumerate() {
+        // Began, inode, how many ids stand elsewhere, and where.
+        let ids: &[u8] =
+            if at % 2 == 0 { &[0] } else { &[0x80, 0x18, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3] };
+        seeds.push(("page", [&[5; 8][..], &[1, 0, 0, 0], &[9; 8], ids, &node].concat()));
+    }
     let generation = Generation {
         number: 2,
         condemned: 2,

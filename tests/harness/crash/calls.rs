@@ -9,8 +9,9 @@ use crate::support::budget::Budget;
 use crate::support::compare::Tree;
 use crate::support::oracle::{Disturbed, Found, Oracle};
 use crate::support::random::Random;
-use crate::support::world::{Run, World, backup, create, open, open_keys};
+use crate::support::world::{NO_KDF, Run, World, backup, create, open, open_keys};
 use crate::support::{Scratch, copy_dir, trees};
+use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
 use dedup_engine::progress::Silent;
 use dedup_engine::storage::fault::FaultStorage;
@@ -22,11 +23,16 @@ use std::sync::Arc;
 ///
 /// The restart has an index that was lost, or the one that the dead run left behind. Returns how many cuts there were.
 fn cut_backup_everywhere(world: &World, tree: PathBuf, oracle: &Oracle) -> u64 {
+    cut_backup_of(&world.unlock, world, tree, oracle)
+}
+
+/// The same with the key `writer`; what a restart finds is looked at with the world's.
+fn cut_backup_of(writer: &Unlock, world: &World, tree: PathBuf, oracle: &Oracle) -> u64 {
     let run = Run { tree: &tree, moment: 10 };
     let now = Arc::new(Tree::read(&tree));
     let undisturbed = copy_of(world);
     let counting = Arc::new(FaultStorage::new(undisturbed.storage.clone()));
-    let repo = open(counting.clone(), &world.unlock, &undisturbed.index(), &Silent).unwrap();
+    let repo = open(counting.clone(), writer, &undisturbed.index(), &Silent).unwrap();
     assert!(backup(&repo, run).unwrap().snapshot.is_some());
     let calls = counting.count();
     assert!(calls > 15, "too little happens here to prove anything: {calls} calls");
@@ -36,7 +42,7 @@ fn cut_backup_everywhere(world: &World, tree: PathBuf, oracle: &Oracle) -> u64 {
         let storage = Arc::new(FaultStorage::new(world.storage.clone()));
         storage.freeze_after(cut);
         // Not asserted to fail: the last calls only look whether something newer has come.
-        let told = open(storage.clone(), &world.unlock, &world.index(), &Silent)
+        let told = open(storage.clone(), writer, &world.index(), &Silent)
             .map(|repo| backup(&repo, run).ok().and_then(|report| report.snapshot));
         let disturbed =
             Disturbed { tree: Some(now.clone()), told: told.ok().flatten(), ..Disturbed::default() };
@@ -73,6 +79,23 @@ fn the_second_backup(random: &mut Random) -> u64 {
     oracle.commit(first, &tree, Arc::new(Tree::read(&tree)));
     trees::change(&tree, seed);
     cut_backup_everywhere(&world, tree, &oracle)
+}
+
+/// The first two backups by a key that only writes, in a world in which somebody else has stored nothing yet.
+fn backups_that_only_write(random: &mut Random) -> u64 {
+    let scratch = Scratch::for_trees();
+    let (tree, seed) = (scratch.dir("tree"), random.next());
+    trees::build_small(&tree, seed);
+    let (world, writer) = (World::new(), Unlock::new_key_file().unwrap().0);
+    world.open().unwrap().add_write_only_slot(&writer, &NO_KDF, "server", 5).unwrap();
+    let mut oracle = Oracle::new(world.unlock.clone());
+    let cuts = cut_backup_of(&writer, &world, tree.clone(), &oracle);
+    let repo = open(world.storage.clone(), &writer, &world.index(), &Silent).unwrap();
+    let first = backup(&repo, Run { tree: &tree, moment: 0 }).unwrap().snapshot.unwrap();
+    drop(repo);
+    oracle.commit(first, &tree, Arc::new(Tree::read(&tree)));
+    trees::change(&tree, seed);
+    cuts + cut_backup_of(&writer, &world, tree, &oracle)
 }
 
 fn init(random: &mut Random) -> u64 {
@@ -149,6 +172,11 @@ fn the_first_backup_can_be_cut_anywhere() {
 #[test]
 fn the_second_backup_can_be_cut_anywhere() {
     freeze("R1 storage freezes in the second backup", 16, the_second_backup);
+}
+
+#[test]
+fn backups_that_only_write_can_be_cut_anywhere() {
+    freeze("R1 storage freezes in backups by a key that only writes", 8, backups_that_only_write);
 }
 
 #[test]

@@ -4,19 +4,23 @@
 //! twice: killed as it is entered, and as it is left with a write cut short. The same seed is the same point,
 //! as far as the threads of the program arrive in the same order.
 
+mod keys;
+
 use super::program::{
-    Outputs, Station, assert_resumed, backup, build_tree, change_tree, init, restore, wait, words,
+    Outputs, Station, assert_resumed, assert_whole_or_temporary, backup, build_tree, change_tree, init,
+    restore, rot, wait, words,
 };
 use super::tracer::{self, Death, WRAPPER};
 use crate::cli::support::{packs, skip};
 use crate::support::Scratch;
 use crate::support::budget::Budget;
-use crate::support::compare::{Holds, Tree};
+use crate::support::compare::Tree;
 use crate::support::oracle::{Disturbed, Oracle};
 use crate::support::random::{Random, spread};
 use dedup_engine::id::ObjectId;
+use keys::{key_add, key_writer};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +35,9 @@ enum Work {
     KeyAdd,
     KeyChange,
     KeyRemove,
+    KeyWriter,
+    KeyImport,
+    WriterBackup,
     Forget,
     Prune,
     RepairPacks,
@@ -39,7 +46,7 @@ enum Work {
     ParityRepair,
 }
 
-const WORKS: [Work; 14] = [
+const WORKS: [Work; 17] = [
     Work::Init,
     Work::FirstBackup,
     Work::SecondBackup,
@@ -48,6 +55,9 @@ const WORKS: [Work; 14] = [
     Work::KeyAdd,
     Work::KeyChange,
     Work::KeyRemove,
+    Work::KeyWriter,
+    Work::KeyImport,
+    Work::WriterBackup,
     Work::Forget,
     Work::Prune,
     Work::RepairPacks,
@@ -66,8 +76,12 @@ struct Course {
     /// With a second slot, `key2`.
     keyed: Station,
     slot: String,
+    /// Without any slot; `sheet` has the one there was.
+    keyless: Station,
     /// With a snapshot of `tree`, which has changed since.
     one: Station,
+    /// The same, and `key2` that only writes.
+    served: Station,
     /// With another one of it.
     two: Station,
     /// With the first of them forgotten.
@@ -104,6 +118,12 @@ impl Course {
         let other = list["keys"].as_array().unwrap().iter().find(|key| key["in_use"] == false).unwrap();
         let slot = other["id"].as_str().unwrap().to_owned();
 
+        let keyless = next(&made, "keyless");
+        let sheet = keyless.path("sheet").display().to_string();
+        keyless.run("key", &words(&["key", "export", &sheet])).ok("key export");
+        std::fs::remove_dir_all(keyless.path("repo/keys")).unwrap();
+        std::fs::create_dir(keyless.path("repo/keys")).unwrap();
+
         let mut committed = Vec::new();
         let mut commit = |station: &Station| {
             let id = station.run("key", &backup(&tree)).ok("backup").snapshot().unwrap();
@@ -111,6 +131,8 @@ impl Course {
         };
         let one = next(&made, "one");
         commit(&one);
+        let served = next(&one, "served");
+        served.run("key", &key_writer(&served)).ok("key add --write-only");
         change_tree(&tree, seed);
         let two = next(&one, "two");
         commit(&two);
@@ -126,14 +148,32 @@ impl Course {
         std::fs::remove_file(&packs[0]).unwrap();
         std::fs::write(&packs[1], "rotten").unwrap();
         let first = Arc::new(Tree::read(&scratch.path("first")));
-        Self { empty, made, keyed, slot, one, two, aged, rotten, torn, lossy, committed, first, scratch }
+        Self {
+            empty,
+            made,
+            keyed,
+            slot,
+            keyless,
+            one,
+            served,
+            two,
+            aged,
+            rotten,
+            torn,
+            lossy,
+            committed,
+            first,
+            scratch,
+        }
     }
 
     fn start(&self, work: Work) -> &Station {
         match work {
             Work::Init => &self.empty,
-            Work::FirstBackup | Work::KeyAdd | Work::KeyChange => &self.made,
+            Work::FirstBackup | Work::KeyAdd | Work::KeyChange | Work::KeyWriter => &self.made,
             Work::KeyRemove => &self.keyed,
+            Work::KeyImport => &self.keyless,
+            Work::WriterBackup => &self.served,
             Work::SecondBackup => &self.one,
             Work::Restore | Work::Check | Work::Forget | Work::ParityAdd => &self.two,
             Work::Prune => &self.aged,
@@ -148,12 +188,14 @@ impl Course {
         match work {
             Work::Init => init(),
             Work::FirstBackup => backup(&self.first_tree()),
-            Work::SecondBackup => backup(&self.tree()),
+            Work::SecondBackup | Work::WriterBackup => backup(&self.tree()),
             Work::Restore => restore(self.committed[1].0, &self.tree(), &at.path("out")),
             Work::Check => words(&["check", "--read-data"]),
             Work::KeyAdd => key_add(at),
             Work::KeyChange => words(&["key", "change", "--new-key-file", &new_key]),
             Work::KeyRemove => words(&["key", "remove", &self.slot]),
+            Work::KeyWriter => key_writer(at),
+            Work::KeyImport => words(&["key", "import", &at.path("sheet").display().to_string()]),
             Work::Forget => words(&["forget", &self.committed[0].0.to_hex()]),
             Work::Prune => words(&["prune", "--max-unused", "0"]),
             Work::RepairPacks => words(&["repair", "packs", "--read-data"]),
@@ -161,6 +203,11 @@ impl Course {
             Work::ParityAdd => words(&PARITY_ADD),
             Work::ParityRepair => words(&["parity", "repair"]),
         }
+    }
+
+    /// Returns the key file that a work is done with.
+    fn key(&self, work: Work) -> &'static str {
+        if work == Work::WriterBackup { "key2" } else { "key" }
     }
 
     fn tree(&self) -> PathBuf {
@@ -174,7 +221,7 @@ impl Course {
     /// Returns the snapshots that must be there, whatever became of the work.
     fn kept(&self, work: Work) -> &[(ObjectId, Arc<Tree>)] {
         match work {
-            Work::SecondBackup => &self.committed[..1],
+            Work::SecondBackup | Work::WriterBackup => &self.committed[..1],
             Work::Restore | Work::Check | Work::RepairPacks | Work::RepairIndex => &self.committed[..2],
             Work::ParityAdd | Work::ParityRepair => &self.committed[..2],
             Work::Forget | Work::Prune => &self.committed[1..2],
@@ -196,7 +243,13 @@ impl Course {
                 at.run("key", &self.args(work, at)).ok(&format!("{case}: restore again"));
                 assert_resumed(&self.committed[1].1, &at.path("out"), &format!("{case}: restore again"));
             }
-            Work::KeyAdd | Work::KeyChange | Work::KeyRemove => self.judge_keys(work, at, is_done, case),
+            Work::KeyAdd | Work::KeyChange | Work::KeyRemove | Work::KeyWriter => {
+                self.judge_keys(work, at, is_done, case);
+            }
+            Work::KeyImport => {
+                assert!(!is_done || at.open_by("key").is_ok(), "{case}: put back, and does not open");
+                drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: again")));
+            }
             // Done or not, it can be done again.
             Work::Forget if is_done => {}
             Work::ParityAdd | Work::ParityRepair if is_done => {}
@@ -210,11 +263,11 @@ impl Course {
             Work::RepairPacks | Work::RepairIndex => {
                 drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: repair again")));
             }
-            Work::FirstBackup | Work::SecondBackup | Work::Check | Work::Prune => {}
+            Work::FirstBackup | Work::SecondBackup | Work::WriterBackup | Work::Check | Work::Prune => {}
         }
         let (tree, now) = match work {
             Work::FirstBackup => (self.first_tree(), Some(self.first.clone())),
-            Work::SecondBackup => (self.tree(), Some(self.committed[1].1.clone())),
+            Work::SecondBackup | Work::WriterBackup => (self.tree(), Some(self.committed[1].1.clone())),
             // Small, where nothing is to be said of snapshots.
             _ => (self.tree(), None),
         };
@@ -235,70 +288,6 @@ impl Course {
             );
         }
     }
-
-    /// No work on keys locks anybody out who had a key before and has one afterwards, and it can be done again.
-    fn judge_keys(&self, work: Work, at: &Station, is_done: bool, case: &str) {
-        let (old, new) = (at.open_by("key"), at.open_by("key2"));
-        match work {
-            Work::KeyChange => {
-                assert!(old.is_ok() || new.is_ok(), "{case}: locked out: {old:?}, {new:?}");
-                assert!(!is_done || (old.is_err() && new.is_ok()), "{case}: done: {old:?}, {new:?}");
-            }
-            _ => {
-                assert!(old.is_ok(), "{case}: {old:?}");
-                assert!(!is_done || new.is_ok() == (work == Work::KeyAdd), "{case}: done: {new:?}");
-            }
-        }
-        let is_effective = match work {
-            Work::KeyChange => old.is_err(),
-            Work::KeyRemove => new.is_err(),
-            _ => new.is_ok(),
-        };
-        if !is_effective {
-            at.run("key", &self.args(work, at)).ok(&format!("{case}: again"));
-        }
-    }
-}
-
-/// Flips a bit in the end of the longest object of a family.
-fn rot(at: &Station, family: &str) {
-    let mut found = Vec::new();
-    let mut folders = vec![at.path("repo").join(family)];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { folders.push(path) } else { found.push(path) }
-        }
-    }
-    let path = found.into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
-    let mut bytes = std::fs::read(&path).unwrap();
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
-    std::fs::remove_file(&path).unwrap();
-    std::fs::write(&path, bytes).unwrap();
-}
-
-fn key_add(at: &Station) -> Vec<String> {
-    words(&["key", "add", "--new-key-file", &at.path("key2").display().to_string()])
-}
-
-/// Whatever has its final name is whole.
-#[track_caller]
-pub fn assert_whole_or_temporary(target: &Path, expected: &Tree, case: &str) {
-    if !target.exists() {
-        return;
-    }
-    for (path, entry) in Tree::read(target).0 {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.starts_with(".dedup-") && name.ends_with(".tmp") {
-            continue;
-        }
-        let whole =
-            expected.0.get(&path).unwrap_or_else(|| panic!("{case}: {path:?} is not of the snapshot"));
-        // A directory is filled and gets its metadata last.
-        let is_same = entry.holds == whole.holds || matches!(entry.holds, Holds::Directory);
-        assert!(is_same, "{case}: {path:?} is {:?}, not {:?}", entry.holds, whole.holds);
-    }
 }
 
 /// Counts by kind, for the figure.
@@ -318,7 +307,8 @@ fn the_program_can_be_killed_at_every_system_call() {
     for work in WORKS {
         let copy = Scratch::in_memory();
         let at = course.start(work).copy(&copy);
-        let trace = tracer::run(at.command(&WRAPPER, "key", &course.args(work, &at)), Death::Never);
+        let trace =
+            tracer::run(at.command(&WRAPPER, course.key(work), &course.args(work, &at)), Death::Never);
         trace.said.ok(&format!("{work:?}"));
         assert!(trace.calls > 5, "{work:?}: {} calls prove nothing", trace.calls);
         calls.push((work, trace.calls));
@@ -343,7 +333,7 @@ fn the_program_can_be_killed_at_every_system_call() {
         let case = format!("{work:?}, {death:?} of all {all} calls");
         let copy = Scratch::in_memory();
         let at = course.start(work).copy(&copy);
-        let trace = tracer::run(at.command(&WRAPPER, "key", &course.args(work, &at)), death);
+        let trace = tracer::run(at.command(&WRAPPER, course.key(work), &course.args(work, &at)), death);
         if trace.is_killed && trace.said.code.is_none() {
             *killed.entry(work).or_insert(0) += 1;
             torn += u64::from(is_torn);

@@ -1,7 +1,7 @@
 //! The real program with all it needs in one folder, and the judgement of what it left there.
 
 use crate::cli::support::PROGRAM;
-use crate::support::compare::Tree;
+use crate::support::compare::{Holds, Tree};
 use crate::support::oracle::{Disturbed, Found, Oracle};
 use crate::support::world::{Run, open_keys};
 use crate::support::{Scratch, copy_dir, trees};
@@ -261,4 +261,41 @@ pub fn assert_resumed(expected: &Tree, target: &Path, case: &str) {
         tree
     };
     but_the_target(expected.clone()).assert_same(&but_the_target(Tree::read(target)), case);
+}
+
+/// Flips a bit in the end of the longest object of a family.
+pub fn rot(at: &Station, family: &str) {
+    let mut found = Vec::new();
+    let mut folders = vec![at.path("repo").join(family)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    let path = found.into_iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+}
+
+/// Whatever has its final name is whole.
+#[track_caller]
+pub fn assert_whole_or_temporary(target: &Path, expected: &Tree, case: &str) {
+    if !target.exists() {
+        return;
+    }
+    for (path, entry) in Tree::read(target).0 {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with(".dedup-") && name.ends_with(".tmp") {
+            continue;
+        }
+        let whole =
+            expected.0.get(&path).unwrap_or_else(|| panic!("{case}: {path:?} is not of the snapshot"));
+        // A directory is filled and gets its metadata last.
+        let is_same = entry.holds == whole.holds || matches!(entry.holds, Holds::Directory);
+        assert!(is_same, "{case}: {path:?} is {:?}, not {:?}", entry.holds, whole.holds);
+    }
 }

@@ -1,8 +1,8 @@
 //! Restores, checks and work on keys, cut off after every storage call.
 
 use super::calls::{copy_of, freeze};
-use super::kill::assert_whole_or_temporary;
-use super::program::assert_resumed;
+
+use super::program::{assert_resumed, assert_whole_or_temporary};
 use crate::support::compare::Tree;
 use crate::support::oracle::{Disturbed, Found, Oracle};
 use crate::support::random::Random;
@@ -12,8 +12,9 @@ use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
 use dedup_engine::id::ObjectId;
 use dedup_engine::progress::Silent;
-use dedup_engine::repo::Repository;
+use dedup_engine::repo::{Budget, Repository};
 use dedup_engine::storage::fault::FaultStorage;
+use dedup_engine::storage::{Name, Storage};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -110,6 +111,10 @@ fn add(repo: &mut Repository, new: &Unlock) -> bool {
     repo.add_slot(new, &NO_KDF, "laptop", true, 5).is_ok()
 }
 
+fn add_writer(repo: &mut Repository, new: &Unlock) -> bool {
+    repo.add_write_only_slot(new, &NO_KDF, "server", 5).is_ok()
+}
+
 fn change(repo: &mut Repository, new: &Unlock) -> bool {
     repo.change_slot(new, &NO_KDF, 6).is_ok()
 }
@@ -131,7 +136,9 @@ fn opens(world: &World, unlock: &Unlock) -> bool {
 fn key_work(_: &mut Random) -> u64 {
     let mut cuts = 0;
     let (world, new) = (World::new(), Unlock::new_key_file().unwrap().0);
-    for (what, work) in [("add", add as KeyWork), ("change", change), ("remove", remove)] {
+    for (what, work) in
+        [("add", add as KeyWork), ("add for writing", add_writer), ("change", change), ("remove", remove)]
+    {
         let undisturbed = world.fork();
         let counting = Arc::new(FaultStorage::new(undisturbed.storage.clone()));
         let mut repo = open_keys(counting.clone(), &world.unlock).unwrap();
@@ -159,6 +166,41 @@ fn key_work(_: &mut Random) -> u64 {
         }
     }
     cuts
+}
+
+/// The slot is gone or damaged, and comes back from paper: cut off anywhere, it can be put back after all.
+fn imports(_: &mut Random) -> u64 {
+    let mut cuts = 0;
+    for damaged in [false, true] {
+        let world = World::new();
+        let (id, stored) = open_keys(world.storage.clone(), &world.unlock).unwrap().export_slot().unwrap();
+        world.storage.delete(&Name::slot(id)).unwrap();
+        if damaged {
+            world.storage.put(&Name::slot(id), &stored[..100]).unwrap();
+        }
+        let import = |storage: Arc<dyn Storage>| {
+            Repository::import_slot(&storage, &stored, &world.unlock, Budget::LEAST_BYTES)
+        };
+        for cut in 0.. {
+            let fork = world.fork();
+            let storage = Arc::new(FaultStorage::new(fork.storage.clone()));
+            storage.freeze_after(cut);
+            let done = import(storage).is_ok();
+            assert!(!done || opens(&fork, &world.unlock), "cut {cut}: nothing opens it");
+            assert_eq!(import(fork.storage.clone()).unwrap().0, id, "cut {cut}: no way forward");
+            assert!(opens(&fork, &world.unlock), "cut {cut}: put back, and does not open");
+            cuts += 1;
+            if done {
+                break;
+            }
+        }
+    }
+    cuts
+}
+
+#[test]
+fn a_key_from_paper_can_be_cut_anywhere() {
+    freeze("R1 storage freezes in putting a key back", 4, imports);
 }
 
 #[test]

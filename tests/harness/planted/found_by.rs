@@ -103,6 +103,10 @@ pub const FOUND_BY: &[Row] = {
         // Keys.
         (SkipSlotReadBack, Whole, &["engine::keys"]),
         (RemoveSlotFirst, Whole, &["engine::keys"]),
+        (IgnoreKeyChanges, Whole, &["engine::keys"]),
+        (TrustFileCache, Whole, &["engine::write_only"]),
+        (TrustStoredPublicKey, Engine, &["repo::config"]),
+        (AcceptZeroSecret, Engine, &["crypto::exchange"]),
         // Restores.
         (PublishAtOnce, Modules, &["files::tests::restoring"]),
         (FollowLinks, Modules, &["files::tests::hostile"]),
