@@ -79,6 +79,6 @@ fn store(repo: &Repository, tree: &Path, moment: i64) {
         elapsed: &elapsed,
     };
     let sources = vec![tree.as_os_str().as_bytes().to_vec()];
-    let request = BackupRequest { run, module: "files".into(), sources, parent: Parent::Auto };
+    let request = BackupRequest { run, module: "files".into(), sources, parent: Parent::None };
     backup::run(repo, &source, &request, &Silent).expect("it is stored");
 }
