@@ -4,7 +4,7 @@ CARGO := $(shell command -v cargo || echo $$HOME/.cargo/bin/cargo)
 MINUTES ?= 10
 
 # The parts of the harness, each with its full budget: make crash [CASES=5000] [SEED=1]; see tests/README.md.
-HARNESS := crash damage faults fleet hostile index source
+HARNESS := crash damage faults fleet hostile index lying source
 
 .PHONY: $(HARNESS) rows runs planted demo demo-pbx test lint bench fuzz measure setup setup-demo setup-test
 

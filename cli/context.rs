@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::find_repo::{self, Place};
 use crate::human::stored_time;
 use crate::interrupt::{Interrupt, Operation};
+use crate::memory;
 use crate::output::{Output, complain};
 use crate::passphrase::Way;
 use crate::progress::Progress;
@@ -99,8 +100,19 @@ impl Context {
         self.open_at(&self.place()?, &Way::choose(&self.global, &self.config)?, self.max_memory())
     }
 
-    /// Opens the repository at a place for runs that use so much memory, without its index.
+    /// Opens the repository without its index, and does not read its log: for what is to tell what is wrong with that.
+    pub fn open_unread(&self) -> Result<Repository, Failure> {
+        self.open_keys(&self.place()?, &Way::choose(&self.global, &self.config)?, self.max_memory())
+    }
+
+    /// Opens the repository at a place for runs that use so much memory, without its index. Its log is read on first.
     pub fn open_at(&self, place: &Place, way: &Way, max_memory_bytes: u64) -> Result<Repository, Failure> {
+        let repo = self.open_keys(place, way, max_memory_bytes)?;
+        memory::attach(self, &repo)?;
+        Ok(repo)
+    }
+
+    fn open_keys(&self, place: &Place, way: &Way, max_memory_bytes: u64) -> Result<Repository, Failure> {
         self.output.detail(&format!("the repository is {} ({})", place.path.display(), place.named_by));
         let explain = |failure: Failure| match failure.exit {
             Exit::NoRepository => {

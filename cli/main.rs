@@ -16,6 +16,7 @@ mod guard;
 mod human;
 mod interrupt;
 mod jobs;
+mod memory;
 mod output;
 mod passphrase;
 mod patterns;

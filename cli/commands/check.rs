@@ -1,15 +1,17 @@
 //! `dedup check`: says whether every snapshot can be restored.
 
+use super::check_log;
 use super::check_source::{self, Compared};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::complain;
-use crate::{escape, human};
+use crate::{escape, human, memory};
 use dedup_engine::check::{self, CheckOptions, CheckReport, Finding, ReadData, Severity};
 use dedup_modules::units;
 use serde_json::json;
 use std::ffi::OsString;
+use std::time::Duration;
 
 const DAY_SECS: i64 = 86_400;
 
@@ -40,17 +42,23 @@ pub struct CheckArgs {
     /// stored is damaged, here or there. SNAPSHOT:PATH compares only what is below PATH.
     #[arg(long, value_name = "SNAPSHOT[:PATH]", num_args = 0..=1, require_equals = true, default_missing_value = "latest")]
     source: Option<OsString>,
+    /// Tell of machines that have written nothing to the log for so long
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = units::duration)]
+    silent_after: Duration,
     /// End with status 4 if there were notices
     #[arg(long)]
     strict: bool,
 }
 
 pub fn run(ctx: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
-    let repo = ctx.open_indexed()?;
+    let repo = ctx.open_unread()?;
     if args.source.is_some() {
         // Before the work that would be in vain.
         repo.assert_reads()?;
     }
+    // What is wrong with the log is among what is told.
+    let log = memory::attach_leniently(ctx, &repo)?;
+    let repo = ctx.indexed(repo)?;
     let now = ctx.now();
     let options = CheckOptions {
         data: args.read_data.unwrap_or(match args.unread_for {
@@ -63,10 +71,11 @@ pub fn run(ctx: &Context, args: &CheckArgs) -> Result<Exit, Failure> {
         seed: now.secs.unsigned_abs().rotate_left(32) ^ u64::from(now.nanos) ^ u64::from(std::process::id()),
         threads: ctx.threads(),
     };
-    let report = {
+    let mut report = {
         let _operation = ctx.operation();
         check::run(&repo, &options, ctx.events())?
     };
+    check_log::add(&repo, log, args.silent_after, now, &mut report)?;
     ctx.progress.finish();
     let exit = exit(&report, args.strict);
     for finding in &report.findings {
@@ -145,6 +154,8 @@ fn summary(
             "read_bytes": report.bytes_read,
             "maps_unopened": report.maps_unopened,
             "packs_unopened": report.packs_unopened,
+            "log_entries": report.log_entries,
+            "log_clients": report.log_clients,
             "parity_groups": report.parity_groups,
             "parity_objects": report.parity_objects,
             "parity_read_bytes": report.parity_bytes_read,

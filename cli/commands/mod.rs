@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod check_log;
 mod check_source;
 mod completions;
 mod copy;
@@ -40,6 +41,7 @@ mod space;
 mod space_back;
 mod space_module;
 mod stats;
+mod witness;
 
 use crate::args::Global;
 use crate::context::{Context, this_host};
@@ -86,6 +88,7 @@ pub enum Command {
     Job(job::JobArgs),
     ModuleHelper(module_helper::HelperArgs),
     Log(log::LogArgs),
+    Witness(witness::WitnessArgs),
     Space(space::SpaceArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -145,6 +148,7 @@ impl Command {
             Self::Job(args) => job::run(ctx, args),
             Self::ModuleHelper(args) => module_helper::run(ctx, args),
             Self::Log(args) => log::run(ctx, args),
+            Self::Witness(args) => witness::run(ctx, args),
             Self::Space(args) => space::run(ctx, args),
             Self::Completions(args) => completions::run(ctx, args),
             Self::Man(args) => man::run(ctx, args),

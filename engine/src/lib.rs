@@ -9,7 +9,7 @@
 //! | words | [`error`] [`id`] [`planted`] [`mod@format`] [`wire`] [`progress`] [`tamper`] |
 //! | bytes in, bytes out | [`compress`] [`chunker`] [`crypto`] |
 //! | storage | [`storage`] |
-//! | structures | [`pack`] [`map`] [`listing`] [`snapshot`] |
+//! | structures | [`pack`] [`map`] [`listing`] [`log`] [`snapshot`] |
 //! | index | [`index`] |
 //! | repository | [`repo`] |
 //! | operations | [`backup`] [`mod@copy`] [`restore`] [`browse`] [`parity`] [`check`] [`stats`] [`forget`] [`prune`] [`repair`] |
@@ -29,6 +29,7 @@ pub mod format;
 pub mod id;
 pub mod index;
 pub mod listing;
+pub mod log;
 pub mod map;
 pub mod pack;
 pub mod parity;

@@ -103,6 +103,22 @@ bugs! {
     PruneTrustsNothing = "prune-trusts-empty-listing",
     /// A snapshot is taken back without a look at the prune that is about to remove it.
     UndoWithoutLook = "undo-forget-without-look",
+    /// What is read of the log is remembered before it was compared.
+    RememberFirst = "remember-before-comparing",
+    /// A log that ends before the entry that is remembered is as good.
+    AcceptLowerHead = "accept-lower-head",
+    /// The signature of an entry of the log is not verified.
+    SkipLogSignature = "skip-signature-of-log",
+    /// What entries say of other logs and of generations is not compared with them.
+    IgnoreOtherHeads = "ignore-heads-of-others",
+    /// What is forgotten is whatever the storage shows, older than what was seen or not.
+    ObeyOldRetention = "obey-old-retention",
+    /// Snapshots that the log tells of need not be there.
+    TrustStorageOnly = "log-names-no-snapshots",
+    /// Whoever can sign may forget and remove.
+    ObeyAnybody = "obey-without-right",
+    /// A key slot that was removed opens again if it is put back.
+    TrustOldSlot = "trust-removed-slot",
     /// Packs of an interrupted run are never put into a segment.
     AdoptNothing = "forget-packs-of-dead-runs",
     /// What a check found rotten is relied on all the same.

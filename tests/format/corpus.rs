@@ -87,6 +87,7 @@ fn seeds_are_what_the_parsers_accept() {
     any("record_row", &dedup_modules::records::fuzz::row);
     any("record_schema", &dedup_modules::records::fuzz::schema);
     any("record_spec", &dedup_modules::records::fuzz::spec);
+    any("log_entry", &|bytes| dedup_engine::log::Entry::decode(bytes).is_ok());
     any("generation", &|bytes| dedup_engine::repo::control::Generation::decode(bytes).is_ok());
 }
 

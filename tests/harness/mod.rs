@@ -7,5 +7,6 @@ mod faults;
 mod fleet;
 mod hostile;
 mod index;
+mod lying;
 pub mod planted;
 mod source;

@@ -18,6 +18,7 @@ pub mod redis;
 pub mod repaired;
 pub mod systemd;
 pub mod trees;
+pub mod witness;
 pub mod world;
 
 use dedup_engine::progress::{Event, Events};

@@ -4,6 +4,7 @@
 //!   that a segment names it; for every snapshot every node of its maps, and that every chunk they
 //!   refer to is in a pack that is there. Each map is compared with the one before of the same module and
 //!   sources: what both share was walked already.
+//! - *Log*: in the structure, every entry, its signature, and all that it says of other objects.
 //! - *Data*: packs are read whole: name, header, directory, every block, every chunk.
 //! - *Parity*: in the structure, what opens and which shards a group has; when all data are read, each shard against its packs.
 //!
@@ -20,6 +21,7 @@ mod chosen;
 mod control;
 mod data;
 mod hits;
+mod log;
 mod maps;
 mod parents;
 mod parity;
@@ -112,6 +114,10 @@ pub struct CheckReport {
     pub maps_unopened: u64,
     /// Packs among those that were read which the key in use does not open: only their names were compared.
     pub packs_unopened: u64,
+    /// Entries of all logs.
+    pub log_entries: u64,
+    /// Clients that have written some.
+    pub log_clients: u64,
     /// Parity groups there are.
     pub parity_groups: u64,
     /// Parity objects there are.
@@ -135,6 +141,11 @@ impl CheckReport {
     /// Returns whether nothing is damaged of what was looked at.
     pub fn is_sound(&self) -> bool {
         self.damage_total == 0
+    }
+
+    /// Adds what somebody else found.
+    pub fn add(&mut self, finding: Finding) {
+        self.find(finding);
     }
 
     /// Returns the place that the finding has among those that are kept.
@@ -243,6 +254,7 @@ fn look(repo: &Repository, events: &dyn Events) -> Result<Structure, CheckError>
     let mut report = CheckReport::default();
     let packs = structure::packs(repo, &mut report)?;
     control::run(repo, &mut report, events)?;
+    log::run(repo, &mut report)?;
     structure::segments(repo, &packs, &mut report, events)?;
     let broken = maps::snapshots(repo, &packs, &mut report, events)?;
     Ok(Structure { report, packs, broken })

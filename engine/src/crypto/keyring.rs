@@ -90,10 +90,7 @@ impl Keyring {
     /// Returns the identity under which this slot writes.
     pub fn client(&self) -> Result<ClientId, CryptoError> {
         let public = self.bundle.signer().ok_or(CryptoError::NotEntitled("writing (no signing key)"))?;
-        let hash = blake3::hash(&public);
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.as_bytes()[..16]);
-        Ok(ClientId::from_bytes(id))
+        Ok(client_of(&public))
     }
 
     /// Derives a further key from DEDUPE of epoch 1; `context` is one of those of `FORMAT.md` 4.1.
@@ -251,6 +248,14 @@ impl Namer {
         };
         ChunkId::from_bytes(*blake3::keyed_hash(key, plain).as_bytes())
     }
+}
+
+/// Returns the client that signs with this Ed25519 public key: the first 16 bytes of its BLAKE3.
+pub fn client_of(public_key: &[u8; 32]) -> ClientId {
+    let hash = blake3::hash(public_key);
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.as_bytes()[..16]);
+    ClientId::from_bytes(id)
 }
 
 impl std::fmt::Debug for Keyring {

@@ -109,6 +109,7 @@ pub fn forget(
 ) -> Result<BTreeSet<ObjectId>, ForgetError> {
     let (mut pinned, mut new) = (None, BTreeSet::new());
     let stored = repo.stored_snapshots()?;
+    repo.know_log()?;
     let result = repo.change_retention(now, false, &mut |before| {
         if let Some(id) = snapshots.iter().find(|id| before.pinned.contains(id)) {
             pinned = Some(*id);
@@ -118,7 +119,7 @@ pub fn forget(
         new = snapshots.difference(&before.forgotten).copied().collect();
         next.forgotten.extend(snapshots);
         // What a prune has removed needs no word any more.
-        next.forgotten.retain(|id| stored.contains(id));
+        next.forgotten.retain(|id| stored.contains(id) || repo.is_logged(id));
         Ok(next)
     });
     match (result, pinned) {

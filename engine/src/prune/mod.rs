@@ -37,6 +37,7 @@ use crate::compress::Level;
 use crate::error::{Corrupt, Kind};
 use crate::id::{ObjectId, SessionId};
 use crate::listing::Time;
+use crate::log::PRUNE;
 use crate::parity::groups::Groups;
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events, Phase};
@@ -165,8 +166,8 @@ struct Scene<'r> {
     /// Highest generation, read before anything else.
     base: u64,
     sessions: Sessions,
-    /// Snapshots that are forgotten, and their sessions.
-    forgotten: Vec<(ObjectId, SessionId)>,
+    /// Snapshots that are forgotten, and their sessions, as far as they are known.
+    forgotten: Vec<(ObjectId, Option<SessionId>)>,
     census: Census,
     /// Parity as it was before sessions were read.
     groups: Groups,
@@ -181,8 +182,11 @@ pub fn run(
 ) -> Result<PruneReport, PruneError> {
     // Of what it cannot read it cannot tell what is needed.
     repo.assert_opens(crate::map::Class::Secrets)?;
+    // The log says which snapshots there must be.
+    repo.know_log()?;
     let mut session = None;
     if !options.dry_run {
+        repo.assert_right(PRUNE, "remove anything for good")?;
         let seen = repo.newest_generation()?;
         let purpose = Purpose::Prune;
         session = Some(OpenSession::begin(&repo.objects, purpose, &options.host, options.time, seen)?);
@@ -273,12 +277,13 @@ fn scene<'r>(
     let mut forgotten: Vec<_> = snapshots
         .iter()
         .filter(|(id, _)| going.contains(id))
-        .map(|(id, snapshot): &(ObjectId, Snapshot)| (*id, snapshot.session))
+        .map(|(id, snapshot): &(ObjectId, Snapshot)| (*id, Some(snapshot.session)))
         .collect();
     // Those that are damaged and forgotten: their sessions say which they are.
     for (id, _) in &faults {
         let of = sessions.ended.iter().find(|(_, verdict)| **verdict == Verdict::Committed(*id));
-        forgotten.extend(of.map(|(session, _)| (*id, *session)));
+        // Of one that only the log still tells of nobody knows the session.
+        forgotten.push((*id, of.map(|(session, _)| *session)));
     }
     snapshots.retain(|(id, _)| !going.contains(id));
     if snapshots.is_empty()

@@ -29,7 +29,7 @@ pub(super) enum Outcome {
 /// What one condemned set is about.
 struct Going<'a> {
     packs: Vec<ObjectId>,
-    snapshots: &'a [(ObjectId, SessionId)],
+    snapshots: &'a [(ObjectId, Option<SessionId>)],
     /// Whether what is needed of the packs is written anew first.
     anew: bool,
     base: u64,
@@ -154,7 +154,7 @@ fn one(
         segments,
         snapshots: set.snapshots,
         parity: parity.objects.clone(),
-        retired: going.snapshots.iter().map(|(_, session)| *session).collect(),
+        retired: going.snapshots.iter().filter_map(|(_, session)| *session).collect(),
         ..Generation::empty(0, ObjectId::from_bytes([0; 32]), session.id)
     };
     if planted(Bug::PruneDeletesFirst) {

@@ -7,6 +7,7 @@ use super::{RepoError, Repository};
 use crate::crypto::header::ObjectKind;
 use crate::error::{Corrupt, Kind};
 use crate::id::{ObjectId, SessionId};
+use crate::planted::{Bug, planted};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::{Family, Name, Part};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +37,8 @@ impl Repository {
     }
 
     /// Returns every alive snapshot that can be read, oldest first, and the faults of the others: those whose
-    /// object or end is damaged, and those that a session committed, nothing removed, and that are not stored.
+    /// object or end is damaged, and those that a session committed or the log tells of, nothing removed, and that are not
+    /// stored.
     ///
     /// What is forgotten is not there. If what says so is damaged, everything is.
     pub fn catalog(&self) -> Result<Catalog, RepoError> {
@@ -52,7 +54,13 @@ impl Repository {
         self.assert_reads()?;
         // In this order: a snapshot is stored before its end, and a generation before it is deleted.
         let mut ends = self.ends()?;
-        let ids = self.objects.ids(Family::Snapshots)?;
+        let mut ids = self.objects.ids(Family::Snapshots)?;
+        for id in self.logged_but(&ids) {
+            // Listings may lag.
+            if self.objects.storage.len(&Name::snapshot(id))?.is_some() {
+                ids.insert(id);
+            }
+        }
         let (removed, retired) = self.removed()?;
         let (mut snapshots, mut faults) = (Vec::new(), Vec::new());
         let stay: Vec<ObjectId> = ids.difference(&removed).copied().collect();
@@ -66,22 +74,39 @@ impl Repository {
                     continue;
                 }
             };
-            match ends.remove(&snapshot.session) {
+            let mut end = ends.remove(&snapshot.session);
+            if end.is_none() && self.is_logged(id) {
+                end = read_end(&self.objects, snapshot.session).transpose();
+            }
+            match end {
                 Some(Err(fault)) => faults.push((*id, fault)),
                 Some(Ok(Verdict::Committed(committed)))
                     if committed == *id && !retired.contains(&snapshot.session) =>
                 {
                     snapshots.push((*id, snapshot));
                 }
+                _ if self.is_logged(id) && !planted(Bug::TrustStorageOnly) => {
+                    let wrong = "it is not there, though the log says that the snapshot was committed";
+                    faults.push((*id, Corrupt::new(Name::end(snapshot.session).to_string(), wrong).into()));
+                }
                 _ => {}
             }
         }
+        let mut lost = BTreeSet::new();
         for (session, end) in ends {
             if let Ok(Verdict::Committed(id)) = end
                 && !(ids.contains(&id) || removed.contains(&id) || retired.contains(&session))
             {
                 faults.push((id, missing(id, session)));
+                lost.insert(id);
             }
+        }
+        for id in self.logged_but(&ids).difference(&removed).filter(|id| !lost.contains(id)) {
+            if planted(Bug::TrustStorageOnly) {
+                break;
+            }
+            let wrong = "missing, but the log says that it was committed, and nobody removed it";
+            faults.push((*id, Corrupt::new(Name::snapshot(*id).to_string(), wrong).into()));
         }
         // One that was rewritten has the time of what it was made from, and is the newer of the two.
         let is_rewritten = |snapshot: &Snapshot| snapshot.provenance.rewritten_from.is_some();
@@ -132,7 +157,7 @@ impl Repository {
     }
 
     /// Returns how every session ended that has.
-    fn ends(&self) -> Result<BTreeMap<SessionId, Result<Verdict, RepoError>>, RepoError> {
+    pub(super) fn ends(&self) -> Result<BTreeMap<SessionId, Result<Verdict, RepoError>>, RepoError> {
         let ended = |name| match name {
             Name::Session(id, Part::End) => Some(id),
             _ => None,
@@ -144,7 +169,7 @@ impl Repository {
     }
 
     /// Returns what generations removed: snapshots and sessions.
-    fn removed(&self) -> Result<(BTreeSet<ObjectId>, BTreeSet<SessionId>), RepoError> {
+    pub(super) fn removed(&self) -> Result<(BTreeSet<ObjectId>, BTreeSet<SessionId>), RepoError> {
         let (mut snapshots, mut sessions) = (BTreeSet::new(), BTreeSet::new());
         let mut number = 1;
         while let Some((generation, _)) = read_generation(&self.objects, number)? {

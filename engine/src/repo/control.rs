@@ -280,6 +280,23 @@ impl Generation {
         }
     }
 
+    /// Returns whether it names anything that goes.
+    pub(crate) fn names_anything(&self) -> bool {
+        let lists = [&self.packs, &self.segments, &self.snapshots, &self.parity];
+        lists.iter().any(|list| !list.is_empty()) || !self.retired.is_empty()
+    }
+
+    /// Returns one that has its place in the row and removes nothing.
+    pub(crate) fn without_effect(self) -> Self {
+        let (public_key, signature) = (self.public_key, self.signature);
+        Self {
+            condemned: self.condemned,
+            public_key,
+            signature,
+            ..Self::empty(self.number, self.previous, self.session)
+        }
+    }
+
     /// Encodes the part that is signed.
     pub fn encode_signed(&self) -> Vec<u8> {
         let mut out = Vec::new();

@@ -4,6 +4,7 @@ use crate::crypto::CryptoError;
 use crate::error::{Corrupt, Kind};
 use crate::id::ChunkId;
 use crate::index::IndexError;
+use crate::log::LogError;
 use crate::storage::StorageError;
 
 /// Why a repository could not be used: what, where, and (by [`RepoError::hint`]) what to do.
@@ -46,6 +47,9 @@ pub enum RepoError {
         /// What is wrong with it.
         source: CryptoError,
     },
+    /// The storage does not show what it once held.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The storage said no.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -115,7 +119,7 @@ impl RepoError {
             Self::Storage(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Crypto(error) => error.kind(),
-            Self::MissingChunk { .. } | Self::Corrupt(_) => Kind::Integrity,
+            Self::MissingChunk { .. } | Self::Corrupt(_) | Self::Log(_) => Kind::Integrity,
             Self::Fenced => Kind::Busy,
             Self::Cancelled => Kind::Cancelled,
             Self::Stopped { kind, .. } => *kind,
@@ -143,6 +147,11 @@ impl RepoError {
             Self::Index(error) if error.wants_rebuild() => {
                 Some("run it again: the local index is made anew from the repository, which is not hit".into())
             }
+            Self::Log(_) => Some(
+                "ask who runs the storage, and look from another machine: `dedup witness`. If you put back a copy of the \
+                 repository yourself, `dedup witness accept` says what is given up and goes on"
+                    .into(),
+            ),
             _ => match self.kind() {
                 Kind::Integrity => Some("run `dedup check --read-data` to see what is hit".into()),
                 Kind::TooNew => Some("install a newer dedup".into()),

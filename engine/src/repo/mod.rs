@@ -7,6 +7,7 @@
 //! - `catalog`: which snapshots there are.
 //! - `budget`: how the most memory of a run is shared out.
 //! - `refresh`: brings the local index up to date with the storage.
+//! - `history`: the log, read before anything else and written after whatever changes what is alive.
 //! - `records`: what is said of runs after they committed.
 //! - `retention`: which snapshots are forgotten or pinned.
 //! - `signed`: signatures of small objects.
@@ -20,6 +21,7 @@ mod claims;
 pub mod config;
 pub mod control;
 mod error;
+pub(crate) mod history;
 pub mod key_changes;
 pub(crate) mod many;
 pub(crate) mod objects;
@@ -37,25 +39,28 @@ pub(crate) mod write;
 pub use budget::Budget;
 pub use config::{Config, Settings};
 pub use error::RepoError;
+pub use history::{LogHead, LogState};
 pub use slots::SlotInfo;
 #[cfg(any(test, feature = "testing"))]
-pub use testing::hash_of;
+pub use testing::{hash_of, public_of};
 
 use crate::chunker::Chunker;
 use crate::crypto::keyring::{Keyring, Namer};
-use crate::crypto::random;
 use crate::crypto::roots::{Bundle, Root};
 use crate::crypto::slot::{KdfParams, Unlock};
+use crate::crypto::{CryptoError, random};
 use crate::error::Corrupt;
 use crate::format::{MAX_SLOT, MAX_SMALL_BODY};
 use crate::id::{ObjectId, RepoId};
 use crate::index::Index;
+use crate::listing::Time;
+use crate::log::{ALL, APPEND, Act};
 use crate::map::{Class, LeafTarget};
 use crate::pack::PackKind;
 use crate::planted::{Bug, planted};
 use crate::progress::Events;
 use crate::storage::{Name, Put, Storage};
-use crate::tamper::Tamper;
+use history::is_contradiction;
 use objects::Objects;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -73,6 +78,7 @@ pub struct Repository {
     unlisted: Mutex<Vec<ObjectId>>,
     /// Generation up to which segments were taken up since the index was opened.
     learnt: Mutex<u64>,
+    history: history::History,
 }
 
 impl Repository {
@@ -137,9 +143,10 @@ impl Repository {
         let namer = keyring.namer()?;
         let leaf_target =
             LeafTarget::new(config.settings.leaf_target).map_err(|corrupt| corrupt.within("config"))?;
-        let objects = Objects { storage, keyring, tamper: Tamper::default() };
-        let (unlisted, learnt) = Default::default();
-        Ok(Self { objects, namer, config, slot, leaf_target, budget, index: None, unlisted, learnt })
+        let (tamper, known) = Default::default();
+        let objects = Objects { storage, keyring, tamper, known };
+        let (index, unlisted, learnt, history) = Default::default();
+        Ok(Self { objects, namer, config, slot, leaf_target, budget, index, unlisted, learnt, history })
     }
 
     /// Returns the repository's identity.
@@ -236,7 +243,18 @@ impl Repository {
             bundle = bundle.without(Root::Secrets);
         }
         bundle.renew_slot_secrets()?;
-        slots::store(&*self.objects.storage, self.id(), &bundle, unlock, kdf, label, now_unix_secs)
+        self.know_log()?;
+        let id = slots::store(&*self.objects.storage, self.id(), &bundle, unlock, kdf, label, now_unix_secs)?;
+        let time = Time { secs: now_unix_secs, nanos: 0 };
+        self.log_after(Act::Slot { id, is_removed: false }, Some(time))?;
+        // Without the right to admit it can open and write, and somebody else has to admit it.
+        if let Some(signer) = bundle.signer()
+            && let Err(error) = self.admit(signer, ALL, time)
+            && is_contradiction(&error)
+        {
+            return Err(error);
+        }
+        Ok(id)
     }
 
     /// Adds a slot that stores and cannot read: it holds DEDUPE and public keys (`FORMAT.md` 4.2). Secrets can be stored
@@ -250,7 +268,14 @@ impl Repository {
     ) -> Result<ObjectId, RepoError> {
         let mut bundle = self.objects.keyring.bundle().write_only()?;
         bundle.renew_slot_secrets()?;
-        slots::store(&*self.objects.storage, self.id(), &bundle, unlock, kdf, label, now_unix_secs)
+        self.know_log()?;
+        let time = Time { secs: now_unix_secs, nanos: 0 };
+        // Before the slot is there: until somebody has fewer rights, all who can write are equals (`FORMAT.md` 15).
+        let signer = bundle.signer().ok_or(CryptoError::NotEntitled("writing (no signing key)"))?;
+        self.admit(signer, APPEND, time)?;
+        let id = slots::store(&*self.objects.storage, self.id(), &bundle, unlock, kdf, label, now_unix_secs)?;
+        self.log_after(Act::Slot { id, is_removed: false }, Some(time))?;
+        Ok(id)
     }
 
     /// Returns the slot in use as it is stored, to be kept elsewhere: with what opens it, and the repository, it is all that
@@ -280,7 +305,9 @@ impl Repository {
     /// Removes a slot other than the one in use, which must hold every root.
     pub fn remove_slot(&self, id: &ObjectId) -> Result<(), RepoError> {
         let client = self.objects.keyring.client()?;
-        slots::remove(&self.objects, *id, self.slot, *client.as_bytes())
+        self.know_log()?;
+        slots::remove(&self.objects, *id, self.slot, *client.as_bytes())?;
+        self.log_after(Act::Slot { id: *id, is_removed: true }, None)
     }
 
     /// Replaces the slot in use: the new one is durable before the old one goes.
@@ -290,6 +317,7 @@ impl Repository {
         kdf: &KdfParams,
         now_unix_secs: i64,
     ) -> Result<ObjectId, RepoError> {
+        self.know_log()?;
         let label = self.slots()?.into_iter().find(|slot| slot.current).map(|slot| slot.label);
         let bundle = self.objects.keyring.bundle();
         let storage = &*self.objects.storage;
@@ -309,6 +337,9 @@ impl Repository {
             // A slot that lacks some roots may always go: nothing is only in it.
             self.objects.storage.delete(&Name::slot(old))?;
         }
+        let time = Some(Time { secs: now_unix_secs, nanos: 0 });
+        self.log_after(Act::Slot { id: new, is_removed: false }, time)?;
+        self.log_after(Act::Slot { id: old, is_removed: true }, time)?;
         Ok(new)
     }
 }

@@ -1,6 +1,7 @@
 //! Sealed objects in storage: the one place where names, seals and limits meet.
 
 use super::RepoError;
+use super::history::Shared;
 use crate::crypto::header::{Header, ObjectKind};
 use crate::crypto::keyring::Keyring;
 use crate::crypto::{CryptoError, capsule};
@@ -19,6 +20,8 @@ pub(crate) struct Objects {
     pub storage: Arc<dyn Storage>,
     pub keyring: Arc<Keyring>,
     pub tamper: Tamper,
+    /// What the log says of rights.
+    pub known: Shared,
 }
 
 /// Says whether an opened body is what its writer meant: decoded, it is the same.
@@ -61,8 +64,20 @@ impl Objects {
         session: Option<SessionId>,
         means: Means<'_>,
     ) -> Result<Put, RepoError> {
+        Ok(self.put_known(kind, name, plain, session, means)?.0)
+    }
+
+    /// The same; returns the hash of the bytes as well, whether they were stored or another object is there.
+    pub fn put_known(
+        &self,
+        kind: ObjectKind,
+        name: &Name,
+        plain: &[u8],
+        session: Option<SessionId>,
+        means: Means<'_>,
+    ) -> Result<(Put, ObjectId), RepoError> {
         let (bytes, id) = self.seal(kind, plain, session, name.to_string().as_bytes(), means)?;
-        self.store(name, bytes, id)
+        Ok((self.store(name, bytes, id)?, id))
     }
 
     /// Seals `plain` and stores it under the hash of the stored bytes.

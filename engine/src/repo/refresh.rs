@@ -5,7 +5,7 @@
 //! so an index can be had from them alone.
 
 use super::objects::Objects;
-use super::sessions::{any_unended, read_generation};
+use super::sessions::{any_unended, generation, is_obeyed, read_generation};
 use super::write::lock;
 use super::{RepoError, Repository};
 use crate::crypto::header::ObjectKind;
@@ -145,18 +145,33 @@ fn apply_generations(objects: &Objects, index: &Index) -> Result<Option<Generati
         newest = read_generation(objects, mark.number)?.map(|(_, id)| GenerationMark { id, ..mark });
     }
     let mut number = newest.map_or(1, |mark| mark.number + 1);
-    while let Some((generation, id)) = read_generation(objects, number)? {
+    while let Some((named, id)) = read_generation(objects, number)? {
         let mark = GenerationMark { number, id };
+        distrust(objects, index, number)?;
         index.apply_generation(&Generation {
             mark,
-            previous: generation.previous,
-            packs: &generation.packs,
-            segments: &generation.segments,
+            previous: named.previous,
+            packs: &named.packs,
+            segments: &named.segments,
         })?;
         newest = Some(mark);
         number += 1;
     }
     Ok(newest)
+}
+
+/// Relies no more on packs that a generation names whose signer may remove nothing, and which may be gone any moment.
+fn distrust(objects: &Objects, index: &Index, number: u64) -> Result<(), RepoError> {
+    let known = objects.known.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let Some(rights) = &known.rights else { return Ok(()) };
+    if let Some((void, _)) = generation(objects, number)?.filter(|(one, _)| !is_obeyed(rights, one)) {
+        for pack in &void.packs {
+            if let Some(pack) = index.pack_number(pack)? {
+                index.note_rot(pack, true)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Lists the packs that the index does not know, with their lengths.

@@ -6,15 +6,18 @@
 use super::sessions::{live_condemned, read_generation};
 use super::{RepoError, Repository, signed};
 use crate::crypto::header::ObjectKind;
+use crate::crypto::keyring::client_of;
 use crate::error::{Corrupt, Kind};
 use crate::format::MAX_RETAINED;
 use crate::id::{ObjectId, SessionId};
 use crate::listing::Time;
+use crate::log::{ALL, Act, FORGET};
 use crate::planted::{Bug, planted};
 use crate::repo::control::Generation;
 use crate::storage::{Family, Name, Put as Stored};
 use crate::wire::{Put, Reader};
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 const DOMAIN: &[u8] = b"dedup retention 1";
 /// How often another number is tried when somebody was quicker.
@@ -45,6 +48,11 @@ impl Default for Signed {
     fn default() -> Self {
         Self([0; 64])
     }
+}
+
+/// Names the object of this number and the few after it, one of which there is if it was ever there.
+pub(crate) fn at_least(number: u64) -> impl Iterator<Item = Name> {
+    (number..number.saturating_add(ATTEMPTS as u64)).map(Name::retention)
 }
 
 fn ids(reader: &mut Reader<'_>, name: &str) -> Result<BTreeSet<ObjectId>, Corrupt> {
@@ -112,17 +120,52 @@ impl Repository {
     /// # Errors
     /// Damage of the object that counts; nothing is forgotten then (see [`Repository::catalog`]).
     pub fn retention(&self) -> Result<Retention, RepoError> {
-        for _ in 0..ATTEMPTS {
-            let Some(Name::Retention(number)) = self.objects.names(Family::Retention)?.pop_last() else {
-                return Ok(Retention::default());
-            };
-            match self.retention_object(number) {
-                // Somebody wrote the next one since the listing.
-                Err(RepoError::Storage(error)) if error.is_missing() => {}
-                read => return read,
+        self.counting_retention().map(|(_, retention)| retention)
+    }
+
+    /// The same, and the highest number that was listed.
+    fn counting_retention(&self) -> Result<(u64, Retention), RepoError> {
+        'looks: for _ in 0..ATTEMPTS {
+            let known = self.known_retention();
+            let mut names = self.objects.names(Family::Retention)?;
+            if names.last().and_then(Name::number).unwrap_or(0) < known {
+                // Listings may lag.
+                for name in at_least(known) {
+                    if self.objects.storage.len(&name)?.is_some() {
+                        names.insert(name);
+                    }
+                }
             }
+            let highest = names.last().and_then(Name::number).unwrap_or(0);
+            let mut counts = Retention::default();
+            for number in names.iter().rev().filter_map(Name::number) {
+                match self.retention_object(number) {
+                    // Somebody wrote the next one since the listing.
+                    Err(RepoError::Storage(error)) if error.is_missing() => continue 'looks,
+                    // It says nothing to anybody: what was there before it counts.
+                    Ok(read) if !self.is_entitled(&read) => {}
+                    read => {
+                        counts = read?;
+                        break;
+                    }
+                }
+            }
+            if counts.number < known && !planted(Bug::ObeyOldRetention) {
+                let wrong = "it is not there any more, though the log tells of it";
+                return Err(Corrupt::new(Name::retention(known).to_string(), wrong).into());
+            }
+            return Ok((highest, counts));
         }
         Err(changes_all_the_time())
+    }
+
+    /// Returns whether the writer had the right to forget.
+    pub(crate) fn is_entitled(&self, retention: &Retention) -> bool {
+        let signer = client_of(&retention.public_key);
+        let known = self.objects.known.read().unwrap_or_else(PoisonError::into_inner);
+        let rights =
+            known.rights.as_ref().map_or(ALL, |rights| rights.at_retention(&signer, retention.number));
+        rights & FORGET != 0 || planted(Bug::ObeyAnybody)
     }
 
     /// The same; one that is damaged forgets nothing.
@@ -131,6 +174,10 @@ impl Repository {
             Err(error) if error.kind() == Kind::Integrity => Ok(Retention::default()),
             read => read,
         }
+    }
+
+    fn known_retention(&self) -> u64 {
+        self.objects.known.read().unwrap_or_else(PoisonError::into_inner).retention
     }
 
     pub(crate) fn retention_object(&self, number: u64) -> Result<Retention, RepoError> {
@@ -159,16 +206,18 @@ impl Repository {
         self.assert_reads()?;
         let keyring = &self.objects.keyring;
         let key = signed::signer(keyring)?;
+        self.assert_right(FORGET, "say what is forgotten or pinned")?;
         for _ in 0..ATTEMPTS {
-            let mut before = match self.retention() {
-                Err(error) if anew && error.kind() == Kind::Integrity => Retention::default(),
+            let (seen, mut before) = match self.counting_retention() {
+                Err(error) if anew && error.kind() == Kind::Integrity => (0, Retention::default()),
                 read => read?,
             };
             let highest = self.objects.names(Family::Retention)?.pop_last().and_then(|name| name.number());
-            if !anew && highest.unwrap_or(0) != before.number {
+            if !anew && highest.unwrap_or(0) != seen {
                 continue;
             }
-            before.number = highest.unwrap_or(0);
+            // Above whatever was there once: what the log tells of a number must not fit another object.
+            before.number = highest.unwrap_or(0).max(self.known_retention());
             let mut next = change(&before)?;
             if !anew && next.forgotten == before.forgotten && next.pinned == before.pinned {
                 return Ok(before);
@@ -197,6 +246,7 @@ impl Repository {
             for lower in all.iter().filter(|other| **other < name) {
                 self.objects.storage.delete(lower)?;
             }
+            self.log_after(Act::Retained, Some(time))?;
             return Ok(next);
         }
         Err(changes_all_the_time())

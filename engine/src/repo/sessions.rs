@@ -8,13 +8,16 @@ use super::control::{Condemned, Generation, Intent, Purpose, Session, Verdict};
 use super::objects::Objects;
 use super::{RepoError, Repository, signed};
 use crate::crypto::header::ObjectKind;
+use crate::crypto::keyring::client_of;
 use crate::crypto::random;
 use crate::error::Corrupt;
 use crate::id::{ObjectId, SessionId};
 use crate::listing::Time;
+use crate::log::{Act, PRUNE, Rights};
 use crate::planted::{Bug, planted};
 use crate::storage::{Family, Name, Part, Put};
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const GENERATION_DOMAIN: &[u8] = b"dedup generation 1";
@@ -137,8 +140,9 @@ pub(crate) fn any_unended(objects: &Objects, own: SessionId) -> Result<bool, Rep
     Ok(names.iter().any(is_unended))
 }
 
-/// Reads generation `number`, if it exists, and the hash of its stored bytes; its signature is checked.
-pub(crate) fn read_generation(
+/// Reads generation `number`, if it exists, and the hash of its stored bytes; its signature is checked, not whether its
+/// signer may remove anything.
+pub(crate) fn generation(
     objects: &Objects,
     number: u64,
 ) -> Result<Option<(Generation, ObjectId)>, RepoError> {
@@ -161,6 +165,23 @@ pub(crate) fn read_generation(
     Ok(Some((generation, id)))
 }
 
+/// Returns whether a generation removes what it names: its signer had the right to.
+pub(crate) fn is_obeyed(rights: &Rights, generation: &Generation) -> bool {
+    let signer = client_of(&generation.public_key);
+    rights.at_generation(&signer, generation.number) & PRUNE != 0 || planted(Bug::ObeyAnybody)
+}
+
+/// Reads generation `number` likewise. One whose signer had no right to it removes nothing: its lists are empty.
+pub(crate) fn read_generation(
+    objects: &Objects,
+    number: u64,
+) -> Result<Option<(Generation, ObjectId)>, RepoError> {
+    let Some((read, id)) = generation(objects, number)? else { return Ok(None) };
+    let known = objects.known.read().unwrap_or_else(PoisonError::into_inner);
+    let is_void = known.rights.as_ref().is_some_and(|rights| !is_obeyed(rights, &read));
+    Ok(Some((if is_void { read.without_effect() } else { read }, id)))
+}
+
 impl Repository {
     /// Signs a generation with this slot's key and publishes it; key and signature are filled in. Returns it, and
     /// whether it is the one of its number that counts.
@@ -168,6 +189,10 @@ impl Repository {
         &self,
         mut generation: Generation,
     ) -> Result<(Generation, Put), RepoError> {
+        // One that names nothing removes nothing, whoever signs it.
+        if generation.names_anything() {
+            self.assert_right(PRUNE, "remove anything for good")?;
+        }
         let keyring = &self.objects.keyring;
         let key = signed::signer(keyring)?;
         generation.public_key = key.verifying_key().to_bytes();
@@ -182,6 +207,9 @@ impl Repository {
                 .is_some_and(|(there, _)| there == generation)
         {
             put = Put::Stored;
+        }
+        if put == Put::Stored {
+            self.log_after(Act::Removed, None)?;
         }
         Ok((generation, put))
     }
@@ -202,12 +230,13 @@ pub(crate) fn live_condemned(objects: &Objects) -> Result<Vec<Condemned>, RepoEr
 }
 
 /// Looks at the live condemned sets, *then* at the generations after `seen`: in this order a set that
-/// ends between the two looks is seen as a generation (`FORMAT.md` 20).
+/// ends between the two looks is seen as a generation (`FORMAT.md` 20). Whoever signed one may be deleting what it names,
+/// with a right to or not.
 pub(crate) fn look_again(objects: &Objects, seen: u64) -> Result<Endangered, RepoError> {
     let sets = live_condemned(objects)?;
     let mut endangered = Endangered::default();
     let mut newest = seen;
-    while let Some((generation, _)) = read_generation(objects, newest + 1)? {
+    while let Some((generation, _)) = self::generation(objects, newest + 1)? {
         endangered.snapshots.extend(generation.snapshots);
         endangered.packs.extend(generation.packs);
         endangered.segments.extend(generation.segments);

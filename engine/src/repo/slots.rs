@@ -12,7 +12,6 @@ use crate::format::{MAX_SLOT, MAX_SLOTS};
 use crate::id::{ObjectId, RepoId};
 use crate::planted::{Bug, planted};
 use crate::storage::{Family, Name, Put, Storage};
-use crate::tamper::Tamper;
 use std::sync::Arc;
 
 /// One slot, as people see it.
@@ -167,7 +166,8 @@ pub(crate) fn put_back(
     let name = Name::slot(id);
     let keyring = Arc::new(Keyring::new(repo, bundle)?);
     Config::open(sealed_config, &keyring).map_err(RepoError::of("config"))?;
-    let objects = Objects { storage: Arc::clone(storage), keyring, tamper: Tamper::default() };
+    let (tamper, known) = Default::default();
+    let objects = Objects { storage: Arc::clone(storage), keyring, tamper, known };
     let (others, _) = read_all(&**storage, repo)?;
     let is_full = |(other, slot): &(ObjectId, Slot)| *other != id && Bundle::is_full(slot.header.contents);
     if key_changes::all(&objects)?.removed.contains(&id) && others.iter().any(is_full) {

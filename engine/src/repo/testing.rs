@@ -1,18 +1,27 @@
 //! Objects that others write, for tests of those who must live beside them.
 
 use super::control::{Condemned, Generation, Intent, Verdict};
-use super::{RepoError, Repository};
+use super::retention::{Retention, Signed};
+use super::{RepoError, Repository, signed};
 use crate::compress::{Compressor, Level, Stream};
 use crate::crypto::header::ObjectKind;
-use crate::id::{ChunkId, ObjectId, SessionId};
+use crate::crypto::keyring::client_of;
+use crate::id::{ChunkId, ClientId, ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
+use crate::log::Entry;
 use crate::pack::builder::{CodedBlock, PackBuilder};
 use crate::pack::{Chunk, PackKind};
 use crate::storage::{Name, Put};
+use ed25519_dalek::SigningKey;
 
 /// Returns the name that stored bytes have, where objects are named by their bytes.
 pub fn hash_of(stored: &[u8]) -> ObjectId {
     ObjectId::from_bytes(*blake3::hash(stored).as_bytes())
+}
+
+/// Returns the public key of whoever signs with this seed.
+pub fn public_of(seed: [u8; 32]) -> [u8; 32] {
+    SigningKey::from_bytes(&seed).verifying_key().to_bytes()
 }
 
 impl Repository {
@@ -64,5 +73,48 @@ impl Repository {
     /// Opens a segment.
     pub fn read_segment(&self, id: ObjectId) -> Result<Segment, RepoError> {
         Ok(Segment::decode(&self.objects.get(ObjectKind::Segment, &Name::segment(id))?)?)
+    }
+
+    /// Signs and stores an entry of a log with a key of its own: what whoever holds DEDUPE can do. The signature is made
+    /// wrong if `is_genuine` says so.
+    pub fn forge_entry(&self, seed: [u8; 32], mut entry: Entry, is_genuine: bool) -> Result<Put, RepoError> {
+        let key = SigningKey::from_bytes(&seed);
+        entry.public_key = key.verifying_key().to_bytes();
+        entry.signature = self.forged(&key, b"dedup log 1", &entry.encode_signed());
+        entry.signature[0] ^= u8::from(!is_genuine);
+        let name = Name::log(client_of(&entry.public_key), entry.number);
+        self.objects.put(ObjectKind::Log, &name, &entry.encode(), None, &|_| true)
+    }
+
+    /// The same, of a generation.
+    pub fn forge_generation(&self, seed: [u8; 32], mut generation: Generation) -> Result<Put, RepoError> {
+        let key = SigningKey::from_bytes(&seed);
+        generation.public_key = key.verifying_key().to_bytes();
+        generation.signature = self.forged(&key, b"dedup generation 1", &generation.encode_signed());
+        let (name, plain) = (Name::generation(generation.number), generation.encode());
+        self.objects.put(ObjectKind::Generation, &name, &plain, None, &|_| true)
+    }
+
+    /// The same, of what is forgotten and pinned.
+    pub fn forge_retention(&self, seed: [u8; 32], mut retention: Retention) -> Result<Put, RepoError> {
+        let key = SigningKey::from_bytes(&seed);
+        retention.public_key = key.verifying_key().to_bytes();
+        retention.signature = Signed(self.forged(&key, b"dedup retention 1", &retention.encode_signed()));
+        let (name, plain) = (Name::retention(retention.number), retention.encode());
+        self.objects.put(ObjectKind::Retention, &name, &plain, None, &|_| true)
+    }
+
+    fn forged(&self, key: &SigningKey, domain: &[u8], body: &[u8]) -> [u8; 64] {
+        signed::sign(key, &self.objects.keyring, domain, body)
+    }
+
+    /// Opens an entry of a log.
+    pub fn read_log_entry(&self, client: ClientId, number: u64) -> Result<Entry, RepoError> {
+        Ok(Entry::decode(&self.objects.get(ObjectKind::Log, &Name::log(client, number))?)?)
+    }
+
+    /// Returns the client of the key in use.
+    pub fn own_client(&self) -> ClientId {
+        self.objects.keyring.client().unwrap_or(ClientId::from_bytes([0; 16]))
     }
 }

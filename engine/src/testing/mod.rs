@@ -26,6 +26,7 @@ use crate::error::Corrupt;
 use crate::format::{HEADER_LEN, MAX_GROUP_PACKS, MAX_NAMES, MAX_PACK, MAX_VALUE};
 use crate::index::Segment;
 use crate::listing::{StoredPath, decode_node, decode_xattrs, encode_node, encode_xattrs};
+use crate::log::Entry;
 use crate::map::content::{put_content, read_content};
 use crate::map::{Blob, MapNode, Root};
 use crate::pack::Directory;
@@ -44,7 +45,7 @@ use std::fmt::Debug;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target: all parsers of stored bytes, then structures and parts.
-pub const TARGETS: [Target; 42] = [
+pub const TARGETS: [Target; 43] = [
     ("blob", blob),
     ("bundle", bundle),
     ("capsule", capsule),
@@ -57,6 +58,7 @@ pub const TARGETS: [Target; 42] = [
     ("intent", intent),
     ("key_change", key_change),
     ("listing_node", listing_node),
+    ("log_entry", log_entry),
     ("map_node", map_node),
     ("map_root", map_root),
     ("name", name),
@@ -222,6 +224,12 @@ fn header(bytes: &[u8]) {
         assert_eq!(header.kind().code(), bytes[7]);
         let others: Vec<ObjectKind> = kinds.into_iter().filter(|kind| *kind != header.kind()).collect();
         assert!(Header::parse(bytes, &others).is_err(), "taken for another kind");
+    }
+}
+
+fn log_entry(bytes: &[u8]) {
+    if let Some(entry) = holds(bytes, true, Entry::decode, Entry::encode) {
+        assert!(entry.number > 0 && entry.encode().starts_with(&entry.encode_signed()));
     }
 }
 

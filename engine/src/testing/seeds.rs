@@ -8,11 +8,12 @@ use crate::format::{HEADER_LEN, MAX_PACK, PARITY_STEP};
 use crate::id::{ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
 use crate::listing::{Body, StoredPath, Time, Xattrs, decode_node, encode_xattrs};
+use crate::log::{Act, Entry, Head, Mark};
 use crate::map::content::put_content;
 use crate::map::{MapNode, Value};
 use crate::pack::reader::{BlockReader, PackKey};
 use crate::pack::{Directory, PackKind};
-use crate::parity::{GroupKey, Head};
+use crate::parity::{GroupKey, Head as ParityHead};
 use crate::repo::control::{Condemned, Generation};
 use crate::repo::key_changes::KeyChange;
 use crate::repo::records::{RunRecord, RunVerdict};
@@ -183,11 +184,32 @@ fn made(seeds: &mut Seeds) {
         signature: Signed([4; 64]),
     };
     seeds.push(("retention", retention.encode()));
+    let of = |n| ObjectId::from_bytes([n; 32]);
+    let admitted = Act::Admitted { public_key: [8; 32], rights: 15 };
+    for act in
+        [Act::Made(vec![of(5), of(6)]), Act::Slot { id: of(7), is_removed: true }, admitted, Act::Removed]
+    {
+        let mark = Mark { number: 9, id: of(1) };
+        let entry = Entry {
+            number: 300,
+            previous: of(1),
+            time: Time { secs: 1_795_000_000, nanos: 5 },
+            host: "web1".into(),
+            act,
+            live: 3,
+            generation: mark,
+            retention: Mark::NONE,
+            heads: vec![Head { client: crate::id::ClientId::from_bytes([2; 16]), mark }],
+            public_key: [3; 32],
+            signature: [4; 64],
+        };
+        seeds.push(("log_entry", entry.encode()));
+    }
     for count in [1, 3, 128] {
         let pack = |n: u8| (ObjectId::from_bytes([n; 32]), 70_000 * (u64::from(n) + 1));
         let group = GroupKey { packs: (0..count).map(pack).collect(), shards: 2 };
         let len = group.shard_len().min(PARITY_STEP);
-        seeds.push(("parity", Head { group, number: 1, start: 0, len, hash: [5; 32] }.encode()));
+        seeds.push(("parity", ParityHead { group, number: 1, start: 0, len, hash: [5; 32] }.encode()));
     }
     for hooks in [0, 2] {
         let record = RunRecord {

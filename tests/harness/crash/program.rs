@@ -117,7 +117,7 @@ impl Station {
         command.args(words).args(args).arg("--key-file").arg(self.path(key)).args(["--threads", "2"]);
         command.arg("--repo").arg(self.path("repo")).arg("--index-dir").arg(&self.index);
         command.env_clear().env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin").env("TZ", "UTC");
-        command.current_dir("/");
+        command.env("DEDUP_STATE_DIR", self.path("state")).current_dir("/");
         command
     }
 

@@ -120,6 +120,7 @@ impl Bench {
         let mut command = Command::new(PROGRAM);
         command.current_dir(&copy.at).env_clear();
         command.env("HOME", &copy.at).env("PATH", "/usr/bin:/bin").env("TZ", "UTC");
+        command.env("DEDUP_STATE_DIR", copy.at.join("state"));
         let key = self.scratch.path("key");
         let repo = if verb == Verb::Init { "fresh" } else { "repo" };
         if verb != Verb::Init {

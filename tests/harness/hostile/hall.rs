@@ -122,6 +122,7 @@ impl Hall {
     pub fn program(&self, user: u32, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.scratch.path("dedup"));
         command.args(arguments).env_clear().env("HOME", self.scratch.path(format!("home-{user}")));
+        command.env("DEDUP_STATE_DIR", self.scratch.path(format!("home-{user}/state")));
         command.env("PATH", "/usr/bin:/bin").env("TZ", "UTC").current_dir(self.scratch.path(""));
         if self.storage.path("repo/config").exists() {
             command.env("DEDUP_REPO", self.storage.path("repo"));

@@ -103,6 +103,7 @@ fn a_killed_run_leaves_an_index_that_heals() {
         }
         let here = |name: &str| scratch.path(name).into_os_string();
         command.env("HOME", here("")).env("DEDUP_KEY_FILE", here("key")).env("DEDUP_REPO", here("repo"));
+        command.env("DEDUP_STATE_DIR", here("state"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null());
         command
     };

@@ -100,6 +100,15 @@ pub const FOUND_BY: &[Row] = {
         // Parity that lies, and packs that were damaged before they came into a group.
         (StoreUncompared, Engine, &["parity::tests::lies"]),
         (GroupUnread, Engine, &["parity::tests::lies"]),
+        // The log, and storages that lie.
+        (RememberFirst, Whole, &["harness::lying::what_is_wrong"]),
+        (AcceptLowerHead, Whole, &["harness::lying::every_attack"]),
+        (IgnoreOtherHeads, Whole, &["harness::lying::every_attack"]),
+        (ObeyOldRetention, Whole, &["harness::lying::every_attack"]),
+        (TrustStorageOnly, Whole, &["engine::witness::nothing_is_deleted"]),
+        (TrustOldSlot, Whole, &["engine::witness::a_key_that_was"]),
+        (SkipLogSignature, Whole, &["engine::rights::entries_that"]),
+        (ObeyAnybody, Whole, &["engine::rights::who_was_admitted"]),
         // Keys.
         (SkipSlotReadBack, Whole, &["engine::keys"]),
         (RemoveSlotFirst, Whole, &["engine::keys"]),

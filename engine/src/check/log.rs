@@ -1,0 +1,123 @@
+//! The log: every entry, what it says of all others, and whether what is stored is what it tells of. Snapshots that it
+//! tells of and that are not there are told with the listings, by the catalog.
+
+use super::{CheckError, CheckReport, Finding, Severity};
+use crate::crypto::keyring::client_of;
+use crate::id::{ClientId, ObjectId};
+use crate::log::{APPEND, Entry, MAX_HEADS};
+use crate::repo::history::Whole;
+use crate::repo::sessions::{generation, is_obeyed};
+use crate::repo::{RepoError, Repository};
+use crate::storage::{Family, Name};
+use std::collections::BTreeSet;
+
+/// Checks the log. Call before snapshots are looked at.
+pub(super) fn run(repo: &Repository, report: &mut CheckReport) -> Result<(), CheckError> {
+    match repo.know_log() {
+        // What is wrong is told below, one by one.
+        Err(RepoError::Log(_)) => {}
+        known => known?,
+    }
+    let log = repo.whole_log()?;
+    (report.log_entries, report.log_clients) = (log.entries, log.memory.heads.len() as u64);
+    for complaint in &log.complaints {
+        let since = complaint.since.as_ref().filter(|(_, host)| !host.is_empty());
+        let on = since.map_or(String::new(), |(_, host)| format!(" (written on {host})"));
+        report.damage(complaint.object, format!("{complaint}{on}"));
+    }
+    counts(&log, report);
+    for id in repo.objects.ids(Family::Keys)?.intersection(&log.memory.slots_gone) {
+        report.damage(Name::slot(*id), "this key was removed, as the log says, and somebody has put it back");
+    }
+    void(repo, &log, report)?;
+    if log.entries > 0 {
+        unlogged(repo, &log, report)?;
+    }
+    Ok(())
+}
+
+fn notice(report: &mut CheckReport, object: &str, message: String) {
+    let (severity, object) = (Severity::Notice, object.to_owned());
+    report.find(Finding { severity, object, offset: None, message, hits: Vec::new() });
+}
+
+/// Counts anew what the last entry of each log counted.
+fn counts(log: &Whole, report: &mut CheckReport) {
+    // What an entry counted that some client had no right to write depends on when it was read.
+    let all_write = log.memory.heads.keys().all(|client| log.rights.of(client) & APPEND != 0);
+    if !all_write || !log.complaints.is_empty() {
+        return;
+    }
+    for (client, entry) in log.last.iter().filter(|(_, entry)| entry.heads.len() < MAX_HEADS) {
+        let live = live(log, *client, entry);
+        if live != entry.live {
+            let name = Name::log(*client, entry.number);
+            report.damage(
+                name,
+                format!("it counts {} snapshots, and those it follows give {live}", entry.live),
+            );
+        }
+    }
+}
+
+/// Returns how many snapshots are alive by an entry and all that it follows.
+fn live(log: &Whole, client: ClientId, entry: &Entry) -> u64 {
+    let end = |of: &ClientId| match entry.heads.binary_search_by_key(of, |head| head.client) {
+        _ if *of == client => entry.number,
+        Ok(at) => entry.heads[at].mark.number,
+        Err(_) => 0,
+    };
+    let seen = log.made.iter().filter(|(of, number, _)| *number <= end(of));
+    let made: BTreeSet<&ObjectId> = seen.flat_map(|(_, _, made)| made).collect();
+    let is_alive =
+        |id: &&&ObjectId| log.removed.get(**id).is_none_or(|number| *number > entry.generation.number);
+    made.iter().filter(is_alive).count() as u64
+}
+
+/// Tells of what somebody wrote who has no right to: nobody obeys it.
+fn void(repo: &Repository, log: &Whole, report: &mut CheckReport) -> Result<(), CheckError> {
+    if !log.rights.are_told_apart() {
+        return Ok(());
+    }
+    let whose = |key: &[u8; 32]| format!("client {} signed it and may not", client_of(key).short());
+    let mut number = 1;
+    while let Ok(Some((one, _))) = generation(&repo.objects, number) {
+        if one.names_anything() && !is_obeyed(&log.rights, &one) {
+            let named = one.packs.len() + one.segments.len() + one.snapshots.len();
+            let whose = whose(&one.public_key);
+            let message = format!(
+                "{whose} remove anything: it counts for nobody, though what it names ({named}) may be gone"
+            );
+            report.damage(Name::generation(number), message);
+        }
+        number += 1;
+    }
+    for name in repo.objects.names(Family::Retention)? {
+        let Some(Ok(retention)) = name.number().map(|number| repo.retention_object(number)) else { continue };
+        if !repo.is_entitled(&retention) {
+            let message = format!("{} forget anything: it counts for nobody", whose(&retention.public_key));
+            report.damage(name, message);
+        }
+    }
+    for (client, _) in log.memory.heads.iter().filter(|(client, _)| log.rights.of(client) & APPEND == 0) {
+        notice(
+            report,
+            "log",
+            format!("client {} writes entries and was never admitted: they count for nobody", client.short()),
+        );
+    }
+    Ok(())
+}
+
+/// Tells of snapshots without an entry.
+fn unlogged(repo: &Repository, log: &Whole, report: &mut CheckReport) -> Result<(), CheckError> {
+    let (snapshots, _) = repo.catalog_with_forgotten()?;
+    let count = snapshots.iter().filter(|(id, _)| !log.memory.alive.contains(id)).count();
+    if count > 0 {
+        let message = format!(
+            "{count} snapshots have no entry: a run was cut off after its commit, the next one adds them"
+        );
+        notice(report, "log", message);
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Entries of our own.
+
+use super::reading::DOMAIN;
+use super::{State, is_contradiction};
+use crate::crypto::header::ObjectKind;
+use crate::id::ObjectId;
+use crate::listing::Time;
+use crate::log::{Act, Entry, Head, MAX_HEADS, MAX_MADE, Mark, Rights, Seen, Word};
+use crate::repo::control::Verdict;
+use crate::repo::sessions::read_generation;
+use crate::repo::write::lock;
+use crate::repo::{RepoError, Repository, signed};
+use crate::storage::{Name, Put};
+use std::collections::BTreeSet;
+
+/// How often the next number is tried when somebody with the same key was quicker.
+const ATTEMPTS: usize = 64;
+
+impl Repository {
+    /// Writes that a snapshot was committed by a run that had seen generation `seen`, and adopts those that were
+    /// committed and have no entry.
+    pub(crate) fn log_snapshot(&self, id: ObjectId, seen: u64, time: Time) -> Result<(), RepoError> {
+        let mut state = lock(&self.history.0);
+        state.time = time;
+        self.look(&mut state)?;
+        let newest = state.memory.as_ref().map_or(0, |memory| memory.generation.number);
+        let mut made = BTreeSet::from([id]);
+        for number in seen + 1..=newest {
+            // A prune was quicker: it came and went.
+            if let Some((generation, _)) = read_generation(&self.objects, number)? {
+                made.retain(|id| !generation.snapshots.contains(id));
+            }
+        }
+        made.extend(self.unlogged(&state, &made)?);
+        self.append_made(&mut state, &made)
+    }
+
+    /// Writes what was done. What was committed and has no entry is adopted first.
+    pub(crate) fn log(&self, act: Act, time: Option<Time>) -> Result<(), RepoError> {
+        let mut state = lock(&self.history.0);
+        state.time = time.unwrap_or(state.time);
+        self.look(&mut state)?;
+        let made = self.unlogged(&state, &BTreeSet::new())?;
+        self.append_made(&mut state, &made)?;
+        self.append(&mut state, &act)
+    }
+
+    /// The same, after something that is done and needs no entry to count: only a contradiction is an error. Whoever
+    /// writes the next entry says the same.
+    pub(crate) fn log_after(&self, act: Act, time: Option<Time>) -> Result<(), RepoError> {
+        match self.log(act, time) {
+            Err(error) if is_contradiction(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn append_made(&self, state: &mut State, made: &BTreeSet<ObjectId>) -> Result<(), RepoError> {
+        let made: Vec<ObjectId> = made.iter().copied().collect();
+        made.chunks(MAX_MADE).try_for_each(|made| self.append(state, &Act::Made(made.to_vec())))
+    }
+
+    /// Returns the snapshots that were committed and have no entry, those of runs that were cut off in between and of
+    /// times before there was a log; `known` aside.
+    fn unlogged(&self, state: &State, known: &BTreeSet<ObjectId>) -> Result<BTreeSet<ObjectId>, RepoError> {
+        let mut unlogged = self.stored_snapshots()?;
+        let alive = state.memory.as_ref().map(|memory| &memory.alive);
+        unlogged.retain(|id| !known.contains(id) && !alive.is_some_and(|alive| alive.contains(id)));
+        if unlogged.is_empty() {
+            return Ok(unlogged);
+        }
+        let (removed, retired) = self.removed()?;
+        let ends = self.ends()?.into_iter().filter(|(session, _)| !retired.contains(session));
+        let committed: BTreeSet<ObjectId> = ends
+            .filter_map(|(_, end)| match end {
+                Ok(Verdict::Committed(id)) => Some(id),
+                _ => None,
+            })
+            .collect();
+        unlogged.retain(|id| committed.contains(id) && !removed.contains(id));
+        Ok(unlogged)
+    }
+
+    /// Appends one entry, after whatever others with the same key append at this moment.
+    fn append(&self, state: &mut State, act: &Act) -> Result<(), RepoError> {
+        let (keyring, own) = (&self.objects.keyring, self.objects.keyring.client()?);
+        let key = signed::signer(keyring)?;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                state.probe = Some(own);
+                self.look(state)?;
+            }
+            let Some(memory) = &mut state.memory else { break };
+            let last = memory.heads.get(&own).map_or(Mark::NONE, |seen| seen.mark);
+            let heads = memory.heads.iter().filter(|(client, _)| **client != own);
+            let heads = heads.map(|(client, seen)| Head { client: *client, mark: seen.mark });
+            let new: &[ObjectId] = if let Act::Made(made) = act { made } else { &[] };
+            let more = new.iter().filter(|id| !memory.alive.contains(id)).count();
+            let mut entry = Entry {
+                number: last.number + 1,
+                previous: last.id,
+                time: state.time,
+                host: state.host.clone(),
+                act: act.clone(),
+                live: (memory.alive.len() + more) as u64,
+                generation: memory.generation,
+                retention: memory.retention,
+                heads: heads.take(MAX_HEADS).collect(),
+                public_key: key.verifying_key().to_bytes(),
+                signature: [0; 64],
+            };
+            entry.signature = signed::sign(&key, keyring, DOMAIN, &entry.encode_signed());
+            let (name, plain) = (Name::log(own, entry.number), entry.encode());
+            let means = |opened: &[u8]| Entry::decode(opened).is_ok_and(|again| again == entry);
+            let (put, mut id) = self.objects.put_known(ObjectKind::Log, &name, &plain, None, &means)?;
+            if put == Put::Present {
+                // A storage that stored and then reported an error may have been asked twice.
+                match self.objects.get_hashed(ObjectKind::Log, &name) {
+                    Ok((there, theirs)) if there == plain => id = theirs,
+                    _ => continue,
+                }
+            }
+            let seen = Seen {
+                mark: Mark { number: entry.number, id },
+                time: entry.time,
+                host: entry.host,
+                public_key: entry.public_key,
+                live: entry.live,
+            };
+            memory.heads.insert(own, seen);
+            memory.alive.extend(new);
+            match act {
+                Act::Slot { id, is_removed: true } => drop(memory.slots_gone.insert(*id)),
+                Act::Admitted { public_key, rights } => memory.words.push(Word {
+                    by: own,
+                    number: entry.number,
+                    of: crate::crypto::keyring::client_of(public_key),
+                    rights: *rights,
+                    generation: entry.generation.number,
+                    retention: entry.retention.number,
+                }),
+                _ => {}
+            }
+            let rights = Rights::new(self.first_client(), &memory.words);
+            self.objects.known.write().unwrap_or_else(std::sync::PoisonError::into_inner).rights =
+                Some(rights);
+            state.probe = None;
+            // That it cannot be remembered was told when the log was read first.
+            return self.remember(state).map(drop);
+        }
+        Err(RepoError::Refused("others with the same key write to the log all the time; try again".into()))
+    }
+}
