@@ -45,12 +45,20 @@ pub(super) struct FileCache<'a> {
     lists: Secret,
     cipher: XChaCha20Poly1305,
     began: Time,
-    /// Nonces of this run begin with it.
+    nonces: Secret,
+    /// What nonces of this run alone depend on.
     drawn: [u8; 16],
     count: AtomicU64,
-    waiting: Mutex<(Vec<(PageKey, Vec<u8>)>, usize)>,
+    waiting: Mutex<Waiting>,
     /// The run has put its share.
     is_full: AtomicBool,
+}
+
+/// Pages that are not written yet.
+#[derive(Default)]
+struct Waiting {
+    pages: Vec<(PageKey, Vec<u8>)>,
+    bytes: usize,
 }
 
 /// The chunks and lists of a content that is too long for one list.
@@ -125,6 +133,7 @@ impl<'a> FileCache<'a> {
             lists: derived(b"lists of files"),
             cipher: XChaCha20Poly1305::new(&(*seal).into()),
             began,
+            nonces: derived(b"nonces of files"),
             drawn: random()?,
             count: AtomicU64::new(0),
             waiting: Mutex::default(),
@@ -213,8 +222,8 @@ impl<'a> FileCache<'a> {
 
     /// Writes what waits.
     pub fn flush(&self) -> Result<(), RepoError> {
-        let (pages, _) = std::mem::take(&mut *lock(&self.waiting));
-        let pages = pages.iter().map(|(key, page)| (key, &page[..]));
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        let pages = waiting.pages.iter().map(|(key, page)| (key, &page[..]));
         if !self.repo.index()?.put_pages(pages)? {
             self.is_full.store(true, Ordering::Relaxed);
         }
@@ -233,9 +242,12 @@ impl<'a> FileCache<'a> {
         if self.is_full.load(Ordering::Relaxed) {
             return Ok(());
         }
+        // It depends on what is sealed, so that a machine cloned in the middle of a run repeats none.
+        let count = self.count.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+        let mut hasher = blake3::Hasher::new_keyed(&self.nonces);
+        hasher.update(&self.drawn).update(&count).update(&key).update(plain);
         let mut nonce = [0; NONCE_LEN];
-        nonce[..16].copy_from_slice(&self.drawn);
-        nonce[16..].copy_from_slice(&self.count.fetch_add(1, Ordering::Relaxed).to_le_bytes());
+        hasher.finalize_xof().fill(&mut nonce);
         let mut page = Vec::with_capacity(NONCE_LEN + plain.len() + TAG_LEN);
         page.put(&nonce);
         page.put(plain);
@@ -258,9 +270,9 @@ impl<'a> FileCache<'a> {
     fn put(&self, key: PageKey, page: Vec<u8>) -> Result<(), RepoError> {
         let is_due = {
             let mut waiting = lock(&self.waiting);
-            waiting.1 += page.len();
-            waiting.0.push((key, page));
-            waiting.1 >= BATCH_BYTES
+            waiting.bytes += page.len();
+            waiting.pages.push((key, page));
+            waiting.bytes >= BATCH_BYTES
         };
         if is_due { self.flush() } else { Ok(()) }
     }

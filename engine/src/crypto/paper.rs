@@ -280,8 +280,8 @@ key 2/2: 2RBHG 68T3C E1T7G ZBSC7 R
             let left = lines.iter().enumerate().filter(|(at, _)| *at != gone).map(|(_, line)| *line);
             left.collect::<Vec<_>>().join("\n")
         };
-        for gone in 0..lines.len() {
-            let label = lines[gone].split_once(':').unwrap().0;
+        for (gone, line) in lines.iter().enumerate() {
+            let label = line.split_once(':').unwrap().0;
             assert!(Paper::read(&without(gone)).unwrap_err().to_string().contains(label));
         }
         // Two lines that changed places carry each other's number.

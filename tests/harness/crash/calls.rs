@@ -85,7 +85,7 @@ fn the_second_backup(random: &mut Random) -> u64 {
 fn backups_that_only_write(random: &mut Random) -> u64 {
     let scratch = Scratch::for_trees();
     let (tree, seed) = (scratch.dir("tree"), random.next());
-    trees::build_small(&tree, seed);
+    trees::build_tiny(&tree, seed);
     let (world, writer) = (World::new(), Unlock::new_key_file().unwrap().0);
     world.open().unwrap().add_write_only_slot(&writer, &NO_KDF, "server", 5).unwrap();
     let mut oracle = Oracle::new(world.unlock.clone());
@@ -94,7 +94,8 @@ fn backups_that_only_write(random: &mut Random) -> u64 {
     let first = backup(&repo, Run { tree: &tree, moment: 0 }).unwrap().snapshot.unwrap();
     drop(repo);
     oracle.commit(first, &tree, Arc::new(Tree::read(&tree)));
-    trees::change(&tree, seed);
+    trees::write(&tree.join("one"), &random.bytes(20_000), 21);
+    trees::write(&tree.join("new"), &random.bytes(20_000), 22);
     cuts + cut_backup_of(&writer, &world, tree, &oracle)
 }
 
