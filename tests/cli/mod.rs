@@ -20,3 +20,4 @@ mod signals;
 mod space;
 pub mod support;
 mod trust;
+mod witness;
