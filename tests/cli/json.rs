@@ -216,6 +216,9 @@ fn documents_are_as_documented() {
     document(&place.run(["parity", "repair", "--json"]).ok().quiet(), "parity_repair", &fields);
     let run = place.run(["parity", "remove", "--all", "--json"]).ok().quiet();
     document(&run, "parity_remove", &["dry_run", "removed_objects", "unprotected_packs"]);
+    let seen =
+        document(&place.run(["witness", "--json"]).ok().quiet(), "witness", &["fingerprint", "clients"]);
+    hold(&seen["clients"][0], "witness", &["client", "in_use", "host", "last_entry", "entries", "rights"]);
     let keys = document(&place.run(["key", "list", "--json"]).ok().quiet(), "keys", &["keys"]);
     let fields = ["id", "kind", "label", "created", "write_only", "opens_secrets", "in_use"];
     keys["keys"].as_array().unwrap().iter().for_each(|key| hold(key, "keys", &fields));

@@ -21,3 +21,4 @@ mod signals;
 mod space;
 pub mod support;
 mod trust;
+mod witness;

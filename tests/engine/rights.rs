@@ -69,12 +69,17 @@ fn who_was_admitted_to_append_removes_nothing() {
                     .iter()
                     .any(|found| found.object.starts_with(object) && found.message.contains("may not"))
             };
-            assert!(told("generations/") && told("retention/"), "{:?}", report.findings);
+            assert!(told("generations/"), "{:?}", report.findings);
+            // Who says anew what is forgotten deletes what nobody obeys.
+            assert!(told("retention/") || repo.retention().unwrap().number > 1, "{:?}", report.findings);
             // What it names may be gone any moment, so nobody relies on it any more.
             let tree = world.scratch.dir("tree");
             trees::write(&tree.join("file"), b"one at 0", 0);
             let stored = backup(&repo, Run { tree: &tree, moment: 50 }).unwrap();
             assert!(stored.snapshot.is_some());
+            if client.host == "one" {
+                assert!(stored.totals.bytes_new >= 8, "it relies on what may be gone: {:?}", stored.totals);
+            }
             forgetting::pin(&repo, &[all[0]].into(), true, NOW).unwrap();
             assert_eq!(repo.retention().unwrap().forgotten.len(), 0);
         }

@@ -110,6 +110,10 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<Obj
         }
         events.event(Event::Done { entries: 1, bytes: 0, path: None });
     }
+    if index.rebuilt() {
+        // Their packs were not known yet when they were applied.
+        (1..=newest.map_or(0, |mark| mark.number)).try_for_each(|number| distrust(objects, index, number))?;
+    }
     let mut unlisted = Vec::new();
     if incomplete && objects.keyring.can_read() {
         let unknown = unknown_packs(objects, index)?;
@@ -163,7 +167,7 @@ fn apply_generations(objects: &Objects, index: &Index) -> Result<Option<Generati
 /// Relies no more on packs that a generation names whose signer may remove nothing, and which may be gone any moment.
 fn distrust(objects: &Objects, index: &Index, number: u64) -> Result<(), RepoError> {
     let known = objects.known.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let Some(rights) = &known.rights else { return Ok(()) };
+    let Some(rights) = known.rights.as_ref().filter(|rights| rights.are_told_apart()) else { return Ok(()) };
     if let Some((void, _)) = generation(objects, number)?.filter(|(one, _)| !is_obeyed(rights, one)) {
         for pack in &void.packs {
             if let Some(pack) = index.pack_number(pack)? {

@@ -273,7 +273,7 @@ impl Repository {
             let failed = |error: crate::log::MemoryError| RepoError::Refused(error.to_string());
             file.hold().and_then(|held| held.write(&again.now.encode(self.id()))).map_err(failed)?;
         }
-        state.memory = None;
+        state.memory = Some(again.now);
         self.look(&mut state)?;
         Ok(given_up)
     }

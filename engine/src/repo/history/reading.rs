@@ -121,6 +121,9 @@ impl<'o> Reading<'o> {
 
     /// Complains of what an entry of ours lacks, in the name of its own log.
     fn complain_of(&mut self, client: ClientId, number: u64, wrong: Wrong, why: impl ToString) {
+        if self.before.accepted.get(&client).is_some_and(|end| number <= *end) {
+            return;
+        }
         let object = Name::log(client, number);
         let since = self.now.heads.get(&client).map(|seen| (seen.time, seen.host.clone()));
         let known_by = String::new();
