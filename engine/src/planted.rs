@@ -119,6 +119,8 @@ bugs! {
     ObeyAnybody = "obey-without-right",
     /// A key slot that was removed opens again if it is put back.
     TrustOldSlot = "trust-removed-slot",
+    /// Whoever says that a key was removed is believed.
+    BelieveAnyRemovedSlot = "believe-any-removed-slot",
     /// Packs of an interrupted run are never put into a segment.
     AdoptNothing = "forget-packs-of-dead-runs",
     /// What a check found rotten is relied on all the same.

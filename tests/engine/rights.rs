@@ -5,6 +5,7 @@ use crate::support::pruned::{forget, prune};
 use crate::support::trees;
 use crate::support::witness::Client;
 use crate::support::world::{NO_KDF, Run, World, backup, check, snapshots};
+use dedup_engine::crypto::keyring::client_of;
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
 use dedup_engine::forget as forgetting;
@@ -26,6 +27,23 @@ fn closed() -> (World, Client, Client) {
     let repo = one.look(world.storage.clone()).unwrap();
     repo.admit(public_of(STRANGER), APPEND, NOW).unwrap();
     (world, one, two)
+}
+
+/// An entry that says nothing, to be signed.
+fn entry(number: u64, previous: ObjectId) -> Entry {
+    Entry {
+        number,
+        previous,
+        time: NOW,
+        host: "stranger".into(),
+        act: Act::Heartbeat,
+        live: 0,
+        generation: Mark::NONE,
+        retention: Mark::NONE,
+        heads: Vec::new(),
+        public_key: [0; 32],
+        signature: [0; 64],
+    }
 }
 
 fn generation(repo: &Repository, number: u64, packs: Vec<ObjectId>, snapshots: Vec<ObjectId>) -> Generation {
@@ -95,24 +113,40 @@ fn who_was_admitted_to_append_removes_nothing() {
     }
 }
 
+/// Who opened a key that was removed and put back stops. A machine that can only write said of every key that it was
+/// removed, and nobody could open the repository any more.
+#[test]
+fn who_may_only_append_removes_nobodys_key() {
+    let (world, one, _) = closed();
+    let repo = look(&one, &world);
+    let slots = repo.slots().unwrap();
+    for (number, slot) in (1..).zip(&slots) {
+        let previous = match number {
+            1 => Mark::NONE.id,
+            _ => hash_of_last(&world, number - 1),
+        };
+        let act = Act::Slot { id: slot.id, is_removed: true };
+        repo.forge_entry(STRANGER, Entry { act, ..entry(number, previous) }, true).unwrap();
+    }
+    for client in [one.twin(), Client::new("new", world.unlock.clone())] {
+        assert_eq!(look(&client, &world).slots().unwrap().len(), slots.len());
+        world.assert_sound(&client.open(world.storage.clone()).unwrap());
+    }
+    // Who has the right is believed, at once and later.
+    look(&one, &world).remove_slot(&slots.iter().find(|slot| !slot.current).unwrap().id).unwrap();
+}
+
+/// Returns the hash of an entry of the stranger's log as it is stored.
+fn hash_of_last(world: &World, number: u64) -> ObjectId {
+    let name = Name::log(client_of(&public_of(STRANGER)), number);
+    dedup_engine::repo::hash_of(&world.storage.get_all(&name, 1 << 20).unwrap())
+}
+
 /// A log with a signature of somebody else, and one that forks where it can be seen.
 #[test]
 fn entries_that_their_client_did_not_sign_are_refused() {
     let (world, one, _) = closed();
     let repo = look(&one, &world);
-    let entry = |number, previous| Entry {
-        number,
-        previous,
-        time: NOW,
-        host: "stranger".into(),
-        act: Act::Heartbeat,
-        live: 0,
-        generation: Mark::NONE,
-        retention: Mark::NONE,
-        heads: Vec::new(),
-        public_key: [0; 32],
-        signature: [0; 64],
-    };
     let good = world.fork();
     one.twin()
         .look(good.storage.clone())

@@ -107,6 +107,7 @@ pub const FOUND_BY: &[Row] = {
         (ObeyOldRetention, Whole, &["harness::lying::every_attack"]),
         (TrustStorageOnly, Whole, &["engine::witness::nothing_is_deleted"]),
         (TrustOldSlot, Whole, &["engine::witness::a_key_that_was"]),
+        (BelieveAnyRemovedSlot, Whole, &["engine::rights::who_may_only_append"]),
         (SkipLogSignature, Whole, &["engine::rights::entries_that"]),
         (ObeyAnybody, Whole, &["engine::rights::who_was_admitted"]),
         // Keys.

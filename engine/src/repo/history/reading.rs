@@ -5,7 +5,7 @@ use super::compare::Row;
 use crate::crypto::header::ObjectKind;
 use crate::crypto::keyring::client_of;
 use crate::id::{ClientId, ObjectId};
-use crate::log::{APPEND, Act, Complaint, Entry, Head, Mark, Memory, Rights, Seen, Word, Wrong};
+use crate::log::{ADMIT, APPEND, Act, Complaint, Entry, Head, Mark, Memory, Rights, Seen, Word, Wrong};
 use crate::planted::{Bug, planted};
 use crate::repo::RepoError;
 use crate::repo::objects::Objects;
@@ -48,6 +48,8 @@ pub(super) struct Reading<'o> {
     /// The last entry of each log that was read.
     pub last: BTreeMap<ClientId, Entry>,
     pub made: Vec<Made>,
+    /// Key slots that went, and who says so.
+    slots_gone: Vec<(ClientId, ObjectId)>,
     /// Lowest generation that the writer of a snapshot's entry had seen.
     pub(super) oldest_seen: u64,
     /// Removed snapshots and the generation that did it; kept by thorough readings.
@@ -61,7 +63,7 @@ impl<'o> Reading<'o> {
         let rights = Rights::new(first, &before.words);
         let oldest_seen = before.generation.number;
         let (hashes, listed, claims, of_generations, of_retention) = Default::default();
-        let (found, last, made, removed) = Default::default();
+        let (found, last, made, slots_gone, removed) = Default::default();
         Self {
             objects,
             first,
@@ -77,6 +79,7 @@ impl<'o> Reading<'o> {
             found,
             last,
             made,
+            slots_gone,
             oldest_seen,
             removed,
             rights,
@@ -108,6 +111,12 @@ impl<'o> Reading<'o> {
         self.settle()?;
         self.signatures();
         self.rights = Rights::new(self.first, &self.now.words);
+        for (by, slot) in std::mem::take(&mut self.slots_gone) {
+            // Or a machine that can only write could keep everybody out.
+            if self.rights.of(&by) & ADMIT != 0 || planted(Bug::BelieveAnyRemovedSlot) {
+                self.now.slots_gone.insert(slot);
+            }
+        }
         self.generations()?;
         self.retention()?;
         let complaints = std::mem::take(&mut self.found);
@@ -255,7 +264,7 @@ impl<'o> Reading<'o> {
                 self.oldest_seen = self.oldest_seen.min(entry.generation.number);
                 self.made.push((client, number, snapshots.clone()));
             }
-            Act::Slot { id, is_removed: true } => drop(self.now.slots_gone.insert(*id)),
+            Act::Slot { id, is_removed: true } => self.slots_gone.push((client, *id)),
             Act::Admitted { public_key, rights } => self.now.words.push(Word {
                 by: client,
                 number,
