@@ -80,7 +80,7 @@ class Postgresql:
         return self.server.sql("big", DIGEST)
 
     def drop(self):
-        self.server.sql("postgres", "DROP DATABASE IF EXISTS big")
+        self.server.sql("postgres", "SET client_min_messages = error; DROP DATABASE IF EXISTS big")
 
     def source(self):
         return f'driver = "postgresql"\nformat = "records"\nselect = {{ databases = ["big"] }}\nendpoint = {{ socket = "{self.server.place}/.s.PGSQL.5432", user = "postgres" }}\n'

@@ -8,6 +8,7 @@ mod copies;
 mod downtime;
 mod dry;
 mod fallback;
+mod fault_rows;
 mod hostile;
 mod hostile_snapshots;
 mod importers;

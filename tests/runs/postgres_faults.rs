@@ -167,6 +167,18 @@ fn faults_of_exports_are_told_and_nothing_is_half_stored() {
         let run = case.during(&["backup"], |server, _| assert!(server.freeze("app") > 0));
         case.server.thaw();
         says(&case.is_partial(run, "server stalled"), &["time limit was reached", "took longer than"]);
+        // None at all.
+        case.server.kill();
+        let run = case.machine.dedup(&["backup"]);
+        case.server.revive();
+        says(&case.is_partial(run, "no server"), &["cannot reach PostgreSQL", "connection to server"]);
+        // Rows that the server itself cannot read.
+        let made = "CREATE TABLE damaged AS SELECT repeat('x', 500) FROM generate_series(1, 1000); SELECT pg_relation_filepath('damaged')";
+        let file = case.server.sql("app", made);
+        case.server.damage(&file);
+        let run = case.machine.dedup(&["backup"]);
+        case.server.sql("app", "DROP TABLE damaged");
+        says(&case.is_partial(run, "a damaged table"), &["invalid page"]);
         // What would be dropped, altered or emptied meanwhile waits, and everything is stored.
         case.declare("app", midst, "");
         let before = case.sight();

@@ -283,7 +283,7 @@ pub fn is_held(row: &Row) -> bool {
 }
 
 /// Returns the names of the tests of this part, as the source has them.
-fn tests() -> BTreeSet<String> {
+pub fn tests() -> BTreeSet<String> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/runs");
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(dir).unwrap() {

@@ -57,12 +57,12 @@ impl Entries {
 
 /// Who looks at entries: of a small table this thread, in the end; another one otherwise.
 enum Beside<'s> {
-    Here(Option<Checks>),
-    There(ScopedJoinHandle<'s, Result<Checks, Corrupt>>),
+    Here(Option<Box<Checks>>),
+    There(ScopedJoinHandle<'s, Result<Box<Checks>, Corrupt>>),
 }
 
 /// Looks at what is handed over.
-fn check_all(lane: &Lane<Entries>, mut checks: Checks) -> Result<Checks, Corrupt> {
+fn check_all(lane: &Lane<Entries>, mut checks: Box<Checks>) -> Result<Box<Checks>, Corrupt> {
     let _closing = lane.closing();
     while let Some((mut some, bytes)) = lane.take() {
         some.check(&mut checks)?;
@@ -81,7 +81,7 @@ where
 {
     /// Reads and checks every row; returns how many there are. To be called before any was read.
     pub fn verify(mut self, cancelled: &dyn Fn() -> bool) -> Result<u64, RecordError> {
-        let (lane, checks) = (Lane::new(), self.take_checks()?);
+        let (lane, checks) = (Lane::new(), Box::new(self.take_checks()?));
         let mut checks = thread::scope(|scope| {
             let (closing, mut some) = (lane.closing(), Entries::default());
             let mut beside = Beside::Here(Some(checks));

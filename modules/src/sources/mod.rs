@@ -26,6 +26,9 @@
 //! What was there is kept until [`WayBack::discard`]; [`WayBack::put_back`] brings it back, from another process
 //! too, and may be repeated.
 
+#[cfg(test)]
+#[path = "../../../tests/support/certificates.rs"]
+mod certificates;
 mod command;
 mod error;
 mod kept;

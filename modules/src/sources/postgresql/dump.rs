@@ -2,6 +2,7 @@
 
 use super::super::printed::Printed;
 use super::super::{Head, Said, SourceError, World};
+use super::export::{ask, has_database};
 use super::programs::Server;
 use super::quote::{self, literal};
 use super::spec::{Databases, Form, PostgresSpec};
@@ -36,10 +37,10 @@ pub(in super::super) fn start_dump<'a>(
     let server = Server::find(&spec.reach, world)?;
     let (client, head) = match &spec.databases {
         Databases::One(name) => {
-            if !server.has_database(name)? {
+            if !has_database(&server, spec, name)? {
                 return Err(SourceError::NoSuchDatabase { name: name.clone(), place: server.shown() });
             }
-            (server.client("pg_dump", name, words(spec))?, head_of(&server, name)?)
+            (server.client("pg_dump", name, words(spec))?, head_of(&server, spec, name)?)
         }
         Databases::Roles => {
             let mut words = vec!["--globals-only"];
@@ -48,7 +49,7 @@ pub(in super::super) fn start_dump<'a>(
             }
             let head = Head {
                 kind: "postgresql".into(),
-                version: version(&server, server.maintenance())?,
+                version: version(&server, spec, server.maintenance())?,
                 facts: vec![("passwords".into(), spec.with_passwords.to_string())],
                 ..Head::default()
             };
@@ -93,14 +94,14 @@ fn pattern(table: &str) -> String {
     }
 }
 
-fn version(server: &Server<'_>, database: &str) -> Result<String, SourceError> {
-    let rows = server.ask(database, "SHOW server_version")?;
+fn version(server: &Server<'_>, spec: &PostgresSpec, database: &str) -> Result<String, SourceError> {
+    let rows = ask(server, spec, database, "SHOW server_version")?;
     let version = rows.first().map_or("", |row| row.split(' ').next().unwrap_or_default());
     Ok(format!("PostgreSQL {version}"))
 }
 
 /// Returns what is known of a database before it is dumped.
-fn head_of(server: &Server<'_>, name: &str) -> Result<Head, SourceError> {
+fn head_of(server: &Server<'_>, spec: &PostgresSpec, name: &str) -> Result<Head, SourceError> {
     let sql = format!(
         "SELECT pg_catalog.unnest(ARRAY[pg_catalog.pg_encoding_to_char(encoding)::text, datcollate::text, datctype::text, \
          datlocprovider::text, pg_catalog.pg_get_userbyid(datdba)::text, pg_catalog.pg_database_size(oid)::text]) \
@@ -108,8 +109,8 @@ fn head_of(server: &Server<'_>, name: &str) -> Result<Head, SourceError> {
         literal(name)
     );
     // The column of the provider came with version 15, the words for it were ICU's before.
-    let rows =
-        server.ask(name, &sql).or_else(|_| server.ask(name, &sql.replace("datlocprovider::text", "'c'")))?;
+    let rows = ask(server, spec, name, &sql)
+        .or_else(|_| ask(server, spec, name, &sql.replace("datlocprovider::text", "'c'")))?;
     let mut rows = rows.into_iter();
     let mut facts = Vec::new();
     for fact in ["encoding", "collate", "ctype", "provider", "owner"] {
@@ -117,7 +118,7 @@ fn head_of(server: &Server<'_>, name: &str) -> Result<Head, SourceError> {
     }
     Ok(Head {
         kind: "postgresql".into(),
-        version: version(server, name)?,
+        version: version(server, spec, name)?,
         // What it takes on disk, indexes too: for show.
         estimated_bytes: rows.next().and_then(|size| size.parse().ok()),
         facts,

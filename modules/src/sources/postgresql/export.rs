@@ -8,8 +8,8 @@ use super::ddl::{self, Belongings, Definitions, Role, key_of};
 use super::large;
 use super::login::Login;
 use super::programs::Server;
-use super::quote::{name, names, path};
-use super::spec::{Databases, PostgresSpec};
+use super::quote::{literal, name, names, path};
+use super::spec::{Databases, Form, PostgresSpec};
 use super::wire::Session;
 use crate::child::Limits;
 use crate::records::{
@@ -67,6 +67,31 @@ pub(super) fn session<'a>(
         }
         error => error.into(),
     })
+}
+
+/// Asks a database; each row has one column. Where rows go over a connection of our own, so do questions: a program takes
+/// longer to start than they all take.
+pub(super) fn ask(
+    server: &Server<'_>,
+    spec: &PostgresSpec,
+    database: &str,
+    sql: &str,
+) -> Result<Vec<String>, SourceError> {
+    if spec.form != Form::Records {
+        return server.ask(database, sql);
+    }
+    let rows = session(server, database, spec.idle_limit)?.ask("ask the catalogue", sql)?;
+    Ok(rows.into_iter().map(|row| row.into_iter().next().flatten().unwrap_or_default()).collect())
+}
+
+/// Returns whether a database is there.
+pub(super) fn has_database(
+    server: &Server<'_>,
+    spec: &PostgresSpec,
+    name: &str,
+) -> Result<bool, SourceError> {
+    let sql = format!("SELECT 1 FROM pg_catalog.pg_database WHERE datname = {}", literal(name));
+    Ok(!ask(server, spec, server.maintenance(), &sql)?.is_empty())
 }
 
 /// Returns whether a text has its own order only: not one that passes over blanks, as `character` does, nor one that has no

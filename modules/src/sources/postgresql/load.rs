@@ -2,7 +2,7 @@
 
 use super::super::{Head, ImportInto, Load, Said, SourceError, WayBack, World};
 use super::clean::Cleaned;
-use super::export::session;
+use super::export::{ask, has_database};
 use super::import::PostgresTarget;
 use super::programs::Server;
 use super::quote::{literal, name as quoted};
@@ -44,25 +44,14 @@ impl<'a> PostgresLoad<'a> {
         }
     }
 
-    /// Asks a database; each row has one column. Where rows go over a connection of our own, so do questions: a program takes
-    /// longer to start than they all take.
     fn ask(&self, database: &str, sql: &str) -> Result<Vec<String>, SourceError> {
-        if self.spec.form != Form::Records {
-            return self.server.ask(database, sql);
-        }
-        let rows = session(&self.server, database, self.spec.idle_limit)?.ask("ask the catalogue", sql)?;
-        Ok(rows.into_iter().map(|row| row.into_iter().next().flatten().unwrap_or_default()).collect())
-    }
-
-    fn has_database(&self, name: &str) -> Result<bool, SourceError> {
-        let sql = format!("SELECT 1 FROM pg_catalog.pg_database WHERE datname = {}", literal(name));
-        Ok(!self.ask(self.server.maintenance(), &sql)?.is_empty())
+        ask(&self.server, &self.spec, database, sql)
     }
 
     /// Makes the database as the one was that was dumped. Returns whether it was not there.
     fn make_database(&self) -> Result<bool, SourceError> {
         let name = self.database()?;
-        if self.has_database(name)? {
+        if has_database(&self.server, &self.spec, name)? {
             return Ok(false);
         }
         let fact = |wanted: &str| {

@@ -145,13 +145,6 @@ impl<'a> Server<'a> {
         Ok(text.split_terminator('\0').map(ToOwned::to_owned).collect())
     }
 
-    /// Returns whether a database is there.
-    pub(super) fn has_database(&self, name: &str) -> Result<bool, SourceError> {
-        let sql =
-            format!("SELECT 1 FROM pg_catalog.pg_database WHERE datname = {}", super::quote::literal(name));
-        Ok(!self.ask(self.maintenance(), &sql)?.is_empty())
-    }
-
     /// Returns the database in which others are asked for, made and removed.
     pub(super) fn maintenance(&self) -> &str {
         self.reach.database.as_deref().unwrap_or(MAINTENANCE)

@@ -1,13 +1,11 @@
 //! Rows over TLS: what is demanded is kept, and what is not is encrypted where the server can.
 
+use super::super::super::certificates::certificates;
 use super::records::{count, records};
 use super::*;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-
-#[path = "../../../../../tests/support/certificates.rs"]
-mod certificates;
 
 /// A server with this certificate and its key, which the authority's certificate vouches for or not.
 fn server(dir: &Path, name: &str) -> MariaDb {
@@ -32,7 +30,7 @@ fn filled(server: &MariaDb, demands: &str) -> String {
 #[test]
 fn encryption_is_what_the_endpoint_says() {
     let dir = tempfile::tempdir().unwrap();
-    certificates::certificates(dir.path());
+    certificates(dir.path());
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     if nix::unistd::geteuid().is_root() {
         // Servers run as nobody.

@@ -1,19 +1,17 @@
 //! Rows over TLS, as `libpq` would have it: the programs connect the same way, so both must say the same.
 
+use super::super::super::certificates::certificates;
 use super::super::PostgresRecords;
 use super::records::rows_of;
 use super::*;
 use std::path::PathBuf;
-
-#[path = "../../../../../tests/support/certificates.rs"]
-mod certificates;
 
 const ENTRY: &str = "local all postgres trust\nhostssl all clerk 127.0.0.1/32 scram-sha-256\n";
 
 #[test]
 fn encryption_is_what_libpq_makes_of_it() {
     let dir = tempfile::tempdir().unwrap();
-    certificates::certificates(dir.path());
+    certificates(dir.path());
     let file = |name: &str| -> PathBuf { dir.path().join(name) };
     let mut server = Postgres::start();
     server.database("app");
