@@ -52,7 +52,7 @@ fn every_command_works_and_says_no_more_than_asked() {
     let text = place.path("src/text");
     let file = format!("{second}:{}", text.display());
 
-    let lines: [(&[&str], &str); 25] = [
+    let lines: [(&[&str], &str); 26] = [
         (&["recover"], "no run has left anything behind\n"),
         (&["snapshots"], &second[..8]),
         (&["ls", "latest"], "/src/sub/deeper/file\n"),
@@ -68,6 +68,7 @@ fn every_command_works_and_says_no_more_than_asked() {
         (&["parity", "status"], "Protected: 0 of"),
         (&["repair", "packs", "--read-data"], "no damage was found\n"),
         (&["key", "list"], "key file"),
+        (&["witness"], "Fingerprint: "),
         (&["module", "schema"], "draft-07/schema"),
         (&["job", "list", "--json"], "\"type\":\"jobs\""),
         (&["log", "--json"], "\"type\":\"logs\""),

@@ -67,7 +67,8 @@ fn who_was_admitted_to_append_removes_nothing() {
         .collect();
     for seed in [STRANGER, [0x77; 32]] {
         let world = world.fork();
-        let repo = one.twin().open(world.storage.clone()).unwrap();
+        let twin = one.twin();
+        let repo = twin.open(world.storage.clone()).unwrap();
         repo.forge_generation(seed, generation(&repo, 1, packs.clone(), all.clone())).unwrap();
         let forgotten = Retention {
             number: 1,
@@ -102,7 +103,8 @@ fn who_was_admitted_to_append_removes_nothing() {
             assert_eq!(repo.retention().unwrap().forgotten.len(), 0);
         }
         // A generation after it counts, and nothing of what the void one names was deleted by it.
-        let repo = one.twin().open(world.storage.clone()).unwrap();
+        let twin = one.twin();
+        let repo = twin.open(world.storage.clone()).unwrap();
         prune(&repo).unwrap();
         let report = check(&repo).unwrap();
         let lost: Vec<_> = report.findings.iter().filter(|found| !found.hits.is_empty()).collect();

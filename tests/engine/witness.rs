@@ -78,12 +78,16 @@ fn whatever_changes_what_is_alive_is_in_the_log() {
 fn the_next_writer_adopts_what_has_no_entry() {
     let (world, one, two) = scene();
     let tree = world.scratch.dir("tree");
-    let storage = Arc::new(FaultStorage::new(world.storage.clone()));
-    let begun = storage.count();
-    let repo = two.open(storage.clone()).unwrap();
-    backup(&repo, Run { tree: &tree, moment: 0 }).unwrap();
-    drop(repo);
-    let calls = storage.count() - begun;
+    two.backup(&world, 0);
+    let run = |world: &World, two: &Client, cut: Option<u64>| {
+        let storage = Arc::new(FaultStorage::new(world.storage.clone()));
+        cut.into_iter().for_each(|cut| storage.freeze_after(cut));
+        if let Ok(repo) = two.open(storage.clone()) {
+            let _ = backup(&repo, Run { tree: &tree, moment: 9 });
+        }
+        storage.count()
+    };
+    let calls = run(&world.fork(), &two.twin(), None);
     let entries = |world: &World| {
         world.storage.objects().iter().filter(|(name, _)| name.family() == Family::Log).count()
     };
@@ -93,11 +97,7 @@ fn the_next_writer_adopts_what_has_no_entry() {
         let world = world.fork();
         let (one, two) = (one.twin(), two.twin());
         let before = (entries(&world), snapshots(&look(&one, &world)).len());
-        let storage = Arc::new(FaultStorage::new(world.storage.clone()));
-        storage.freeze_after(cut);
-        if let Ok(repo) = two.open(storage) {
-            let _ = backup(&repo, Run { tree: &tree, moment: 9 });
-        }
+        run(&world, &two, Some(cut));
         let repo = one.open(world.storage.clone()).unwrap();
         let committed = snapshots(&repo).len() > before.1;
         if committed && entries(&world) == before.0 {

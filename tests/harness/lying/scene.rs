@@ -113,18 +113,23 @@ impl Scene {
         Arc::new(storage.fork())
     }
 
-    /// Lets a machine work with a storage, and says when it noticed.
-    pub fn meet(&self, storage: &MemoryStorage, client: Client) -> Noticed {
-        let repo = match client.open(self.fork(storage)) {
-            Ok(repo) => repo,
-            Err(_) => return Noticed::AtOnce,
-        };
+    /// Lets a machine look at a storage and list its snapshots, and says when it noticed.
+    pub fn glance(&self, storage: &MemoryStorage, client: &Client) -> Noticed {
+        let Ok(repo) = client.look(self.fork(storage)) else { return Noticed::AtOnce };
         match repo.catalog_with_forgotten() {
-            Ok((_, faults)) if faults.is_empty() => {}
-            _ => return Noticed::InTheList,
+            Ok((_, faults)) if faults.is_empty() => Noticed::Not,
+            _ => Noticed::InTheList,
         }
-        match check(&repo) {
-            Ok(report) if report.is_sound() => Noticed::Not,
+    }
+
+    /// Lets a machine check a storage as well if it has noticed nothing before.
+    pub fn meet(&self, storage: &MemoryStorage, client: Client) -> Noticed {
+        let noticed = self.glance(storage, &client);
+        if noticed != Noticed::Not {
+            return noticed;
+        }
+        match client.open(self.fork(storage)).map(|repo| check(&repo)) {
+            Ok(Ok(report)) if report.is_sound() => Noticed::Not,
             _ => Noticed::ByCheck,
         }
     }
@@ -139,7 +144,8 @@ impl Scene {
         prune(&repo).unwrap();
         one.backup(&more, 21);
         let slots = self.world.fork();
-        let repo = self.one.twin().look(slots.storage.clone()).unwrap();
+        let one = self.one.twin();
+        let repo = one.look(slots.storage.clone()).unwrap();
         let new = Unlock::new_key_file().unwrap().0;
         let id = repo.add_slot(&new, &NO_KDF, "new", true, 9).unwrap();
         repo.remove_slot(&id).unwrap();
