@@ -170,7 +170,6 @@ fn without_knowledge_nothing_is_removed() {
         Kind::Refused,
     );
     let listing = |world: &World| {
-        // Every pack that begins like a listing pack.
         names(Family::Packs)
             .into_iter()
             .filter(|name| world.storage.get(name, 7..8).unwrap() == [4])
