@@ -10,7 +10,6 @@ use crate::listing::Time;
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events, Phase};
 use crate::repo::control::{Purpose, Verdict};
-use crate::repo::history::is_contradiction;
 use crate::repo::sessions::{Endangered, OpenSession, look_again};
 use crate::repo::write::{Meter, StoreOptions, Stored, store_chunks};
 use crate::repo::{RepoError, Repository};
@@ -244,29 +243,14 @@ impl<'a> Run<'a> {
             }
             let snapshot = self.snapshot(session.id, &pass);
             if let Some(id) = commit::try_commit(self.repo, session, &snapshot, self.generation)? {
-                self.log(id)?;
+                // It counts without its entry, and the next writer would adopt it; but a storage that fails is told of.
+                self.repo.log_snapshot(id, self.generation, self.request.time)?;
                 return Ok(Some(self.report(Some(id), pass)));
             }
             // Fenced: it has an end already.
             self.session = None;
         }
         Err(BackupError::Overtaken)
-    }
-
-    /// Writes the snapshot into the log. It counts without that, and the next writer would do it; but a log that
-    /// contradicts what is known ends the run with the word for it.
-    fn log(&self, id: ObjectId) -> Result<(), RepoError> {
-        match self.repo.log_snapshot(id, self.generation, self.request.time) {
-            Err(error) if is_contradiction(&error) => Err(error),
-            Err(error) => {
-                let notice = format!(
-                    "the snapshot is stored and its entry in the log is not, the next run writes it: {error}"
-                );
-                self.events.event(Event::Notice(notice));
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
     }
 
     fn tell_lost(&self, packs: usize) {
