@@ -64,7 +64,7 @@ impl Client {
 
     /// Backs up a tree that nobody has seen before, and returns the snapshot.
     pub fn backup(&self, world: &World, moment: i64) -> ObjectId {
-        let tree = world.scratch.dir(&format!("{}-{moment}", self.host));
+        let tree = world.scratch.dir(format!("{}-{moment}", self.host));
         trees::write(&tree.join("file"), format!("{} at {moment}", self.host).as_bytes(), moment);
         let repo = self.open(world.storage.clone()).unwrap();
         backup(&repo, Run { tree: &tree, moment }).unwrap().snapshot.unwrap()

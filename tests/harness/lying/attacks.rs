@@ -65,13 +65,7 @@ fn swap(storage: &MemoryStorage, a: Name, b: Name) {
 }
 
 fn highest(storage: &MemoryStorage, family: Family) -> Name {
-    storage
-        .objects()
-        .into_iter()
-        .map(|(name, _)| name)
-        .filter(|name| name.family() == family)
-        .next_back()
-        .unwrap()
+    storage.objects().into_iter().map(|(name, _)| name).rfind(|name| name.family() == family).unwrap()
 }
 
 /// Returns every attack.

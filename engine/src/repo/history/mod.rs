@@ -104,6 +104,12 @@ pub(crate) struct Whole {
     pub entries: u64,
 }
 
+/// Why a log was not taken up, and what it says all the same.
+struct Contradicted {
+    error: RepoError,
+    seen: Option<Box<Memory>>,
+}
+
 /// A log of which nothing but its end is known.
 fn unseen(mark: Mark) -> Seen {
     Seen { mark, time: Time::default(), host: String::new(), public_key: [0; 32], live: 0 }
@@ -163,11 +169,11 @@ impl Repository {
         let before = known.clone().unwrap_or_default();
         let now = match self.read_on(before.clone(), state.probe) {
             Ok(now) => now,
-            Err((error, seen)) => {
+            Err(Contradicted { error, seen }) => {
                 if planted(Bug::RememberFirst)
                     && let Some(memory) = seen
                 {
-                    state.memory = Some(memory);
+                    state.memory = Some(*memory);
                     let _ = self.remember(state);
                     state.memory = None;
                 }
@@ -187,19 +193,15 @@ impl Repository {
     }
 
     /// Reads on from what is known; an error comes with what was read.
-    fn read_on(
-        &self,
-        before: Memory,
-        probe: Option<ClientId>,
-    ) -> Result<Memory, (RepoError, Option<Memory>)> {
+    fn read_on(&self, before: Memory, probe: Option<ClientId>) -> Result<Memory, Contradicted> {
         let read = |before: Memory| {
             let mut reading = Reading::new(&self.objects, self.first_client(), before, false);
             reading.probe = probe;
-            let complaints = reading.run().map_err(|error| (error, None))?;
+            let complaints = reading.run().map_err(|error| Contradicted { error, seen: None })?;
             if complaints.is_empty() {
                 Ok(reading.now)
             } else {
-                Err((LogError { complaints }.into(), Some(reading.now)))
+                Err(Contradicted { error: LogError { complaints }.into(), seen: Some(Box::new(reading.now)) })
             }
         };
         let (words, is_fresh, accepted) =
@@ -244,7 +246,7 @@ impl Repository {
         let there = file.read().ok().flatten().and_then(|bytes| Memory::decode(&bytes, self.id()).ok());
         if let Some(there) = there.filter(|there| memory.lacks(there)) {
             // Another process has seen more meanwhile.
-            *memory = self.read_on(there, state.probe).map_err(|(error, _)| error)?;
+            *memory = self.read_on(there, state.probe).map_err(|wrong| wrong.error)?;
         }
         held.write(&memory.encode(self.id())).map_or_else(failed, |()| Ok(None))
     }
