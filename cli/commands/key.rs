@@ -114,10 +114,8 @@ pub fn run(ctx: &Context, args: &KeyArgs) -> Result<Exit, Failure> {
         KeyCommand::Import(_) => {}
         KeyCommand::List => list(ctx, &repo.slots()?)?,
         KeyCommand::Add { new, label, no_secrets, write_only } => {
-            if !*write_only {
-                // Before a key file is made that would open nothing.
-                repo.assert_reads()?;
-            }
+            // Before a key file is made that would open nothing.
+            repo.assert_reads()?;
             let id = with_new(new, |unlock| {
                 let (kdf, now) = (ctx.kdf(unlock)?, ctx.now().secs);
                 Ok(match write_only {

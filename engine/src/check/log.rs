@@ -114,6 +114,10 @@ fn void(repo: &Repository, log: &Whole, report: &mut CheckReport) -> Result<(), 
 
 /// Tells of snapshots without an entry.
 fn unlogged(repo: &Repository, log: &Whole, report: &mut CheckReport) -> Result<(), CheckError> {
+    // Who cannot read has no list of them, and adopts them all the same.
+    if !repo.can_read() {
+        return Ok(());
+    }
     let (snapshots, _) = repo.catalog_with_forgotten()?;
     let count = snapshots.iter().filter(|(id, _)| !log.memory.alive.contains(id)).count();
     if count > 0 {

@@ -27,8 +27,7 @@
 //! too, and may be repeated.
 
 #[cfg(test)]
-#[path = "../../../tests/support/certificates.rs"]
-mod certificates;
+mod certificates_tests;
 mod command;
 mod error;
 mod kept;

@@ -110,6 +110,12 @@ impl Station {
         &self.index
     }
 
+    /// Returns the folder of what the machine remembers: beside the index, so on another disk if that is, where what is
+    /// synced makes nothing durable here.
+    pub fn state(&self) -> PathBuf {
+        self.index.with_file_name("state")
+    }
+
     /// Returns the program with these arguments after `wrapper`, opening the repository by the key file `key`.
     pub fn command(&self, wrapper: &[&str], key: &str, args: &[String]) -> Command {
         let mut words = wrapper.iter().chain([&PROGRAM]);
@@ -117,7 +123,7 @@ impl Station {
         command.args(words).args(args).arg("--key-file").arg(self.path(key)).args(["--threads", "2"]);
         command.arg("--repo").arg(self.path("repo")).arg("--index-dir").arg(&self.index);
         command.env_clear().env("HOME", self.path("home")).env("PATH", "/usr/bin:/bin").env("TZ", "UTC");
-        command.env("DEDUP_STATE_DIR", self.path("state")).current_dir("/");
+        command.env("DEDUP_STATE_DIR", self.state()).current_dir("/");
         command
     }
 

@@ -63,13 +63,15 @@ impl Bench {
 
     /// Backs up into the repository at `repo`, by a shell that may set a limit first.
     fn backup(&self, repo: &Path, limit: &str) -> Output {
-        let index = self.scratch.path("own-index");
-        let _ = fs::remove_dir_all(&index);
+        // Each run is of a machine that was never here: the repository is set back between them.
+        let (index, state) = (self.scratch.path("own-index"), self.scratch.path("own-state"));
+        let _ = (fs::remove_dir_all(&index), fs::remove_dir_all(&state));
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{limit} exec \"$0\" \"$@\""), PROGRAM]).arg("-r").arg(repo);
         command.arg("--index-dir").arg(&index).arg("--key-file").arg(self.scratch.path("key"));
         command.args(["--json", "backup"]).arg(self.scratch.path("tree"));
         command.env_clear().env("HOME", self.scratch.path("")).env("PATH", "/usr/bin:/bin");
+        command.env("DEDUP_STATE_DIR", &state);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         finish(command.spawn().unwrap())
     }

@@ -19,7 +19,7 @@ mod reading;
 pub(crate) use reading::Made;
 
 use super::write::lock;
-use super::{RepoError, Repository};
+use super::{RepoError, Repository, SlotInfo};
 use crate::crypto::keyring::client_of;
 use crate::error::{Corrupt, Kind};
 use crate::id::{ClientId, ObjectId};
@@ -135,11 +135,16 @@ impl Repository {
         for notice in self.look(&mut state)? {
             events.event(Event::Notice(notice));
         }
-        let gone = state.memory.as_ref().is_some_and(|memory| memory.slots_gone.contains(&self.slot));
-        if gone && !planted(Bug::TrustOldSlot) {
-            let wrong =
-                "it was removed, as the log says, and somebody has put it back; open with another key";
-            return Err(Corrupt::new(Name::slot(self.slot).to_string(), wrong).into());
+        let Some(memory) = &state.memory else { return Ok(()) };
+        if memory.slots_gone.contains(&self.slot) && !planted(Bug::TrustOldSlot) {
+            let stays = |slot: &SlotInfo| slot.can_read && !memory.slots_gone.contains(&slot.id);
+            let wrong = "it was removed, as the log says, and somebody has put it back";
+            if self.slots()?.iter().any(stays) {
+                let wrong = format!("{wrong}; open with another key");
+                return Err(Corrupt::new(Name::slot(self.slot).to_string(), wrong).into());
+            }
+            // The last way to what is stored is none to be closed.
+            events.event(Event::Notice(format!("{}: {wrong}; no other key is left", Name::slot(self.slot))));
         }
         Ok(())
     }

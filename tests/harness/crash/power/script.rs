@@ -22,7 +22,7 @@ pub struct Step {
     pub keys: Vec<&'static str>,
     /// Whether it restores the first snapshot to `out`.
     pub restores: bool,
-    /// The indexes when it was done, if they are on another disk.
+    /// The indexes when it was done, and what the machine remembered, if they are on another disk.
     pub indexes: Option<Station>,
 }
 
@@ -73,6 +73,9 @@ impl Play {
             let indexes = index_elsewhere.then(|| {
                 let kept = Station::new(scratch.path(format!("kept-{}", steps.len())));
                 copy_dir(station.indexes(), kept.indexes());
+                if station.state().is_dir() {
+                    copy_dir(&station.state(), &kept.state());
+                }
                 kept
             });
             steps.push(Step {

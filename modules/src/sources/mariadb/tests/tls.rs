@@ -1,6 +1,6 @@
 //! Rows over TLS: what is demanded is kept, and what is not is encrypted where the server can.
 
-use super::super::super::certificates::certificates;
+use super::super::super::certificates_tests::certificates;
 use super::records::{count, records};
 use super::*;
 use std::fs;

@@ -1,6 +1,6 @@
 //! Rows over TLS, as `libpq` would have it: the programs connect the same way, so both must say the same.
 
-use super::super::super::certificates::certificates;
+use super::super::super::certificates_tests::certificates;
 use super::super::PostgresRecords;
 use super::records::rows_of;
 use super::*;
