@@ -134,8 +134,8 @@ fn failed(error: Error) -> TlsError {
 impl Tls {
     fn config(&self) -> Result<ClientConfig, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let trust: Arc<dyn ServerCertVerifier> = match &self.ca {
-            None => Arc::new(Anybody(provider.clone())),
+        let known = match &self.ca {
+            None => None,
             Some(ca) => {
                 let own = certificates(ca)?;
                 let mut roots = RootCertStore::empty();
@@ -144,9 +144,10 @@ impl Tls {
                 }
                 let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
                 let inner = inner.build().map_err(|error| TlsError::Failed(error.to_string()))?;
-                Arc::new(Known { inner, own })
+                Some(Known { inner, own })
             }
         };
+        let trust = Arc::new(Trust { known, provider: provider.clone() });
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(failed)?
@@ -176,54 +177,22 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     }
 }
 
-/// Believes any certificate whose key whoever answers has.
+/// Believes any certificate whose key whoever answers has, if no authority is named.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Trust {
+    known: Option<Known>,
+    provider: Arc<CryptoProvider>,
 }
 
-/// Believes what an authority signed; and the very certificate that is named as the authority's, as a server has it that
-/// signed its own.
+/// What an authority signed; and the very certificate that is named as the authority's, as a server has it that signed its
+/// own.
 #[derive(Debug)]
 struct Known {
     inner: Arc<WebPkiServerVerifier>,
     own: Vec<CertificateDer<'static>>,
 }
 
-impl ServerCertVerifier for Known {
+impl ServerCertVerifier for Trust {
     fn verify_server_cert(
         &self,
         cert: &CertificateDer<'_>,
@@ -232,8 +201,9 @@ impl ServerCertVerifier for Known {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.inner.verify_server_cert(cert, chain, name, ocsp, now) {
-            Err(Error::InvalidCertificate(CertificateError::Other(_))) if self.own.contains(cert) => {
+        let Some(Known { inner, own }) = &self.known else { return Ok(ServerCertVerified::assertion()) };
+        match inner.verify_server_cert(cert, chain, name, ocsp, now) {
+            Err(Error::InvalidCertificate(CertificateError::Other(_))) if own.contains(cert) => {
                 verify_server_name(&ParsedCertificate::try_from(cert)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -247,7 +217,7 @@ impl ServerCertVerifier for Known {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -256,10 +226,10 @@ impl ServerCertVerifier for Known {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
