@@ -164,13 +164,9 @@ fn records(
             match ends.get(&session) {
                 Some(Verdict::Committed(id)) if *id == record.snapshot => {}
                 Some(_) => report.damage(name, "it is of a snapshot that its session did not commit"),
-                None => drop(report.find(Finding {
-                    severity: Severity::Notice,
-                    object: name.to_string(),
-                    offset: None,
-                    message: "it counts for nobody, as its session has no end that can be read".into(),
-                    hits: Vec::new(),
-                })),
+                None => {
+                    report.notice(name, "it counts for nobody, as its session has no end that can be read");
+                }
             }
         }
     }

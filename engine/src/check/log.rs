@@ -1,7 +1,7 @@
 //! The log: every entry, what it says of all others, and whether what is stored is what it tells of. Snapshots that it
 //! tells of and that are not there are told with the listings, by the catalog.
 
-use super::{CheckError, CheckReport, Finding, Severity};
+use super::{CheckError, CheckReport};
 use crate::crypto::keyring::client_of;
 use crate::id::{ClientId, ObjectId};
 use crate::log::{APPEND, Entry, MAX_HEADS};
@@ -34,11 +34,6 @@ pub(super) fn run(repo: &Repository, report: &mut CheckReport) -> Result<(), Che
         unlogged(repo, &log, report)?;
     }
     Ok(())
-}
-
-fn notice(report: &mut CheckReport, object: &str, message: String) {
-    let (severity, object) = (Severity::Notice, object.to_owned());
-    report.find(Finding { severity, object, offset: None, message, hits: Vec::new() });
 }
 
 /// Counts anew what the last entry of each log counted.
@@ -103,8 +98,7 @@ fn void(repo: &Repository, log: &Whole, report: &mut CheckReport) -> Result<(), 
         }
     }
     for (client, _) in log.memory.heads.iter().filter(|(client, _)| log.rights.of(client) & APPEND == 0) {
-        notice(
-            report,
+        report.notice(
             "log",
             format!("client {} writes entries and was never admitted: they count for nobody", client.short()),
         );
@@ -124,7 +118,7 @@ fn unlogged(repo: &Repository, log: &Whole, report: &mut CheckReport) -> Result<
         let message = format!(
             "{count} snapshots have no entry: a run was cut off after its commit, the next one adds them"
         );
-        notice(report, "log", message);
+        report.notice("log", message);
     }
     Ok(())
 }

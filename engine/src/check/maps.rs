@@ -183,27 +183,16 @@ fn read_blob(reader: &Watched<'_>, blob: &Blob) -> Result<(), RepoError> {
 fn unopened(report: &mut CheckReport) {
     let snapshots = report.snapshots_unopened;
     if snapshots > 0 {
-        report.find(Finding {
-            severity: Severity::Notice,
-            object: "snapshots".into(),
-            offset: None,
-            message: format!(
-                "{snapshots} are there and were not looked into, nor what is said of their runs: this key can only write"
-            ),
-            hits: Vec::new(),
-        });
+        let message = format!(
+            "{snapshots} are there and were not looked into, nor what is said of their runs: this key can only write"
+        );
+        report.notice("snapshots", message);
     }
     let maps = report.maps_unopened;
     if maps > 0 {
-        report.find(Finding {
-            severity: Severity::Notice,
-            object: "secrets".into(),
-            offset: None,
-            message: format!(
-                "{maps} listings, dumps and the like were not looked at: this key does not open secrets"
-            ),
-            hits: Vec::new(),
-        });
+        let message =
+            format!("{maps} listings, dumps and the like were not looked at: this key does not open secrets");
+        report.notice("secrets", message);
     }
 }
 

@@ -166,13 +166,16 @@ impl CheckReport {
     }
 
     fn damage(&mut self, object: impl ToString, message: impl ToString) {
-        self.find(Finding {
-            severity: Severity::Damage,
-            object: object.to_string(),
-            offset: None,
-            message: message.to_string(),
-            hits: Vec::new(),
-        });
+        self.tell(Severity::Damage, object, message);
+    }
+
+    fn notice(&mut self, object: impl ToString, message: impl ToString) {
+        self.tell(Severity::Notice, object, message);
+    }
+
+    fn tell(&mut self, severity: Severity, object: impl ToString, message: impl ToString) {
+        let (object, message) = (object.to_string(), message.to_string());
+        self.find(Finding { severity, object, offset: None, message, hits: Vec::new() });
     }
 }
 

@@ -1,6 +1,6 @@
 //! Parity: every object opens, every group has its shards; and with all data read, each shard is what its packs say.
 
-use super::{CheckError, CheckOptions, CheckReport, Finding, ReadData, Severity, StoredPacks};
+use super::{CheckError, CheckOptions, CheckReport, ReadData, StoredPacks};
 use crate::id::ObjectId;
 use crate::parity::groups::{Groups, Standing, Stored, standing};
 use crate::parity::{GroupKey, verify};
@@ -26,7 +26,7 @@ pub(super) fn run(
     if !groups.left_over.is_empty() {
         let left = groups.left_over.len();
         let message = format!("{left} objects are removed and not deleted yet: the next prune goes on");
-        report.find(notice("parity".into(), message));
+        report.notice("parity", message);
     }
     report.parity_groups = groups.all.len() as u64;
     report.parity_objects = groups.objects();
@@ -34,7 +34,7 @@ pub(super) fn run(
         let is_removed = |id: &ObjectId| index.is_removed(id).map_err(RepoError::from);
         let standing = standing(key, pieces, &stored, &is_removed)?;
         if let (Some(message), Some((first, _))) = (message(key, &standing), key.packs.first()) {
-            report.find(notice(format!("parity group {}", first.short()), message));
+            report.notice(format!("parity group {}", first.short()), message);
         }
     }
     if options.data == ReadData::All && options.unread_for_days.is_none() {
@@ -43,10 +43,6 @@ pub(super) fn run(
         report.parity_bytes_read = bytes;
     }
     Ok(())
-}
-
-fn notice(object: String, message: String) -> Finding {
-    Finding { severity: Severity::Notice, object, offset: None, message, hits: Vec::new() }
 }
 
 /// Says what a group lacks; nothing if it stands all that it was made for.

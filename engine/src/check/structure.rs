@@ -82,24 +82,16 @@ pub(super) fn segments(
         *if is_removed { &mut removed } else { &mut unnamed } += 1;
     }
     if removed > 0 {
-        report.find(Finding {
-            severity: Severity::Notice,
-            object: "generations".into(),
-            offset: None,
-            message: format!("{removed} packs are removed and not deleted yet: a prune was broken off, the next one goes on"),
-            hits: Vec::new(),
-        });
+        let message = format!(
+            "{removed} packs are removed and not deleted yet: a prune was broken off, the next one goes on"
+        );
+        report.notice("generations", message);
     }
     if unnamed > 0 {
-        report.find(Finding {
-            severity: Severity::Notice,
-            object: "packs".into(),
-            offset: None,
-            message: format!(
-                "{unnamed} are in no segment: an interrupted run left them, the next backup takes them up"
-            ),
-            hits: Vec::new(),
-        });
+        let message = format!(
+            "{unnamed} are in no segment: an interrupted run left them, the next backup takes them up"
+        );
+        report.notice("packs", message);
     }
     Ok(())
 }
