@@ -1,6 +1,7 @@
 //! `dedup key`: what opens the repository.
 
 use super::key_paper::{self, ExportArgs, ImportArgs};
+use super::key_rotate::{self, RotateArgs};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -30,6 +31,7 @@ use std::path::PathBuf;
   dedup key add --write-only --new-key-file server.key --label server
   dedup key change
   dedup key remove 1a2b3c4d
+  dedup key rotate --keep-all
   dedup key export | lpr")]
 pub struct KeyArgs {
     #[command(subcommand)]
@@ -77,7 +79,20 @@ enum KeyCommand {
         #[arg(value_name = "ID")]
         id: String,
     },
+    /// Begin a new key epoch: what is stored from now on does not open with what somebody may have copied
+    ///
+    /// After a key was lost or stolen, or somebody left: remove that key, then rotate. New keys of all kinds are drawn for
+    /// those who go on, who need not do anything; passphrases and key files stay. Whoever is left out cannot read what is
+    /// stored from then on, and nothing that he signs counts, also if he still reaches the storage. What was stored before
+    /// is not written again: who has seen its keys can read a copy of it. Only the key that made the repository, or that
+    /// rotated it last, can do this.
+    #[command(after_help = "Examples:
+  dedup key remove 1a2b3c4d && dedup key rotate --keep-all
+  dedup key rotate --keep 1a2b --keep 5e6f")]
+    Rotate(RotateArgs),
     /// Replace the passphrase or key file that is used for this very command
+    ///
+    /// Who knows the old one and has a copy of its slot can go on until `dedup key rotate`.
     #[command(after_help = "Examples:\n  dedup key change\n  dedup key change --new-key-file ~/new.key")]
     Change {
         #[command(flatten)]
@@ -112,6 +127,7 @@ pub fn run(ctx: &Context, args: &KeyArgs) -> Result<Exit, Failure> {
     match &args.command {
         KeyCommand::Export(args) => key_paper::export(ctx, &repo, args)?,
         KeyCommand::Import(_) => {}
+        KeyCommand::Rotate(args) => key_rotate::run(ctx, &repo, args)?,
         KeyCommand::List => list(ctx, &repo.slots()?)?,
         KeyCommand::Add { new, label, no_secrets, write_only } => {
             // Before a key file is made that would open nothing.
@@ -139,7 +155,6 @@ pub fn run(ctx: &Context, args: &KeyArgs) -> Result<Exit, Failure> {
 }
 
 fn list(ctx: &Context, slots: &[SlotInfo]) -> Result<(), Failure> {
-    let kind = |slot: &SlotInfo| if slot.passphrase { "passphrase" } else { "key file" };
     let created = |slot: &SlotInfo| Time { secs: slot.created_unix_secs, nanos: 0 };
     if ctx.output.json {
         let slots = slots.iter().map(|slot| {
@@ -155,6 +170,13 @@ fn list(ctx: &Context, slots: &[SlotInfo]) -> Result<(), Failure> {
         });
         return Ok(ctx.output.object(&json!({ "type": "keys", "keys": slots.collect::<Vec<_>>() }))?);
     }
+    Ok(table(slots).lines().iter().try_for_each(|line| ctx.output.line(line))?)
+}
+
+/// Returns keys as people see them.
+pub(super) fn table(slots: &[SlotInfo]) -> Table {
+    let kind = |slot: &SlotInfo| if slot.passphrase { "passphrase" } else { "key file" };
+    let created = |slot: &SlotInfo| Time { secs: slot.created_unix_secs, nanos: 0 };
     let opens = |slot: &SlotInfo| match (slot.can_read, slot.holds_secrets) {
         (true, true) => "everything",
         (true, false) => "all but secrets",
@@ -172,7 +194,7 @@ fn list(ctx: &Context, slots: &[SlotInfo]) -> Result<(), Failure> {
             crate::escape::name(slot.label.as_bytes()),
         ]);
     }
-    Ok(table.lines().iter().try_for_each(|line| ctx.output.line(line))?)
+    table
 }
 
 /// Gets the new secret and hands it on.
@@ -223,7 +245,7 @@ pub(super) fn report(ctx: &Context, what: &str, id: &ObjectId) -> Result<(), Fai
     Ok(ctx.output.line(format!("key {} {what}", id.short()))?)
 }
 
-fn resolve(slots: &[SlotInfo], text: &str) -> Result<ObjectId, Failure> {
+pub(super) fn resolve(slots: &[SlotInfo], text: &str) -> Result<ObjectId, Failure> {
     let digits = prefix(text.as_bytes()).ok_or_else(|| {
         Failure::refused(format!("{text:?} is no id of a key")).hint("`dedup key list` shows them")
     })?;

@@ -18,6 +18,7 @@ mod init;
 mod job;
 mod key;
 mod key_paper;
+mod key_rotate;
 mod log;
 mod ls;
 mod ls_parts;

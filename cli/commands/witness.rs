@@ -12,6 +12,8 @@ use dedup_engine::log::{ADMIT, ALL, APPEND, Complaint, FORGET, PRUNE};
 use dedup_engine::repo::{LogHead, LogState, Repository};
 use serde_json::{Value, json};
 
+const RIGHTS: [(u64, &str); 4] = [(APPEND, "append"), (FORGET, "forget"), (PRUNE, "prune"), (ADMIT, "admit")];
+
 /// Show who wrote to the repository and when, and a number to compare by eye
 ///
 /// Every machine signs what it does in a log of its own, which also names the ends of all other logs; each remembers what
@@ -33,26 +35,48 @@ enum WitnessCommand {
     /// Take the storage as it is, though it shows less than it did; says what is given up, and asks
     #[command(after_help = "Examples:\n  dedup witness accept")]
     Accept,
-    /// Give a client all rights, by its log: a key that was added before there were logs
-    #[command(after_help = "Examples:\n  dedup witness admit 1a2b3c4d")]
+    /// Give a client rights, or take them away, by its log
+    ///
+    /// A key that was added before there were logs has none where others have fewer than all. From the first time that
+    /// somebody has fewer, only those who were admitted have any; so all who have written by then keep theirs.
+    #[command(after_help = "Examples:
+  dedup witness admit 1a2b3c4d
+  dedup witness admit 1a2b3c4d --rights append,forget    it may not prune any more, nor give rights
+  dedup witness admit 1a2b3c4d --rights none             what it writes counts for nothing from now on")]
     Admit {
         /// First digits of the client
         #[arg(value_name = "CLIENT")]
         client: String,
+        /// What it may do from now on, and nothing else: append (store backups), forget, prune, admit (give rights), or
+        /// `all`, `none`
+        #[arg(long, value_name = "LIST", default_value = "all", value_parser = rights)]
+        rights: u64,
     },
+}
+
+/// Reads a list of rights.
+fn rights(text: &str) -> Result<u64, String> {
+    match text {
+        "all" => return Ok(ALL),
+        "none" => return Ok(0),
+        _ => {}
+    }
+    text.split(',').try_fold(0, |all, word| match RIGHTS.iter().find(|(_, name)| *name == word.trim()) {
+        Some((right, _)) => Ok(all | right),
+        None => Err(format!("{word:?} is no right: append, forget, prune, admit, or `all`, `none`")),
+    })
 }
 
 pub fn run(ctx: &Context, args: &WitnessArgs) -> Result<Exit, Failure> {
     match &args.command {
         None => show(ctx, &ctx.open()?.log_state()?),
         Some(WitnessCommand::Accept) => accept(ctx),
-        Some(WitnessCommand::Admit { client }) => admit(ctx, &ctx.open()?, client),
+        Some(WitnessCommand::Admit { client, rights }) => admit(ctx, &ctx.open()?, client, *rights),
     }
 }
 
-fn words(rights: u64) -> Vec<&'static str> {
-    let all = [(APPEND, "append"), (FORGET, "forget"), (PRUNE, "prune"), (ADMIT, "admit")];
-    all.into_iter().filter(|(right, _)| rights & right != 0).map(|(_, word)| word).collect()
+pub(super) fn words(rights: u64) -> Vec<&'static str> {
+    RIGHTS.into_iter().filter(|(right, _)| rights & right != 0).map(|(_, word)| word).collect()
 }
 
 /// Returns a number for people to compare: eight groups of four digits.
@@ -144,7 +168,7 @@ fn accept(ctx: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Complete)
 }
 
-fn admit(ctx: &Context, repo: &Repository, text: &str) -> Result<Exit, Failure> {
+fn admit(ctx: &Context, repo: &Repository, text: &str, rights: u64) -> Result<Exit, Failure> {
     let heads = repo.log_state()?.heads;
     let digits = text.to_lowercase();
     let fitting: Vec<ClientId> =
@@ -160,11 +184,20 @@ fn admit(ctx: &Context, repo: &Repository, text: &str) -> Result<Exit, Failure> 
                 .hint("write more digits"));
         }
     };
-    repo.admit_client(client, ALL, ctx.now())?;
+    repo.admit_client(client, rights, ctx.now())?;
     if ctx.output.json {
-        ctx.output.object(&json!({ "type": "witness_admitted", "client": client.to_hex() }))?;
+        ctx.output.object(&json!({
+            "type": "witness_admitted",
+            "client": client.to_hex(),
+            "rights": words(rights),
+        }))?;
     } else {
-        ctx.output.line(format!("client {} has all rights", client.short()))?;
+        let has = match rights {
+            ALL => "has all rights".to_owned(),
+            0 => "has no right any more".to_owned(),
+            rights => format!("may do this from now on: {}", words(rights).join(", ")),
+        };
+        ctx.output.line(format!("client {} {has}", client.short()))?;
     }
     Ok(Exit::Complete)
 }
@@ -176,6 +209,9 @@ mod tests {
     #[test]
     fn rights_and_fingerprints_are_for_people() {
         assert_eq!(words(APPEND | PRUNE), ["append", "prune"]);
+        assert_eq!(rights("append, prune"), Ok(APPEND | PRUNE));
+        assert_eq!((rights("all"), rights("none")), (Ok(ALL), Ok(0)));
+        assert!(rights("apend").unwrap_err().contains("apend"));
         let shown = shown(&[0xA5; 32]);
         assert_eq!((shown.len(), shown.split(' ').count()), (39, 8));
     }

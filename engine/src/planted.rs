@@ -143,6 +143,14 @@ bugs! {
     TrustFileCache = "trust-file-cache-blindly",
     /// Who removes a slot does not ask whether somebody else has removed the one in use.
     IgnoreKeyChanges = "ignore-key-changes",
+    /// A key epoch counts whoever says so.
+    BelieveAnyEpoch = "believe-any-epoch",
+    /// A segment that somebody wrote under an earlier key epoch counts as those of before.
+    BelieveOldSegments = "believe-old-segments",
+    /// A pack of an earlier key epoch that no segment names is relied on, though nobody read it.
+    BelieveOldPacks = "believe-old-packs",
+    /// A snapshot that was committed under an earlier key epoch exists, though the log does not know it.
+    BelieveOldEnds = "believe-old-ends",
     /// A new key slot is not read back before the old one goes.
     SkipSlotReadBack = "trust-stored-key-slot",
     /// The old key slot goes before the new one is stored.

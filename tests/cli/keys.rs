@@ -146,3 +146,45 @@ fn an_old_sheet_does_not_bring_a_removed_key_back() {
     fs::rename(place.path("old"), place.path("key")).unwrap();
     place.assert_restores();
 }
+
+#[test]
+fn a_new_epoch_locks_out_who_is_left_out() {
+    let place = Place::with_snapshot();
+    for (file, label) in [("a", "ann"), ("b", "bob")] {
+        place.run(["key", "add", "--new-key-file", file, "--label", label]).ok();
+    }
+    let list = place.run(["key", "list", "--json"]).ok().json();
+    let id_of = |label: &str| {
+        let mut keys = list["keys"].as_array().unwrap().iter();
+        keys.find(|key| key["label"] == label).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    // Nobody is left out, or taken along, by silence.
+    let asked = place.run(["key", "rotate"]).ends(2);
+    assert!(
+        asked.err.contains("which keys are to go on") && asked.err.contains("--keep-all"),
+        "{}",
+        asked.err
+    );
+    let other = place.run(with("a", &["key", "rotate", "--keep-all"])).ends(2);
+    assert!(other.err.contains("only the key that made the repository"), "{}", other.err);
+    assert!(place.run(["key", "rotate", "--keep", "0123456789"]).ends(1).err.contains("dedup key list"));
+
+    let bob = id_of("bob");
+    let said = place.run(["--json", "key", "rotate", "--keep", &id_of("ann")]).ok().json();
+    assert_eq!((&said["type"], &said["epoch"]), (&"key_epoch".into(), &2.into()), "{said}");
+    assert_eq!(said["left_out"], serde_json::json!([bob]));
+    assert_eq!(said["kept"].as_array().unwrap().len(), 2);
+    for key in ["key", "a"] {
+        place.run(with(key, &["--index-dir", "of-a", "backup", "src"])).ok();
+    }
+    place.assert_sound();
+    place.assert_restores();
+    let left = place.run(with("b", &["--index-dir", "of-b", "backup", "src"])).ends(2);
+    assert!(left.err.contains("left out") && left.err.contains("dedup key add"), "{}", left.err);
+    place.run(["key", "remove", &bob]).ok();
+    let again = place.run(["key", "rotate", "--keep-all"]).ok().quiet().out;
+    assert!(
+        again.contains("key epoch 3 has begun with 2 keys") && !again.contains("stores nothing"),
+        "{again}"
+    );
+}

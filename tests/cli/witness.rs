@@ -98,7 +98,9 @@ fn what_is_remembered_is_told_from_what_is_not() {
     place.run(["witness", "admit", &digits[..8]]).ok().shows(&["has all rights"]);
     let admitted = place.run(["witness", "admit", digits, "--json"]).ok().json();
     assert_eq!((&admitted["type"], &admitted["client"]), (&"witness_admitted".into(), &client["client"]));
+    assert_eq!(admitted["rights"].as_array().unwrap().len(), 4);
     place.run(["witness", "admit", "zz"]).ends(1);
+    place.run(["witness", "admit", digits, "--rights", "apend"]).ends(2);
     // What is remembered is damaged: that is told, and work goes on.
     let memory = fs::read_dir(place.path("state/witness")).unwrap().map(|entry| entry.unwrap().path());
     let memory = memory.into_iter().find(|path| path.extension().is_none()).unwrap();

@@ -3,6 +3,8 @@
 mod concurrency;
 pub mod copying;
 mod dry_run;
+mod epochs;
+mod epochs_left_out;
 mod forgetting;
 mod keys;
 mod links;

@@ -97,6 +97,13 @@ impl World {
         }
     }
 
+    /// The same, with the indexes that there are.
+    pub fn fork_with_indexes(&self) -> Self {
+        let fork = self.fork();
+        super::copy_dir(self.indexes.path("").as_path(), fork.indexes.path("").as_path());
+        fork
+    }
+
     /// Returns the folder of the index that this world uses.
     pub fn index(&self) -> PathBuf {
         self.other_index("index")

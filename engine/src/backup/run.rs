@@ -79,6 +79,8 @@ pub(crate) struct Run<'a> {
     pub events: &'a dyn Events,
     session: Option<OpenSession>,
     generation: u64,
+    /// Newest key epoch when what it stored last was named by its segments.
+    epoch: u32,
     avoid: Endangered,
     parents: OnceCell<Parents>,
     /// Packs that parents may depend on were lost: nothing of them is taken over.
@@ -121,6 +123,7 @@ impl<'a> Run<'a> {
             events,
             session,
             generation,
+            epoch: repo.objects.keyring.epoch(),
             avoid,
             parents,
             distrusts_parents: false,
@@ -128,6 +131,7 @@ impl<'a> Run<'a> {
         };
         // A dry run stores nothing at all, so it also works where nothing may be written.
         if !request.dry_run {
+            repo.assert_taken_along()?;
             repo.know_log()?;
             run.session = Some(run.begin_session()?);
         }
@@ -218,6 +222,11 @@ impl<'a> Run<'a> {
         self.own.packs.extend(&pass.stored.packs);
         self.own.segments.extend(&pass.stored.segments);
         self.events.event(Event::Phase(Phase::Commit));
+        if self.repo.newest_epoch()? > self.epoch {
+            let session = self.session.as_ref().map_or(SessionId::from_bytes([0; 16]), |session| session.id);
+            self.own.segments = self.repo.renew_segments(session, &self.own.segments)?;
+            self.epoch = self.repo.newest_epoch()?;
+        }
         let dependencies = commit::dependencies(&pass.parents, &pass.stored, &self.own);
         for _ in 0..SESSIONS {
             if self.session.is_none() {

@@ -30,6 +30,10 @@ pub(super) fn run(repo: &Repository, report: &mut CheckReport) -> Result<(), Che
         report.damage(Name::slot(*id), "this key was removed, as the log says, and somebody has put it back");
     }
     void(repo, &log, report)?;
+    for number in repo.void_epochs()? {
+        let message = "it is no key epoch that counts: cut off, rotten, or stored by who may not begin one";
+        report.notice(Name::epoch(number), message);
+    }
     if log.entries > 0 {
         unlogged(repo, &log, report)?;
     }

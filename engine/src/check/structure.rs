@@ -1,11 +1,10 @@
 //! Names and segments: which packs there must be.
 
 use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, stored_len};
-use crate::crypto::header::ObjectKind;
 use crate::id::ObjectId;
-use crate::index::Segment;
 use crate::listing::StoredPath;
 use crate::progress::Events;
+use crate::repo::refresh::read_segment;
 use crate::repo::{RepoError, Repository};
 use crate::storage::{Family, Name};
 
@@ -50,9 +49,12 @@ pub(super) fn segments(
     for id in repo.objects.ids(Family::Segments)? {
         stop_if_asked(events)?;
         let name = Name::segment(id);
-        let opened = repo.objects.get(ObjectKind::Segment, &name);
-        let segment = match opened.and_then(|plain| Ok(Segment::decode(&plain)?)) {
+        let segment = match read_segment(&repo.objects, id) {
             Ok(segment) => segment,
+            Err(error @ RepoError::Void { .. }) => {
+                report.notice(name, error);
+                continue;
+            }
             Err(error) => {
                 damage_or(error, name, report)?;
                 continue;

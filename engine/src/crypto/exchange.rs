@@ -69,7 +69,7 @@ pub(super) fn of_secrets(secrets_root: &Secret) -> Secret {
 }
 
 /// Returns the common secret; `None` if it is all zero, so that anybody could compute it.
-fn shared(private: &Secret, public: &[u8; 32]) -> Option<Secret> {
+pub(super) fn shared(private: &Secret, public: &[u8; 32]) -> Option<Secret> {
     let shared = StaticSecret::from(**private).diffie_hellman(&PublicKey::from(*public));
     let is_secret = shared.was_contributory() || planted(Bug::AcceptZeroSecret);
     is_secret.then(|| Zeroizing::new(shared.to_bytes()))

@@ -8,16 +8,21 @@ use super::{CryptoError, Secret, derive, random};
 use crate::error::Corrupt;
 use crate::id::{ChunkId, ClientId, RepoId, SessionId};
 use crate::planted::{Bug, planted};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
-/// Newest key epoch that this build writes.
-const EPOCH: u32 = 1;
+/// What a slot does not open that was left out when an epoch began.
+const LATER: &str =
+    "what a newer key epoch holds: it was left out when that began, and has to be added again";
 
-/// The keys of one repository, as far as the opened slot holds their roots.
+/// The keys of one repository, as far as the opened slot holds their roots. Those of epochs that are found later come
+/// to it while it is in use.
 pub struct Keyring {
     repo: RepoId,
-    bundle: Bundle,
+    bundle: RwLock<Arc<Bundle>>,
+    /// Newest epoch that counts, whether its roots are here or not.
+    epoch: AtomicU32,
     hedge: Secret,
     salts: AtomicU64,
 }
@@ -64,12 +69,43 @@ impl Keyring {
     pub fn new(repo: RepoId, bundle: Bundle) -> Result<Self, CryptoError> {
         let dedupe = bundle.get(Root::Dedupe, 1).ok_or(CryptoError::NotEntitled("the repository"))?;
         let hedge = derive("dedup 2026-11-21 hedge", &dedupe[..]);
-        Ok(Self { repo, bundle, hedge, salts: AtomicU64::new(0) })
+        let (bundle, epoch) = (RwLock::new(Arc::new(bundle)), AtomicU32::new(1));
+        Ok(Self { repo, bundle, epoch, hedge, salts: AtomicU64::new(0) })
+    }
+
+    /// Takes up that an epoch counts, with its roots if this slot was taken along: what is sealed from now on is of it.
+    pub(crate) fn begin_epoch(&self, epoch: u32, roots: Option<&Bundle>) {
+        if let Some(roots) = roots {
+            let mut held = self.bundle.write().unwrap_or_else(PoisonError::into_inner);
+            *held = Arc::new(held.joined_with(roots));
+        }
+        self.epoch.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// Returns the newest epoch that counts.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Returns the epoch of new objects of a kind. Those that everybody has to read are of the first always.
+    fn epoch_of(&self, kind: ObjectKind) -> u32 {
+        match kind {
+            ObjectKind::Config | ObjectKind::Log | ObjectKind::KeyChange | ObjectKind::Epoch => 1,
+            // Signed, so that their seal is not what makes them count; who was left out still needs them to read what was
+            // stored before.
+            ObjectKind::Generation | ObjectKind::Retention => 1,
+            _ => self.epoch(),
+        }
+    }
+
+    /// Returns whether the roots of the newest epoch are here.
+    pub(crate) fn is_up_to_date(&self) -> bool {
+        self.bundle().get(Root::Dedupe, self.epoch()).is_some()
     }
 
     /// Takes another public key to seal to, as one that stands in an object: the mistake of [`Bug::TrustStoredPublicKey`].
     pub(crate) fn sealing_to(&self, public: [u8; 32]) -> Result<Self, CryptoError> {
-        Self::new(self.repo, self.bundle.sealing_to(public))
+        Self::new(self.repo, self.bundle().sealing_to(public))
     }
 
     /// Returns the repository's id.
@@ -78,25 +114,24 @@ impl Keyring {
     }
 
     /// Returns the roots.
-    pub fn bundle(&self) -> &Bundle {
-        &self.bundle
+    pub fn bundle(&self) -> Arc<Bundle> {
+        Arc::clone(&self.bundle.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns whether data, listings and snapshots can be read.
     pub fn can_read(&self) -> bool {
-        self.bundle.holds(Root::Read)
+        self.bundle().holds(Root::Read)
     }
 
     /// Returns the identity under which this slot writes.
     pub fn client(&self) -> Result<ClientId, CryptoError> {
-        let public = self.bundle.signer().ok_or(CryptoError::NotEntitled("writing (no signing key)"))?;
+        let public = self.bundle().signer().ok_or(CryptoError::NotEntitled("writing (no signing key)"))?;
         Ok(client_of(&public))
     }
 
     /// Derives a further key from DEDUPE of epoch 1; `context` is one of those of `FORMAT.md` 4.1.
     pub(crate) fn further(&self, context: &'static str) -> Result<Secret, CryptoError> {
-        let root = self.bundle.get(Root::Dedupe, 1).ok_or(CryptoError::NotEntitled("the repository"))?;
-        Ok(derive(context, &root[..]))
+        Ok(derive(context, &self.dedupe(1)?[..]))
     }
 
     /// Returns the key that names chunks of a kind.
@@ -135,30 +170,33 @@ impl Keyring {
             .update(&count.to_le_bytes())
             .finalize();
         let salt = if planted(Bug::ReuseSalt) { blake3::hash(&[]) } else { salt };
-        let Some(public) = self.sealed_to(kind) else {
-            let header = Header::new(kind, SaltKind::Roots, EPOCH, salt.as_bytes());
-            return Ok(ObjectKey::create(&self.kind_key(kind, EPOCH)?, self.repo, header));
+        let epoch = self.epoch_of(kind);
+        let Some(public) = self.sealed_to(kind, epoch) else {
+            let header = Header::new(kind, SaltKind::Roots, epoch, salt.as_bytes());
+            return Ok(ObjectKey::create(&self.kind_key(kind, epoch)?, self.repo, header));
         };
         let ephemeral = Ephemeral::new(*salt.as_bytes());
-        let kind_key = ephemeral.kind_key(public, self.dedupe(EPOCH)?, kind)?;
-        let header = Header::new(kind, SaltKind::X25519, EPOCH, &ephemeral.salt());
+        let kind_key = ephemeral.kind_key(&public, &self.dedupe(epoch)?, kind)?;
+        let header = Header::new(kind, SaltKind::X25519, epoch, &ephemeral.salt());
         Ok(ObjectKey::create(&kind_key, self.repo, header).forgetting(ephemeral))
     }
 
     /// Returns the public key that objects of a kind are sealed to, if this slot cannot read them and holds one.
-    fn sealed_to(&self, kind: ObjectKind) -> Option<&Secret> {
+    fn sealed_to(&self, kind: ObjectKind, epoch: u32) -> Option<Secret> {
         let (_, root) = kind.key_use();
         let public = match root {
             Root::Read => Root::X25519Public,
             Root::Secrets => Root::SecretsPublic,
             _ => return None,
         };
-        if self.bundle.get(root, EPOCH).is_some() { None } else { self.bundle.get(public, EPOCH) }
+        let bundle = self.bundle();
+        if bundle.get(root, epoch).is_some() { None } else { bundle.get(public, epoch).cloned() }
     }
 
     /// Returns whether chunks of a kind can be stored: what is stored can be read by somebody, if not by this slot.
     pub fn can_store(&self, kind: ObjectKind) -> bool {
-        self.sealed_to(kind).is_some() || self.bundle.get(kind.key_use().1, EPOCH).is_some()
+        let epoch = self.epoch_of(kind);
+        self.sealed_to(kind, epoch).is_some() || self.bundle().get(kind.key_use().1, epoch).is_some()
     }
 
     /// Makes the key of a stored object from its header.
@@ -177,13 +215,14 @@ impl Keyring {
         header: Header,
         forgotten: Option<&Ephemeral>,
     ) -> Result<ObjectKey, CryptoError> {
-        let (Some(ephemeral), Some(public)) = (forgotten, self.sealed_to(header.kind())) else {
+        let (Some(ephemeral), Some(public)) = (forgotten, self.sealed_to(header.kind(), header.epoch()))
+        else {
             return self.opener(header);
         };
         if header.salt_kind() != SaltKind::X25519 || header.salt() != ephemeral.salt() {
             return Err(Corrupt::new(header.kind().word(), "its salt changed").at(16).into());
         }
-        let kind_key = ephemeral.kind_key(public, self.dedupe(header.epoch())?, header.kind())?;
+        let kind_key = ephemeral.kind_key(&public, &self.dedupe(header.epoch())?, header.kind())?;
         ObjectKey::open(&kind_key, self.repo, header)
     }
 
@@ -192,30 +231,31 @@ impl Keyring {
         let (kind, epoch) = (header.kind(), header.epoch());
         let private = match kind.key_use().1 {
             Root::Read => {
-                let private = self.bundle.get(Root::X25519Private, epoch);
-                private.cloned().ok_or(CryptoError::NotEntitled("data and snapshots"))?
+                let private = self.bundle().get(Root::X25519Private, epoch).cloned();
+                private.ok_or(CryptoError::NotEntitled("data and snapshots"))?
             }
             Root::Secrets => {
-                let root =
-                    self.bundle.get(Root::Secrets, epoch).ok_or(CryptoError::NotEntitled("secrets"))?;
-                exchange::of_secrets(root)
+                let root = self.bundle().get(Root::Secrets, epoch).cloned();
+                exchange::of_secrets(&root.ok_or(CryptoError::NotEntitled("secrets"))?)
             }
             _ => return Err(Corrupt::new(kind.word(), "such objects are sealed by the roots").at(9).into()),
         };
         let salt = header.salt().try_into().map_err(|_| Corrupt::new(kind.word(), "truncated"))?;
-        exchange::kind_key(&private, salt, self.dedupe(epoch)?, kind)
+        exchange::kind_key(&private, salt, &self.dedupe(epoch)?, kind)
     }
 
-    fn dedupe(&self, epoch: u32) -> Result<&Secret, CryptoError> {
-        self.bundle.get(Root::Dedupe, epoch).ok_or(CryptoError::NotEntitled("objects of a newer key epoch"))
+    fn dedupe(&self, epoch: u32) -> Result<Secret, CryptoError> {
+        self.bundle().get(Root::Dedupe, epoch).cloned().ok_or(CryptoError::NotEntitled(LATER))
     }
 
     fn kind_key(&self, kind: ObjectKind, epoch: u32) -> Result<Secret, CryptoError> {
         let (context, root) = kind.key_use();
-        let secret = self.bundle.get(root, epoch).ok_or(match root {
+        let bundle = self.bundle();
+        let secret = bundle.get(root, epoch).ok_or_else(|| match root {
+            _ if bundle.get(Root::Dedupe, epoch).is_none() => CryptoError::NotEntitled(LATER),
             Root::Secrets => CryptoError::NotEntitled("secrets"),
             Root::Read => CryptoError::NotEntitled("data and snapshots"),
-            _ => CryptoError::NotEntitled("objects of a newer key epoch"),
+            _ => CryptoError::NotEntitled(LATER),
         })?;
         Ok(derive(context, &secret[..]))
     }
@@ -261,6 +301,6 @@ pub fn client_of(public_key: &[u8; 32]) -> ClientId {
 impl std::fmt::Debug for Keyring {
     /// Shows which roots there are, never their bytes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keyring").field("repo", &self.repo).field("bundle", &self.bundle).finish()
+        f.debug_struct("Keyring").field("repo", &self.repo).field("bundle", &self.bundle()).finish()
     }
 }

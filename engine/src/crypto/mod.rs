@@ -7,6 +7,7 @@
 //! - [`paper`]: keys as text that a person types or scans back.
 //! - [`header`]: the 80 bytes before every sealed object.
 //! - [`seal`]: ChaCha20-Poly1305 (RFC 8439) with a key per object, a committed key, and associated data.
+//! - `wrap`: the roots of a later epoch, sealed to a slot.
 //! - [`capsule`]: compressed, length-hiding bodies inside a seal.
 
 pub mod capsule;
@@ -17,6 +18,7 @@ pub mod paper;
 pub mod roots;
 pub mod seal;
 pub mod slot;
+pub(crate) mod wrap;
 
 use crate::error::{Corrupt, Kind};
 use zeroize::Zeroizing;

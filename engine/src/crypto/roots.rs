@@ -56,28 +56,75 @@ pub struct Bundle {
 
 /// Plain bundles are padded to a multiple of this, so that a slot does not tell what it holds.
 const PADDING: usize = 512;
-/// Most roots in a bundle: enough for 1,000 epochs.
+/// Most roots in a bundle: those of some 80 epochs, which is what a slot has room for.
 const MAX_ROOTS: usize = 400;
 
 impl Bundle {
     /// Draws every root of epoch 1 and a signing seed.
     pub fn generate() -> Result<Self, CryptoError> {
-        let mut bundle = Self::default();
-        for root in [Root::Dedupe, Root::Read, Root::Secrets, Root::X25519Private] {
-            bundle.insert(root, 1, Zeroizing::new(random()?));
-        }
-        if let Some(private) = bundle.get(Root::X25519Private, 1) {
-            let public = exchange::public_of(private);
-            bundle.insert(Root::X25519Public, 1, Zeroizing::new(public));
-        }
+        let mut bundle = Self::of_epoch(1)?;
         bundle.renew_slot_secrets()?;
         Ok(bundle)
+    }
+
+    /// Draws every root of an epoch, and nothing else.
+    pub(crate) fn of_epoch(epoch: u32) -> Result<Self, CryptoError> {
+        let mut bundle = Self::default();
+        for root in [Root::Dedupe, Root::Read, Root::Secrets] {
+            bundle.insert(root, epoch, Zeroizing::new(random()?));
+        }
+        let private = Zeroizing::new(random()?);
+        let public = Zeroizing::new(exchange::public_of(&private));
+        bundle.insert(Root::X25519Private, epoch, private);
+        bundle.insert(Root::X25519Public, epoch, public);
+        Ok(bundle)
+    }
+
+    /// Returns the part of an epoch's roots that a slot with these contents (see [`Bundle::contents`]) is to have, and
+    /// a signing seed of its own.
+    pub(crate) fn for_contents(&self, epoch: u32, contents: u16) -> Result<Self, CryptoError> {
+        let all = if Self::can_read(contents) { self.clone() } else { self.write_only()? };
+        let roots = all.roots.into_iter().filter(|((root, _), _)| contents & 1 << (root.code() - 1) != 0);
+        let mut bundle = Self { roots: roots.collect() };
+        bundle.insert(Root::Sign, epoch, Zeroizing::new(random()?));
+        Ok(bundle)
+    }
+
+    /// Returns all roots of both.
+    pub(crate) fn joined_with(&self, other: &Self) -> Self {
+        let mut roots = self.roots.clone();
+        roots.extend(other.roots.iter().map(|(key, secret)| (*key, secret.clone())));
+        Self { roots }
+    }
+
+    /// Returns the highest epoch of which it holds DEDUPE; 0 if of none.
+    pub(crate) fn newest_epoch(&self) -> u32 {
+        let epochs = self.roots.keys().filter(|(root, _)| *root == Root::Dedupe).map(|(_, epoch)| *epoch);
+        epochs.max().unwrap_or(0)
+    }
+
+    /// Returns whether every root is of this epoch.
+    pub(crate) fn is_of_epoch(&self, epoch: u32) -> bool {
+        self.roots.keys().all(|(_, of)| *of == epoch)
+    }
+
+    /// Returns whether the public key of an epoch is that of the private one, as far as both are here.
+    pub(crate) fn is_consistent(&self, epoch: u32) -> bool {
+        let public = self.get(Root::X25519Public, epoch);
+        let private = self.get(Root::X25519Private, epoch);
+        private.zip(public).is_none_or(|(private, public)| exchange::public_of(private) == **public)
     }
 
     /// Replaces what belongs to a slot alone: the signing seed, so that a new slot signs as a client
     /// of its own, and the slot's key for later epochs.
     pub fn renew_slot_secrets(&mut self) -> Result<(), CryptoError> {
+        self.roots.retain(|(root, _), _| *root != Root::Sign);
         self.insert(Root::Sign, 0, Zeroizing::new(random()?));
+        self.renew_slot_key()
+    }
+
+    /// Replaces the slot's key for later epochs: what is sealed to it does not open with an older copy of the slot.
+    pub(crate) fn renew_slot_key(&mut self) -> Result<(), CryptoError> {
         self.insert(Root::SlotX25519, 0, Zeroizing::new(random()?));
         Ok(())
     }
@@ -109,9 +156,9 @@ impl Bundle {
         self.get(Root::SlotX25519, 0).map(exchange::public_of)
     }
 
-    /// Returns each root of an epoch with a check value that tells nothing of it.
+    /// Returns each root of an epoch with a check value that tells nothing of it. What belongs to a slot is none of them.
     pub fn checks(&self, epoch: u32) -> Vec<(u8, [u8; 32])> {
-        let of_epoch = self.roots.iter().filter(|((_, of), _)| *of == epoch);
+        let of_epoch = self.roots.iter().filter(|((root, of), _)| *of == epoch && *root != Root::Sign);
         of_epoch
             .map(|((root, _), secret)| {
                 (root.code(), *super::derive("dedup 2026-11-21 epoch check", &secret[..]))
@@ -121,8 +168,14 @@ impl Bundle {
 
     /// Returns the Ed25519 public key of this slot's client.
     pub fn signer(&self) -> Option<[u8; 32]> {
-        let seed = self.get(Root::Sign, 0)?;
+        let seed = self.sign_seed()?;
         Some(ed25519_dalek::SigningKey::from_bytes(seed).verifying_key().to_bytes())
+    }
+
+    /// Returns the Ed25519 seed of this slot's client: that of the newest epoch that brought one.
+    pub(crate) fn sign_seed(&self) -> Option<&Secret> {
+        let seeds = self.roots.range((Root::Sign, 0)..=(Root::Sign, u32::MAX));
+        seeds.last().map(|(_, seed)| seed)
     }
 
     /// Returns a copy without one kind of root.

@@ -248,6 +248,11 @@ impl Slot {
         Ok(Self { header, bytes, salt, commitment, slot_public, sealed_at })
     }
 
+    /// Returns the public key that the roots of later epochs are wrapped to.
+    pub(crate) fn public(&self) -> &[u8; 32] {
+        &self.slot_public
+    }
+
     /// Returns whether it is of the kind that `unlock` could open.
     pub fn fits(&self, unlock: &Unlock) -> bool {
         self.header.kdf.is_some() == matches!(unlock, Unlock::Passphrase(_))

@@ -57,6 +57,8 @@ pub struct Reconciled {
 const GENERATION: &[u8] = b"generation";
 /// There while packs may be stored that were known and are not any more: those of segments that vanished.
 const INCOMPLETE: &[u8] = b"incomplete";
+/// The key epoch for which every segment that was applied is known to count.
+const EPOCH: &[u8] = b"epoch";
 
 impl Store {
     fn generation(&self) -> Result<Option<GenerationMark>, IndexError> {
@@ -191,6 +193,24 @@ impl Index {
             true => top.db.put_cf_opt(meta, INCOMPLETE, [], &how),
             false => top.db.delete_cf_opt(meta, INCOMPLETE, &how),
         };
+        written.map_err(|error| top.failed(&error))
+    }
+
+    /// Returns the key epoch for which every segment that was applied is known to count.
+    pub(crate) fn epoch(&self) -> Result<u32, IndexError> {
+        let mut newest = 1;
+        for store in self.stores() {
+            newest = newest.max(store.record(META, EPOCH, |reader| reader.u32())?.unwrap_or(1));
+        }
+        Ok(newest)
+    }
+
+    /// Notes that all segments which were applied, and are of an earlier epoch, count in this one.
+    pub(crate) fn note_epoch(&self, epoch: u32) -> Result<(), IndexError> {
+        let _writing = lock(&self.writing);
+        let (top, mut how) = (&self.top, WriteOptions::default());
+        how.set_sync(true);
+        let written = top.db.put_cf_opt(top.family(META)?, EPOCH, epoch.to_le_bytes(), &how);
         written.map_err(|error| top.failed(&error))
     }
 

@@ -1,5 +1,6 @@
 //! One entry of the log of a client. Normative: `FORMAT.md` 15.
 
+use super::epoch::MAX_EPOCH;
 use super::{ALL, Mark};
 use crate::error::Corrupt;
 use crate::format::MAX_LIST;
@@ -41,6 +42,8 @@ pub enum Act {
     },
     /// A generation was published.
     Removed,
+    /// A key epoch was opened: its number, and BLAKE3 of its stored bytes.
+    Epoch(Mark),
 }
 
 impl Act {
@@ -55,6 +58,7 @@ impl Act {
             Self::Slot { is_removed: true, .. } => "key_removed",
             Self::Admitted { .. } => "admitted",
             Self::Removed => "removed",
+            Self::Epoch(_) => "key_epoch",
         }
     }
 
@@ -79,6 +83,10 @@ impl Act {
                 out.put_varint(*rights);
             }
             Self::Removed => out.put_u8(7),
+            Self::Epoch(epoch) => {
+                out.put_u8(8);
+                put_mark(out, epoch);
+            }
         }
     }
 
@@ -111,6 +119,10 @@ impl Act {
                 },
             },
             7 => Self::Removed,
+            8 => match mark(reader)? {
+                epoch if (2..=MAX_EPOCH).contains(&epoch.number) => Self::Epoch(epoch),
+                epoch => return Err(reader.corrupt(format!("{} is no number of an epoch", epoch.number))),
+            },
             other => return Err(reader.corrupt(format!("kind {other} is unknown"))),
         })
     }
@@ -282,6 +294,7 @@ mod tests {
             Act::Slot { id, is_removed: true },
             Act::Admitted { public_key: [8; 32], rights: 5 },
             Act::Removed,
+            Act::Epoch(Mark { number: MAX_EPOCH, id }),
         ]
     }
 
@@ -313,6 +326,10 @@ mod tests {
         refused(Entry { host: "h".repeat(256), ..good() }, "host");
         refused(entry(Act::Made(Vec::new())), "makes no snapshot");
         refused(entry(Act::Admitted { public_key: [0; 32], rights: 16 }), "rights 16");
+        for number in [0, 1, MAX_EPOCH + 1] {
+            let epoch = Mark { number, id: ObjectId::from_bytes([u8::from(number > 0); 32]) };
+            refused(entry(Act::Epoch(epoch)), "no number of an epoch");
+        }
         refused(
             Entry { generation: Mark { number: 0, id: ObjectId::from_bytes([1; 32]) }, ..good() },
             "nothing",

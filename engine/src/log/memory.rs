@@ -46,6 +46,8 @@ pub struct Memory {
     pub slots_gone: BTreeSet<ObjectId>,
     /// What was said of rights.
     pub words: Vec<Word>,
+    /// Key epochs that count, in their order.
+    pub epochs: Vec<Mark>,
     /// Ends of logs when the person accepted a storage that had lost something: what entries up to there name that is
     /// not there is known to be lost.
     pub accepted: BTreeMap<ClientId, u64>,
@@ -53,8 +55,9 @@ pub struct Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        let (heads, alive, slots_gone, words, accepted) = Default::default();
-        Self { heads, generation: Mark::NONE, retention: Mark::NONE, alive, slots_gone, words, accepted }
+        let (generation, retention) = (Mark::NONE, Mark::NONE);
+        let (heads, alive, slots_gone, words, epochs, accepted) = Default::default();
+        Self { heads, generation, retention, alive, slots_gone, words, epochs, accepted }
     }
 }
 
@@ -65,6 +68,7 @@ impl Memory {
         other.heads.iter().any(|(client, seen)| seen.mark.number > of(client))
             || other.generation.number > self.generation.number
             || other.retention.number > self.retention.number
+            || other.epochs.len() > self.epochs.len()
     }
 
     /// Encodes it for a file.
@@ -100,6 +104,8 @@ impl Memory {
             out.put(client.as_bytes());
             out.put_varint(*number);
         }
+        out.put_varint(self.epochs.len() as u64);
+        self.epochs.iter().for_each(|epoch| put_mark(&mut out, epoch));
         let hash = blake3::hash(&out);
         out.put(hash.as_bytes());
         out
@@ -146,6 +152,11 @@ impl Memory {
         for _ in 0..reader.count(MAX_ITEMS, 17, "logs")? {
             memory.accepted.insert(client(&mut reader)?, reader.varint()?);
         }
+        // Programs that knew no key epochs remembered none.
+        let epochs = if reader.left() > 0 { reader.count(MAX_ITEMS, 33, "key epochs")? } else { 0 };
+        for _ in 0..epochs {
+            memory.epochs.push(mark(&mut reader)?);
+        }
         reader.finish()?;
         Ok(memory)
     }
@@ -188,6 +199,7 @@ mod tests {
             alive: BTreeSet::from([id]),
             slots_gone: BTreeSet::from([id]),
             words: vec![word],
+            epochs: vec![mark],
             accepted: BTreeMap::from([(client, 4)]),
         };
         let bytes = memory.encode(repo);

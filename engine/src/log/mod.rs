@@ -2,6 +2,7 @@
 //! Normative: `FORMAT.md` 15.
 //!
 //! - `entry`: one entry of the log of a client.
+//! - `epoch`: new roots, and who goes on having rights.
 //! - `rights`: who may do what, as the logs say it.
 //! - `memory`, `file`: what a machine remembers of the logs, and the file it stands in.
 //! - `complaint`: what is wrong with a log, for people.
@@ -12,6 +13,7 @@
 
 mod complaint;
 mod entry;
+pub(crate) mod epoch;
 mod file;
 mod memory;
 mod rights;
@@ -20,7 +22,7 @@ pub use complaint::{Complaint, LogError, Wrong};
 pub use entry::{Act, Entry, Head, MAX_HEADS, MAX_MADE};
 pub use file::{MemoryError, MemoryFile};
 pub use memory::{Memory, Seen};
-pub use rights::{Rights, Word};
+pub use rights::{Opening, Rights, Word};
 
 use crate::id::ObjectId;
 

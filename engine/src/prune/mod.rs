@@ -266,7 +266,7 @@ fn scene<'r>(
     let groups = Groups::look(repo, events)?;
     let own = session.map(|session| session.id);
     let sessions = Sessions::look(repo, own, base, options.fence_all)?;
-    let (mut snapshots, faults) = repo.catalog_with_forgotten()?;
+    let (mut snapshots, faults) = repo.catalog_with_unlogged()?;
     // Segments after snapshots: one that was committed a moment ago has its nodes in packs that no index knew before.
     repo.catch_up(events)?;
     let mut going = repo.retention()?.forgotten;

@@ -2,7 +2,7 @@
 
 use super::control::{Session, Verdict};
 use super::many::read_each;
-use super::sessions::{read_end, read_generation};
+use super::sessions::{read_end, read_end_of, read_generation};
 use super::{RepoError, Repository};
 use crate::crypto::header::ObjectKind;
 use crate::error::{Corrupt, Kind};
@@ -51,9 +51,19 @@ impl Repository {
 
     /// The same, with those that are forgotten and that no prune has removed yet.
     pub fn catalog_with_forgotten(&self) -> Result<Catalog, RepoError> {
+        self.catalog_where(&|id| self.may_count(id))
+    }
+
+    /// The same, with those that were committed under an earlier key epoch and have no entry: a run may be about to write
+    /// it, so that nothing of them may be removed.
+    pub(crate) fn catalog_with_unlogged(&self) -> Result<Catalog, RepoError> {
+        self.catalog_where(&|_| true)
+    }
+
+    fn catalog_where(&self, counts: &(dyn Fn(&ObjectId) -> bool + Sync)) -> Result<Catalog, RepoError> {
         self.assert_reads()?;
         // In this order: a snapshot is stored before its end, and a generation before it is deleted.
-        let mut ends = self.ends()?;
+        let mut ends = self.ends(counts)?;
         let mut ids = self.objects.ids(Family::Snapshots)?;
         for id in self.logged_but(&ids) {
             // Listings may lag.
@@ -118,7 +128,7 @@ impl Repository {
     /// read them, and the faults of those among them that are not stored.
     pub(crate) fn committed(&self) -> Result<Committed, RepoError> {
         let forgotten = self.readable_retention()?.forgotten;
-        let ends = self.ends()?;
+        let ends = self.ends(&|id| self.may_count(id))?;
         let stored = self.objects.ids(Family::Snapshots)?;
         let (removed, retired) = self.removed()?;
         let (mut there, mut faults) = (Vec::new(), Vec::new());
@@ -156,15 +166,35 @@ impl Repository {
         Ok(snapshot::decode(&plain).map_err(|corrupt| corrupt.within(name))?)
     }
 
-    /// Returns how every session ended that has.
-    pub(super) fn ends(&self) -> Result<BTreeMap<SessionId, Result<Verdict, RepoError>>, RepoError> {
+    /// Returns whether a snapshot that was committed under an earlier key epoch counts: the log knows it, or contradicts
+    /// itself, which is told elsewhere.
+    fn may_count(&self, id: &ObjectId) -> bool {
+        // A contradiction leaves nothing that is known.
+        let _ = self.know_log();
+        self.with_log(|memory| memory.alive.contains(id)).unwrap_or(true)
+    }
+
+    /// Returns how every session ended that has. One that committed under an earlier key epoch than the newest counts if
+    /// its snapshot is logged: who was left out could commit what he likes (`FORMAT.md` 16).
+    pub(super) fn ends(
+        &self,
+        is_logged: &(dyn Fn(&ObjectId) -> bool + Sync),
+    ) -> Result<BTreeMap<SessionId, Result<Verdict, RepoError>>, RepoError> {
         let ended = |name| match name {
             Name::Session(id, Part::End) => Some(id),
             _ => None,
         };
         let ended: Vec<SessionId> =
             self.objects.names(Family::Sessions)?.into_iter().filter_map(ended).collect();
-        let ends = read_each(&ended, |id| read_end(&self.objects, *id).transpose().map(|end| (*id, end)));
+        let newest = self.objects.keyring.epoch();
+        let ends = read_each(&ended, |id| match read_end_of(&self.objects, *id).transpose()? {
+            Ok((Verdict::Committed(snapshot), epoch))
+                if epoch < newest && !is_logged(&snapshot) && !planted(Bug::BelieveOldEnds) =>
+            {
+                None
+            }
+            end => Some((*id, end.map(|(verdict, _)| verdict))),
+        });
         Ok(ends.into_iter().flatten().collect())
     }
 

@@ -119,14 +119,15 @@ impl Config {
         let sealed = sealed.ok_or_else(|| Corrupt::new("config", "truncated"))?;
         let plain = capsule::open_object(&key, sealed, b"config", MAX_SMALL_BODY)?;
         let config = Self::decode(&plain)?;
-        let known = keyring.bundle().checks(1);
+        let bundle = keyring.bundle();
+        let known = bundle.checks(1);
         let differs = |(code, check): &(u8, [u8; 32])| {
             config.checks.iter().any(|(other, theirs)| other == code && theirs != check)
         };
         if known.iter().any(differs) {
             return Err(Corrupt::new("config", "made for other keys than this slot's").into());
         }
-        let public = keyring.bundle().get(Root::X25519Public, 1);
+        let public = bundle.get(Root::X25519Public, 1);
         if public.is_some_and(|public| **public != config.x25519_public)
             && !planted(Bug::TrustStoredPublicKey)
         {
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn a_configuration_opens_with_its_own_keys_and_tells_its_repository() {
         let keys = keyring(3);
-        let config = Config::new(keys.bundle(), &Settings::default(), 77).unwrap();
+        let config = Config::new(&keys.bundle(), &Settings::default(), 77).unwrap();
         let stored = config.seal(&keys).unwrap();
         assert_eq!(Config::repo_id(&stored).unwrap(), keys.repo());
         assert_eq!(Config::open(stored.clone(), &keys).unwrap(), config);
@@ -178,7 +179,7 @@ mod tests {
             let mut bad = stored.clone();
             bad[at] ^= 1;
             let opened = Config::repo_id(&bad).and_then(|repo| {
-                let keys = Keyring::new(repo, keys.bundle().clone())?;
+                let keys = Keyring::new(repo, (*keys.bundle()).clone())?;
                 Config::open(bad.clone(), &keys)
             });
             assert!(opened.is_err(), "byte {at} can be changed unnoticed");
@@ -189,7 +190,7 @@ mod tests {
     #[test]
     fn a_public_key_that_is_not_the_slots_is_refused() {
         let keys = keyring(3);
-        let mut config = Config::new(keys.bundle(), &Settings::default(), 77).unwrap();
+        let mut config = Config::new(&keys.bundle(), &Settings::default(), 77).unwrap();
         config.x25519_public = [9; 32];
         let stored = config.seal(&keys).unwrap();
         let writer = Keyring::new(keys.repo(), keys.bundle().write_only().unwrap()).unwrap();
@@ -204,7 +205,7 @@ mod tests {
         let small_leaves = Settings { leaf_target: 100, ..Settings::default() };
         let odd_chunks = ChunkSizes { min: 16_385, ..ChunkSizes::default() };
         for bad in [small_leaves, Settings { chunks: odd_chunks, ..Settings::default() }] {
-            assert!(Config::new(keys.bundle(), &bad, 77).is_err());
+            assert!(Config::new(&keys.bundle(), &bad, 77).is_err());
         }
     }
 }

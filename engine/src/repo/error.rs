@@ -65,6 +65,22 @@ pub enum RepoError {
     /// What is asked for needs to be read, and the key in use was made to write only.
     #[error("this key can only write: it opens neither snapshots nor data")]
     WriteOnly,
+    /// It is of an earlier key epoch than the newest, which does not name it: who was left out may have written it.
+    #[error("{object} is of key epoch {epoch} and came after a newer one began: it does not count")]
+    Void {
+        /// Its name.
+        object: String,
+        /// Its epoch.
+        epoch: u32,
+    },
+    /// The key in use was not taken along when a key epoch began.
+    #[error(
+        "this key was left out when key epoch {epoch} began: it opens what was stored before that, and stores nothing"
+    )]
+    LeftOut {
+        /// The epoch.
+        epoch: u32,
+    },
     /// Something refers to a chunk that no pack is known to hold.
     #[error("chunk {id} is in no pack that the index knows")]
     MissingChunk {
@@ -110,16 +126,20 @@ impl RepoError {
             Self::Absent { .. } => Kind::NoRepository,
             Self::Exists { .. } => Kind::Exists,
             Self::WrongKey { .. } => Kind::WrongKey,
-            Self::TooLittleMemory { .. } | Self::Refused(_) | Self::NoSecrets | Self::WriteOnly => {
-                Kind::Refused
-            }
+            Self::TooLittleMemory { .. }
+            | Self::Refused(_)
+            | Self::NoSecrets
+            | Self::WriteOnly
+            | Self::LeftOut { .. } => Kind::Refused,
             Self::Object { source, .. } => source.kind(),
             // An object that something refers to and that is not there is damage of the repository.
             Self::Storage(error) if error.is_missing() => Kind::Integrity,
             Self::Storage(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Crypto(error) => error.kind(),
-            Self::MissingChunk { .. } | Self::Corrupt(_) | Self::Log(_) => Kind::Integrity,
+            Self::MissingChunk { .. } | Self::Corrupt(_) | Self::Log(_) | Self::Void { .. } => {
+                Kind::Integrity
+            }
             Self::Fenced => Kind::Busy,
             Self::Cancelled => Kind::Cancelled,
             Self::Stopped { kind, .. } => *kind,
@@ -143,6 +163,9 @@ impl RepoError {
             }
             Self::WriteOnly => {
                 Some("use a key that was added without --write-only, on a machine that may read the backups: `dedup key list` shows which are".into())
+            }
+            Self::LeftOut { .. } => {
+                Some("use another key, or have this one added again with a key that was taken along: `dedup key add`".into())
             }
             Self::Index(error) if error.wants_rebuild() => {
                 Some("run it again: the local index is made anew from the repository, which is not hit".into())

@@ -6,6 +6,7 @@
 //! - `sessions`: sessions, intents, ends, and the second look.
 //! - `catalog`: which snapshots there are.
 //! - `budget`: how the most memory of a run is shared out.
+//! - `directories`: what packs say of themselves.
 //! - `refresh`: brings the local index up to date with the storage.
 //! - `history`: the log, read before anything else and written after whatever changes what is alive.
 //! - `records`: what is said of runs after they committed.
@@ -20,6 +21,7 @@ pub mod catalog;
 mod claims;
 pub mod config;
 pub mod control;
+mod directories;
 mod error;
 pub(crate) mod history;
 pub mod key_changes;
@@ -27,7 +29,7 @@ pub(crate) mod many;
 pub(crate) mod objects;
 pub mod read;
 pub mod records;
-mod refresh;
+pub(crate) mod refresh;
 pub mod retention;
 pub(crate) mod sessions;
 mod signed;
@@ -39,7 +41,7 @@ pub(crate) mod write;
 pub use budget::Budget;
 pub use config::{Config, Settings};
 pub use error::RepoError;
-pub use history::{LogHead, LogState};
+pub use history::{EpochReport, KeptSlot, LogHead, LogState};
 pub use slots::SlotInfo;
 #[cfg(any(test, feature = "testing"))]
 pub use testing::{hash_of, public_of};
@@ -60,6 +62,7 @@ use crate::pack::PackKind;
 use crate::planted::{Bug, planted};
 use crate::progress::Events;
 use crate::storage::{Name, Put, Storage};
+use history::epochs::{Anchor, take_up};
 use history::is_contradiction;
 use objects::Objects;
 use std::path::Path;
@@ -71,6 +74,8 @@ pub struct Repository {
     pub(crate) namer: Namer,
     config: Config,
     slot: ObjectId,
+    /// What the chain of key epochs is fastened to.
+    anchor: Anchor,
     leaf_target: LeafTarget,
     pub(crate) budget: Budget,
     index: Option<Index>,
@@ -134,7 +139,9 @@ impl Repository {
         sealed_config: Vec<u8>,
         budget: Budget,
     ) -> Result<Self, RepoError> {
+        let stored = ObjectId::from_bytes(*blake3::hash(&sealed_config).as_bytes());
         let config = Config::open(sealed_config, &keyring).map_err(RepoError::of("config"))?;
+        let anchor = Anchor { config: stored, first_signer: config.first_signer };
         let keyring = if planted(Bug::TrustStoredPublicKey) {
             Arc::new(keyring.sealing_to(config.x25519_public)?)
         } else {
@@ -145,8 +152,21 @@ impl Repository {
             LeafTarget::new(config.settings.leaf_target).map_err(|corrupt| corrupt.within("config"))?;
         let (tamper, known) = Default::default();
         let objects = Objects { storage, keyring, tamper, known };
+        take_up(&objects, slot, anchor)?;
         let (index, unlisted, learnt, history) = Default::default();
-        Ok(Self { objects, namer, config, slot, leaf_target, budget, index, unlisted, learnt, history })
+        Ok(Self {
+            objects,
+            namer,
+            config,
+            slot,
+            anchor,
+            leaf_target,
+            budget,
+            index,
+            unlisted,
+            learnt,
+            history,
+        })
     }
 
     /// Returns the repository's identity.
@@ -238,13 +258,13 @@ impl Repository {
         now_unix_secs: i64,
     ) -> Result<ObjectId, RepoError> {
         self.assert_reads()?;
-        let mut bundle = self.objects.keyring.bundle().clone();
+        let mut bundle = (*self.objects.keyring.bundle()).clone();
         if !secrets {
             bundle = bundle.without(Root::Secrets);
         }
         bundle.renew_slot_secrets()?;
         self.know_log()?;
-        let id = slots::store(&*self.objects.storage, self.id(), &bundle, unlock, kdf, label, now_unix_secs)?;
+        let id = self.store_slot(&bundle, unlock, kdf, label, now_unix_secs)?;
         let time = Time { secs: now_unix_secs, nanos: 0 };
         self.log_after(Act::Slot { id, is_removed: false }, Some(time))?;
         // Without the right to admit it can open and write, and somebody else has to admit it.
@@ -273,8 +293,28 @@ impl Repository {
         // Before the slot is there: until somebody has fewer rights, all who can write are equals (`FORMAT.md` 15).
         let signer = bundle.signer().ok_or(CryptoError::NotEntitled("writing (no signing key)"))?;
         self.admit(signer, APPEND, time)?;
-        let id = slots::store(&*self.objects.storage, self.id(), &bundle, unlock, kdf, label, now_unix_secs)?;
+        let id = self.store_slot(&bundle, unlock, kdf, label, now_unix_secs)?;
         self.log_after(Act::Slot { id, is_removed: false }, Some(time))?;
+        Ok(id)
+    }
+
+    /// Stores a slot of its own for a bundle made of the one in use. If a key epoch began meanwhile it would lack its roots:
+    /// it goes again, and it is an error.
+    fn store_slot(
+        &self,
+        bundle: &Bundle,
+        unlock: &Unlock,
+        kdf: &KdfParams,
+        label: &str,
+        now_unix_secs: i64,
+    ) -> Result<ObjectId, RepoError> {
+        self.assert_taken_along()?;
+        let storage = &*self.objects.storage;
+        let id = slots::store(storage, self.id(), bundle, unlock, kdf, label, now_unix_secs)?;
+        if bundle.get(Root::Dedupe, self.newest_epoch()?).is_none() {
+            storage.delete(&Name::slot(id))?;
+            return Err(RepoError::Refused("a key epoch began at this moment; try again".into()));
+        }
         Ok(id)
     }
 
@@ -306,6 +346,7 @@ impl Repository {
     pub fn remove_slot(&self, id: &ObjectId) -> Result<(), RepoError> {
         let client = self.objects.keyring.client()?;
         self.know_log()?;
+        self.assert_taken_along()?;
         slots::remove(&self.objects, *id, self.slot, *client.as_bytes())?;
         self.log_after(Act::Slot { id: *id, is_removed: true }, None)
     }
@@ -319,13 +360,15 @@ impl Repository {
     ) -> Result<ObjectId, RepoError> {
         self.know_log()?;
         let label = self.slots()?.into_iter().find(|slot| slot.current).map(|slot| slot.label);
-        let bundle = self.objects.keyring.bundle();
+        let mut bundle = (*self.objects.keyring.bundle()).clone();
+        // Later roots are sealed to a key that nobody has who has a copy of the old slot, and what opened that.
+        bundle.renew_slot_key()?;
         let storage = &*self.objects.storage;
         let label = label.unwrap_or_default();
         if planted(Bug::RemoveSlotFirst) {
             storage.delete(&Name::slot(self.slot))?;
         }
-        let new = slots::store(storage, self.id(), bundle, unlock, kdf, &label, now_unix_secs)?;
+        let new = self.store_slot(&bundle, unlock, kdf, &label, now_unix_secs)?;
         let old = std::mem::replace(&mut self.slot, new);
         if planted(Bug::RemoveSlotFirst) {
             return Ok(new);

@@ -12,7 +12,7 @@ use crate::planted::{Bug, planted};
 use crate::storage::{Family, Name, Put, Storage};
 use crate::tamper::{Stage, Tamper};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// Storage and keys together.
 #[derive(Clone)]
@@ -22,6 +22,15 @@ pub(crate) struct Objects {
     pub tamper: Tamper,
     /// What the log says of rights.
     pub known: Shared,
+}
+
+/// A body that was read.
+pub(crate) struct Opened {
+    pub plain: Vec<u8>,
+    /// BLAKE3 of the stored bytes.
+    pub hash: ObjectId,
+    /// Key epoch that it was sealed in.
+    pub epoch: u32,
 }
 
 /// Says whether an opened body is what its writer meant: decoded, it is the same.
@@ -148,6 +157,11 @@ impl Objects {
 
     /// Reads, verifies and opens an object; returns the hash of its stored bytes as well.
     pub fn get_hashed(&self, kind: ObjectKind, name: &Name) -> Result<(Vec<u8>, ObjectId), RepoError> {
+        self.get_opened(kind, name).map(|opened| (opened.plain, opened.hash))
+    }
+
+    /// Reads, verifies and opens an object; returns as well what stands around it.
+    pub fn get_opened(&self, kind: ObjectKind, name: &Name) -> Result<Opened, RepoError> {
         // Padding adds at most an eighth, header, seal and capsule less than 200 bytes.
         let max = u64::from(kind.max_body()) / 8 * 9 + 256;
         let mut stored = self.storage.get_all(name, max)?;
@@ -161,12 +175,37 @@ impl Objects {
             Some(_) => String::new(),
             None => name.to_string(),
         };
-        let plain = self.open(kind, &mut stored, extra.as_bytes()).map_err(RepoError::of(name))?;
-        Ok((plain, hash))
+        let open = |stored: &mut [u8]| {
+            let header = Header::parse(stored, &[kind])?;
+            let key = self.keyring.opener(header)?;
+            let plain =
+                capsule::open_object(&key, &mut stored[HEADER_LEN..], extra.as_bytes(), kind.max_body())?;
+            Ok::<_, CryptoError>(Opened { plain, hash, epoch: header.epoch() })
+        };
+        open(&mut stored).map_err(RepoError::of(name))
     }
 
-    fn open(&self, kind: ObjectKind, stored: &mut [u8], extra: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        let key = self.keyring.opener(Header::parse(stored, &[kind])?)?;
-        capsule::open_object(&key, &mut stored[HEADER_LEN..], extra, kind.max_body())
+    /// Returns whether a stored segment counts.
+    pub fn segment_counts(&self, id: &ObjectId) -> Result<bool, RepoError> {
+        if self.counts(id, 1) {
+            return Ok(true);
+        }
+        let name = Name::segment(*id);
+        let header = match self.storage.get(&name, 0..HEADER_LEN as u64) {
+            Ok(header) => header,
+            Err(error) if error.is_missing() => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let header = Header::parse(&header, &[ObjectKind::Segment]);
+        Ok(header.is_ok_and(|header| self.counts(id, header.epoch())))
+    }
+
+    /// Returns whether a segment of an epoch counts: it is of the newest one, or named by it (`FORMAT.md` 16).
+    pub fn counts(&self, segment: &ObjectId, epoch: u32) -> bool {
+        let newest = self.keyring.epoch();
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let is_named =
+            |(of, named): &(u32, Arc<Vec<ObjectId>>)| *of == newest && named.binary_search(segment).is_ok();
+        epoch >= newest || known.segments.as_ref().is_some_and(is_named) || planted(Bug::BelieveOldSegments)
     }
 }

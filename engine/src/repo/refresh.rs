@@ -4,16 +4,16 @@
 //! made anew, the directories of packs that no segment names are read as well: packs describe themselves,
 //! so an index can be had from them alone.
 
+use super::directories::{each_directory, read_directory, unknown_packs};
 use super::objects::Objects;
 use super::sessions::{any_unended, generation, is_obeyed, read_generation};
 use super::write::lock;
 use super::{RepoError, Repository};
 use crate::crypto::header::ObjectKind;
 use crate::error::Kind;
-use crate::format::{HEADER_LEN, MAX_CHUNKS_PER_SEGMENT, MAX_PACK, MAX_PACK_DIRECTORY, PACK_TRAILER_LEN};
+use crate::format::MAX_CHUNKS_PER_SEGMENT;
 use crate::id::{ObjectId, SessionId};
 use crate::index::{Generation, GenerationMark, Index, Origin, Segment, SegmentPack, Settings};
-use crate::pack::reader::PackKey;
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events, Phase};
 use crate::storage::{Family, Name};
@@ -21,8 +21,6 @@ use std::path::Path;
 
 /// Disk space for the file cache.
 const FILE_CACHE_BYTES: u64 = 1 << 30;
-/// Packs that are taken up together.
-const PACKS_AT_ONCE: usize = 64;
 /// Segments that are applied together, unless they have many chunks: a segment's directories are in memory.
 const SEGMENTS_AT_ONCE: usize = 16;
 /// Chunks of segments that are applied together, those of the last one aside.
@@ -63,7 +61,20 @@ pub(super) fn open(
 /// Fills the index; returns the packs that no segment names.
 fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<ObjectId>, RepoError> {
     let newest = apply_generations(objects, index)?;
-    let reconciled = index.reconcile(objects.ids(Family::Segments)?, newest)?;
+    let epoch = objects.keyring.epoch();
+    let mut listed = objects.ids(Family::Segments)?;
+    if index.epoch()? < epoch {
+        // What was applied before may have been written by who is left out now.
+        for id in listed.clone() {
+            if index.knows_segment(&id)? && !objects.segment_counts(&id)? {
+                listed.remove(&id);
+            }
+        }
+    }
+    let reconciled = index.reconcile(listed, newest)?;
+    if index.epoch()? < epoch {
+        index.note_epoch(epoch)?;
+    }
     // Also where an earlier look was cut off.
     let mut incomplete = index.rebuilt() || !reconciled.dropped.is_empty() || index.is_incomplete()?;
     if index.rebuilt() {
@@ -92,6 +103,9 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<Obj
             }
             // Removed since the listing; its generation is applied at the next open.
             Err(RepoError::Storage(error)) if error.is_missing() => {}
+            // Of an epoch in which this key has no part, as it was told: it reads what was stored before.
+            Err(error) if error.kind() == Kind::Refused && !objects.keyring.is_up_to_date() => {}
+            Err(RepoError::Void { .. }) if !names_unknown(objects, index, *id)? => {}
             Err(error) if error.kind() == Kind::Integrity => {
                 incomplete = true;
                 let instead = match objects.keyring.can_read() {
@@ -135,10 +149,27 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<Obj
     Ok(unlisted)
 }
 
-fn read_segment(objects: &Objects, id: ObjectId) -> Result<Segment, RepoError> {
+/// Reads a segment. One of an earlier epoch that the newest does not name is as good as damaged: who was left out may
+/// have written it (`FORMAT.md` 16).
+pub(crate) fn read_segment(objects: &Objects, id: ObjectId) -> Result<Segment, RepoError> {
     let name = Name::segment(id);
-    let plain = objects.get(ObjectKind::Segment, &name)?;
-    Ok(Segment::decode(&plain).map_err(|corrupt| corrupt.within(name))?)
+    let opened = objects.get_opened(ObjectKind::Segment, &name)?;
+    if !objects.counts(&id, opened.epoch) {
+        return Err(RepoError::Void { object: name.to_string(), epoch: opened.epoch });
+    }
+    Ok(Segment::decode(&opened.plain).map_err(|corrupt| corrupt.within(name))?)
+}
+
+/// Returns whether a segment that does not count names packs that the index does not know from another.
+fn names_unknown(objects: &Objects, index: &Index, id: ObjectId) -> Result<bool, RepoError> {
+    let plain = objects.get(ObjectKind::Segment, &Name::segment(id))?;
+    let Ok(segment) = Segment::decode(&plain) else { return Ok(true) };
+    for pack in segment.packs {
+        if index.pack_number(&pack.id)?.is_none() && !index.is_removed(&pack.id)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Applies every generation the index has not seen; returns the newest there is.
@@ -176,78 +207,6 @@ fn distrust(objects: &Objects, index: &Index, number: u64) -> Result<(), RepoErr
         }
     }
     Ok(())
-}
-
-/// Lists the packs that the index does not know, with their lengths.
-fn unknown_packs(objects: &Objects, index: &Index) -> Result<Vec<(ObjectId, u64)>, RepoError> {
-    let mut unknown = Vec::new();
-    let mut failed = None;
-    let mut look = |name: Name, len: u64| {
-        if let Some(id) = name.object_id() {
-            match index.pack_number(&id).and_then(|known| Ok(known.is_some() || index.is_removed(&id)?)) {
-                Ok(true) => {}
-                Ok(false) => unknown.push((id, len)),
-                Err(error) => failed = Some(error),
-            }
-        }
-        Ok(())
-    };
-    objects.storage.list(Family::Packs, &mut look, &mut |_| {})?;
-    // Some storages list an object twice when it comes while they list.
-    unknown.sort_unstable();
-    unknown.dedup();
-    failed.map_or(Ok(unknown), |error| Err(error.into()))
-}
-
-/// Reads the directories of packs and hands them out in groups.
-fn each_directory(
-    objects: &Objects,
-    packs: Vec<(ObjectId, u64)>,
-    events: &dyn Events,
-    each: &mut dyn FnMut(Vec<SegmentPack>) -> Result<(), RepoError>,
-) -> Result<(), RepoError> {
-    let (mut group, mut chunks) = (Vec::new(), 0);
-    for (id, len) in packs {
-        if events.cancelled() {
-            return Err(RepoError::Cancelled);
-        }
-        let pack = match read_directory(objects, id, len) {
-            Ok(pack) => pack,
-            Err(error) if matches!(error.kind(), Kind::Integrity | Kind::Refused | Kind::TooNew) => {
-                events.event(Event::Notice(format!("{error}; it is left out of the index")));
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        chunks += pack.directory.chunks().len();
-        if group.len() >= PACKS_AT_ONCE || chunks > MAX_CHUNKS_PER_SEGMENT {
-            each(std::mem::take(&mut group))?;
-            chunks = pack.directory.chunks().len();
-        }
-        group.push(pack);
-    }
-    if group.is_empty() { Ok(()) } else { each(group) }
-}
-
-/// Reads what a pack says of itself.
-fn read_directory(objects: &Objects, id: ObjectId, len: u64) -> Result<SegmentPack, RepoError> {
-    let name = Name::pack(id);
-    let damaged = |wrong: &str| RepoError::from(crate::error::Corrupt::new(name.to_string(), wrong));
-    if len > MAX_PACK || len < (HEADER_LEN + PACK_TRAILER_LEN) as u64 {
-        return Err(damaged("a pack cannot have this length"));
-    }
-    let start = objects.storage.get(&name, 0..HEADER_LEN as u64)?;
-    let header: [u8; HEADER_LEN] = start.try_into().map_err(|_| damaged("truncated"))?;
-    let (key, kind) = PackKey::open_any(&objects.keyring, &header).map_err(RepoError::of(&name))?;
-    let trailer_at = len - PACK_TRAILER_LEN as u64;
-    let trailer = objects.storage.get(&name, trailer_at..len)?;
-    let directory_len = key.directory_len(&trailer, len).map_err(RepoError::of(&name))?;
-    if directory_len > u64::from(MAX_PACK_DIRECTORY) * 2 {
-        return Err(damaged("its directory is longer than any may be"));
-    }
-    let mut sealed = objects.storage.get(&name, trailer_at - directory_len..trailer_at)?;
-    let directory = key.directory(&mut sealed, len).map_err(RepoError::of(&name))?;
-    Ok(SegmentPack { id, kind, header, stored_len: len, directory })
 }
 
 impl Repository {
@@ -289,6 +248,8 @@ impl Repository {
                 match read_segment(&self.objects, id) {
                     Ok(segment) => index.apply_segment(id, &segment.packs)?,
                     Err(RepoError::Storage(error)) if error.is_missing() => {}
+                    // Told when the index is opened.
+                    Err(RepoError::Void { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -297,13 +258,18 @@ impl Repository {
         Ok(is_newer)
     }
 
-    /// Hands out every stored segment; one that cannot be read ends it with its error.
+    /// Hands out every stored segment that counts; one that cannot be read ends it with its error.
     pub(crate) fn each_segment(
         &self,
         each: &mut dyn FnMut(ObjectId, Segment) -> Result<(), RepoError>,
     ) -> Result<(), RepoError> {
-        let ids = self.objects.ids(Family::Segments)?;
-        ids.into_iter().try_for_each(|id| each(id, read_segment(&self.objects, id)?))
+        for id in self.objects.ids(Family::Segments)? {
+            match read_segment(&self.objects, id) {
+                Err(RepoError::Void { .. }) => {}
+                segment => each(id, segment?)?,
+            }
+        }
+        Ok(())
     }
 
     /// Hands out every stored segment, or why it cannot be read. One that is gone since the listing was somebody's to remove.
@@ -354,6 +320,27 @@ impl Repository {
             packs.extend(unknown_packs(&self.objects, index)?);
         }
         self.adopt(session, packs, &|_| Ok(true), events)
+    }
+
+    /// Stores segments of this run again under the newest key epoch, if one began since they were stored; returns what
+    /// stands in their stead.
+    pub(crate) fn renew_segments(
+        &self,
+        session: SessionId,
+        segments: &[ObjectId],
+    ) -> Result<Vec<ObjectId>, RepoError> {
+        let mut renewed = Vec::with_capacity(segments.len());
+        for id in segments {
+            let opened = self.objects.get_opened(ObjectKind::Segment, &Name::segment(*id))?;
+            if opened.epoch == self.objects.keyring.epoch() {
+                renewed.push(*id);
+                continue;
+            }
+            let means = |again: &[u8]| again == opened.plain;
+            let (kind, name) = (ObjectKind::Segment, Name::segment);
+            renewed.push(self.objects.put_hashed(kind, name, &opened.plain, Some(session), &means)?);
+        }
+        Ok(renewed)
     }
 
     /// Reads the directories of packs that are in no segment, and writes segments of `session` for those `wanted`.

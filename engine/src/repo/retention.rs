@@ -204,6 +204,8 @@ impl Repository {
         change: &mut dyn FnMut(&Retention) -> Result<Retention, RepoError>,
     ) -> Result<Retention, RepoError> {
         self.assert_reads()?;
+        // After a new epoch another key signs.
+        self.newest_epoch()?;
         let keyring = &self.objects.keyring;
         let key = signed::signer(keyring)?;
         self.assert_right(FORGET, "say what is forgotten or pinned")?;

@@ -122,9 +122,20 @@ impl OpenSession {
 
 /// Reads how a session ended, if it did.
 pub(crate) fn read_end(objects: &Objects, session: SessionId) -> Result<Option<Verdict>, RepoError> {
+    Ok(read_end_of(objects, session)?.map(|(verdict, _)| verdict))
+}
+
+/// The same, with the key epoch in which that was said.
+pub(crate) fn read_end_of(
+    objects: &Objects,
+    session: SessionId,
+) -> Result<Option<(Verdict, u32)>, RepoError> {
     let name = Name::end(session);
-    match objects.get(ObjectKind::End, &name) {
-        Ok(plain) => Ok(Some(Verdict::decode(&plain).map_err(|c| c.within(name))?)),
+    match objects.get_opened(ObjectKind::End, &name) {
+        Ok(opened) => {
+            let verdict = Verdict::decode(&opened.plain).map_err(|corrupt| corrupt.within(name))?;
+            Ok(Some((verdict, opened.epoch)))
+        }
         Err(RepoError::Storage(error)) if error.is_missing() => Ok(None),
         Err(error) => Err(error),
     }
@@ -191,6 +202,8 @@ impl Repository {
     ) -> Result<(Generation, Put), RepoError> {
         // One that names nothing removes nothing, whoever signs it.
         if generation.names_anything() {
+            // After a new epoch another key signs.
+            self.newest_epoch()?;
             self.assert_right(PRUNE, "remove anything for good")?;
         }
         let keyring = &self.objects.keyring;

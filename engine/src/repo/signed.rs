@@ -2,12 +2,12 @@
 
 use super::RepoError;
 use crate::crypto::keyring::Keyring;
-use crate::crypto::roots::Root;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 /// Returns the key with which this slot signs.
 pub(crate) fn signer(keyring: &Keyring) -> Result<SigningKey, RepoError> {
-    let seed = keyring.bundle().get(Root::Sign, 0);
+    let bundle = keyring.bundle();
+    let seed = bundle.sign_seed();
     let seed =
         seed.ok_or_else(|| RepoError::Refused("this key cannot sign, so it cannot remove anything".into()))?;
     Ok(SigningKey::from_bytes(seed))

@@ -6,9 +6,12 @@ use super::{RepoError, Repository, signed};
 use crate::compress::{Compressor, Level, Stream};
 use crate::crypto::header::ObjectKind;
 use crate::crypto::keyring::client_of;
+use crate::crypto::roots::{Bundle, Root};
+use crate::crypto::wrap::{Place, wrap};
 use crate::id::{ChunkId, ClientId, ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
-use crate::log::Entry;
+use crate::log::epoch::Epoch;
+use crate::log::{Entry, Mark};
 use crate::pack::builder::{CodedBlock, PackBuilder};
 use crate::pack::{Chunk, PackKind};
 use crate::storage::{Name, Put};
@@ -102,6 +105,49 @@ impl Repository {
         retention.signature = Signed(self.forged(&key, b"dedup retention 1", &retention.encode_signed()));
         let (name, plain) = (Name::retention(retention.number), retention.encode());
         self.objects.put(ObjectKind::Retention, &name, &plain, None, &|_| true)
+    }
+
+    /// Stores a key epoch of this number with these signers and roots that `seed` knows, signed by it and sealed to every
+    /// slot; returns its mark.
+    pub fn forge_epoch(&self, seed: [u8; 32], number: u32, rights: u64) -> Result<Mark, RepoError> {
+        let key = SigningKey::from_bytes(&seed);
+        let own = key.verifying_key().to_bytes();
+        let roots = Bundle::of_epoch(number)?;
+        let (bundle, mut wrapped) = (self.objects.keyring.bundle(), Vec::new());
+        let dedupe = bundle.get(Root::Dedupe, 1).ok_or(RepoError::WriteOnly)?;
+        for (id, slot) in super::slots::read_all(&*self.objects.storage, self.id())?.0 {
+            let place = Place { repo: self.id(), epoch: number, slot: id };
+            let part = roots.for_contents(number, slot.header.contents)?;
+            wrapped.push(wrap(place, slot.public(), dedupe, &part)?);
+        }
+        wrapped.sort_by_key(|one| one.slot);
+        let before = self.objects.epochs().pop().map_or(self.anchor.config, |last| last.mark.id);
+        let mut epoch = Epoch {
+            number,
+            previous: before,
+            created_unix_secs: 0,
+            x25519_public: **roots.get(Root::X25519Public, number).ok_or(RepoError::WriteOnly)?,
+            checks: roots.checks(number),
+            wrapped,
+            first_signer: own,
+            signers: vec![(own, rights)],
+            generation: 0,
+            retention: 0,
+            ends: Vec::new(),
+            segments: Vec::new(),
+            public_key: own,
+            signature: [0; 64],
+        };
+        epoch.signature = self.forged(&key, b"dedup epoch 1", &epoch.encode_signed());
+        let name = Name::epoch(number.into());
+        let (_, id) = self.objects.put_known(ObjectKind::Epoch, &name, &epoch.encode(), None, &|_| true)?;
+        Ok(Mark { number: number.into(), id })
+    }
+
+    /// Returns the key epoch of a stored object.
+    pub fn epoch_of(&self, name: &Name) -> Result<u32, RepoError> {
+        let header = self.objects.storage.get(name, 12..16)?;
+        Ok(header.try_into().map_or(0, u32::from_le_bytes))
     }
 
     fn forged(&self, key: &SigningKey, domain: &[u8], body: &[u8]) -> [u8; 64] {

@@ -27,6 +27,7 @@ use crate::format::{HEADER_LEN, MAX_GROUP_PACKS, MAX_NAMES, MAX_PACK, MAX_VALUE}
 use crate::index::Segment;
 use crate::listing::{StoredPath, decode_node, decode_xattrs, encode_node, encode_xattrs};
 use crate::log::Entry;
+use crate::log::epoch::Epoch;
 use crate::map::content::{put_content, read_content};
 use crate::map::{Blob, MapNode, Root};
 use crate::pack::Directory;
@@ -45,7 +46,7 @@ use std::fmt::Debug;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every fuzz target: all parsers of stored bytes, then structures and parts.
-pub const TARGETS: [Target; 43] = [
+pub const TARGETS: [Target; 44] = [
     ("blob", blob),
     ("bundle", bundle),
     ("capsule", capsule),
@@ -53,6 +54,7 @@ pub const TARGETS: [Target; 43] = [
     ("config", config),
     ("content", content),
     ("end", end),
+    ("epoch", epoch),
     ("generation", generation),
     ("header", header),
     ("intent", intent),
@@ -139,6 +141,16 @@ fn bundle(bytes: &[u8]) {
         assert_eq!(
             bundle.checks(1),
             Bundle::decode(&again).map(|bundle| bundle.checks(1)).unwrap_or_default()
+        );
+    }
+}
+
+fn epoch(bytes: &[u8]) {
+    if let Some(epoch) = holds(bytes, true, Epoch::decode, Epoch::encode) {
+        assert!(
+            epoch.number >= 2
+                && !epoch.wrapped.is_empty()
+                && epoch.opening().signers.len() <= epoch.signers.len()
         );
     }
 }

@@ -4,10 +4,12 @@ use crate::compress::Level;
 use crate::crypto::capsule;
 use crate::crypto::header::ObjectKind;
 use crate::crypto::paper::Paper;
+use crate::crypto::wrap::Wrapped;
 use crate::format::{HEADER_LEN, MAX_PACK, PARITY_STEP};
 use crate::id::{ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
 use crate::listing::{Body, StoredPath, Time, Xattrs, decode_node, encode_xattrs};
+use crate::log::epoch::Epoch;
 use crate::log::{Act, Entry, Head, Mark};
 use crate::map::content::put_content;
 use crate::map::{MapNode, Value};
@@ -154,6 +156,27 @@ fn made(seeds: &mut Seeds) {
     seeds.push(("paper", paper.text().as_bytes().to_vec()));
     let stays = vec![ObjectId::from_bytes([9; 32])];
     seeds.push(("key_change", KeyChange { number: 300, removed: id, stays, client: [8; 16] }.encode()));
+    for slots in 1..3 {
+        let wrapped =
+            |n| Wrapped { slot: ObjectId::from_bytes([n; 32]), ephemeral: [2; 32], sealed: vec![n; 608] };
+        let epoch = Epoch {
+            number: 2,
+            previous: id,
+            created_unix_secs: 1_795_000_000,
+            x25519_public: [1; 32],
+            checks: [1, 2, 3, 5, 6, 8].map(|code| (code, [code; 32])).to_vec(),
+            wrapped: (0..slots).map(wrapped).collect(),
+            first_signer: [3; 32],
+            signers: vec![([3; 32], 15), ([4; 32], 1)],
+            generation: 7,
+            retention: 300,
+            ends: vec![(crate::id::ClientId::from_bytes([2; 16]), 9)],
+            segments: vec![id],
+            public_key: [3; 32],
+            signature: [4; 64],
+        };
+        seeds.push(("epoch", epoch.encode()));
+    }
     let nodes: Vec<_> = seeds.iter().filter(|(target, _)| *target == "listing_node").cloned().collect();
     for (at, (_, node)) in nodes.into_iter().take(6).enumerate() {
         // Began, inode, how many ids stand elsewhere, and where.
@@ -186,10 +209,9 @@ fn made(seeds: &mut Seeds) {
     seeds.push(("retention", retention.encode()));
     let of = |n| ObjectId::from_bytes([n; 32]);
     let admitted = Act::Admitted { public_key: [8; 32], rights: 15 };
-    for act in
-        [Act::Made(vec![of(5), of(6)]), Act::Slot { id: of(7), is_removed: true }, admitted, Act::Removed]
-    {
-        let mark = Mark { number: 9, id: of(1) };
+    let mark = Mark { number: 9, id: of(1) };
+    let gone = Act::Slot { id: of(7), is_removed: true };
+    for act in [Act::Made(vec![of(5), of(6)]), gone, admitted, Act::Removed, Act::Epoch(mark)] {
         let entry = Entry {
             number: 300,
             previous: of(1),

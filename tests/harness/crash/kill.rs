@@ -37,6 +37,7 @@ enum Work {
     KeyRemove,
     KeyWriter,
     KeyImport,
+    KeyRotate,
     WriterBackup,
     Forget,
     Prune,
@@ -46,7 +47,7 @@ enum Work {
     ParityRepair,
 }
 
-const WORKS: [Work; 17] = [
+const WORKS: [Work; 18] = [
     Work::Init,
     Work::FirstBackup,
     Work::SecondBackup,
@@ -57,6 +58,7 @@ const WORKS: [Work; 17] = [
     Work::KeyRemove,
     Work::KeyWriter,
     Work::KeyImport,
+    Work::KeyRotate,
     Work::WriterBackup,
     Work::Forget,
     Work::Prune,
@@ -173,7 +175,7 @@ impl Course {
             Work::FirstBackup | Work::KeyAdd | Work::KeyChange | Work::KeyWriter => &self.made,
             Work::KeyRemove => &self.keyed,
             Work::KeyImport => &self.keyless,
-            Work::WriterBackup => &self.served,
+            Work::WriterBackup | Work::KeyRotate => &self.served,
             Work::SecondBackup => &self.one,
             Work::Restore | Work::Check | Work::Forget | Work::ParityAdd => &self.two,
             Work::Prune => &self.aged,
@@ -196,6 +198,7 @@ impl Course {
             Work::KeyRemove => words(&["key", "remove", &self.slot]),
             Work::KeyWriter => key_writer(at),
             Work::KeyImport => words(&["key", "import", &at.path("sheet").display().to_string()]),
+            Work::KeyRotate => words(&["key", "rotate", "--keep-all"]),
             Work::Forget => words(&["forget", &self.committed[0].0.to_hex()]),
             Work::Prune => words(&["prune", "--max-unused", "0"]),
             Work::RepairPacks => words(&["repair", "packs", "--read-data"]),
@@ -221,7 +224,7 @@ impl Course {
     /// Returns the snapshots that must be there, whatever became of the work.
     fn kept(&self, work: Work) -> &[(ObjectId, Arc<Tree>)] {
         match work {
-            Work::SecondBackup | Work::WriterBackup => &self.committed[..1],
+            Work::SecondBackup | Work::WriterBackup | Work::KeyRotate => &self.committed[..1],
             Work::Restore | Work::Check | Work::RepairPacks | Work::RepairIndex => &self.committed[..2],
             Work::ParityAdd | Work::ParityRepair => &self.committed[..2],
             Work::Forget | Work::Prune => &self.committed[1..2],
@@ -249,6 +252,13 @@ impl Course {
             Work::KeyImport => {
                 assert!(!is_done || at.open_by("key").is_ok(), "{case}: put back, and does not open");
                 drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: again")));
+            }
+            Work::KeyRotate => {
+                if !is_done {
+                    at.run("key", &self.args(work, at)).ok(&format!("{case}: again"));
+                }
+                // Who was taken along goes on as before.
+                drop(at.run("key2", &backup(&self.tree())).ok(&format!("{case}: the other key")));
             }
             // Done or not, it can be done again.
             Work::Forget if is_done => {}

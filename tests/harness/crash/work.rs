@@ -6,17 +6,21 @@ use super::program::{assert_resumed, assert_whole_or_temporary};
 use crate::support::compare::Tree;
 use crate::support::oracle::{Disturbed, Found, Oracle};
 use crate::support::random::Random;
-use crate::support::world::{NO_KDF, Run, World, check, open, open_keys, restore_to};
+use crate::support::world::{NO_KDF, Run, World, backup, check, open, open_keys, restore_to};
 use crate::support::{Scratch, trees};
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
 use dedup_engine::id::ObjectId;
+use dedup_engine::listing::Time;
 use dedup_engine::progress::Silent;
 use dedup_engine::repo::{Budget, Repository};
 use dedup_engine::storage::fault::FaultStorage;
-use dedup_engine::storage::{Name, Storage};
+use dedup_engine::storage::{Family, Name, Storage};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+const NOW: Time = Time { secs: 4_000_000_000, nanos: 0 };
 
 /// A world with one snapshot of a tree.
 struct Backed {
@@ -123,6 +127,52 @@ fn remove(repo: &mut Repository, new: &Unlock) -> bool {
     repo.add_slot(new, &NO_KDF, "old laptop", true, 5).is_ok_and(|slot| repo.remove_slot(&slot).is_ok())
 }
 
+/// A key epoch is opened beside a second key, which is taken along, and another, which is not. Cut off anywhere, what is
+/// stored restores, the next backup succeeds with both keys, and an epoch can be opened after all.
+fn rotation(random: &mut Random) -> u64 {
+    let backed = Backed::new(random.next());
+    let [second, third] = [(); 2].map(|()| Unlock::new_key_file().unwrap().0);
+    let repo = backed.world.open().unwrap();
+    let kept = BTreeSet::from([repo.add_slot(&second, &NO_KDF, "second", true, 5).unwrap()]);
+    repo.add_slot(&third, &NO_KDF, "third", true, 6).unwrap();
+    drop(repo);
+    let mut oracle = Oracle::new(backed.world.unlock.clone());
+    oracle.commit(backed.snapshot, &backed.tree, backed.expected.clone());
+    let counting = Arc::new(FaultStorage::new(backed.world.storage.clone()));
+    drop(open(counting.clone(), &backed.world.unlock, &backed.world.index(), &Silent).unwrap());
+    // One of any two that follow each other.
+    for step in 0.. {
+        let (cut, mut opened) = (counting.count() + random.below(2) + 2 * step, None);
+        let (_, world) = backed.cut(cut, |repo| opened = repo.open_epoch(&kept, NOW).ok());
+        let case = format!("a new epoch, cut {cut}");
+        let found = Found { storage: world.storage.clone(), index: &world.index() };
+        oracle.judge(found, &Disturbed::default(), Run { tree: &backed.tree, moment: 20 }, &case);
+        let began = world.storage.objects().iter().any(|(name, _)| name.family() == Family::Epochs);
+        assert!(began || opened.is_none(), "{case}");
+        let theirs = open(world.storage.clone(), &second, &world.other_index("second"), &Silent).unwrap();
+        let id = backup(&theirs, Run { tree: &backed.tree, moment: 30 }).unwrap().snapshot.unwrap();
+        world.assert_restores(
+            &world.open().unwrap(),
+            id,
+            Run { tree: &backed.tree, moment: 0 },
+            &backed.expected,
+        );
+        let left = open(world.storage.clone(), &third, &world.other_index("third"), &Silent).unwrap();
+        assert_eq!(backup(&left, Run { tree: &backed.tree, moment: 40 }).is_err(), began, "{case}");
+        let report = world.open().unwrap().open_epoch(&kept, NOW).unwrap();
+        assert_eq!((report.number, report.left_out.len()), (2 + u32::from(began), 1), "{case}");
+        assert!(
+            world.open().unwrap().log_state().is_ok()
+                && world.assert_sound(&world.open().unwrap()).damage_total == 0
+        );
+        if opened.is_some() {
+            assert!(step > 5, "too little happens here to prove anything: {step} cuts");
+            return step;
+        }
+    }
+    0
+}
+
 fn opens(world: &World, unlock: &Unlock) -> bool {
     match open_keys(world.storage.clone(), unlock) {
         Ok(_) => true,
@@ -201,6 +251,11 @@ fn imports(_: &mut Random) -> u64 {
 #[test]
 fn a_key_from_paper_can_be_cut_anywhere() {
     freeze("R1 storage freezes in putting a key back", 4, imports);
+}
+
+#[test]
+fn a_new_key_epoch_can_be_cut_anywhere() {
+    freeze("R1 storage freezes in opening a key epoch", 4, rotation);
 }
 
 #[test]

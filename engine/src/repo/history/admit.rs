@@ -1,5 +1,6 @@
 //! Who may do what, asked and given.
 
+use super::reading::rights;
 use crate::crypto::keyring::client_of;
 use crate::id::ClientId;
 use crate::listing::Time;
@@ -11,7 +12,7 @@ impl Repository {
     fn rights(&self) -> Result<Rights, RepoError> {
         self.know_log()?;
         let words = self.with_log(|memory| memory.words.clone()).unwrap_or_default();
-        Ok(Rights::new(self.first_client(), &words))
+        Ok(rights(&self.objects, self.first_client(), &words))
     }
 
     /// Refuses what the key in use has no right to; `what` says it, as a verb.
@@ -42,7 +43,7 @@ impl Repository {
             for known in self.signers()? {
                 let client = client_of(&known);
                 if client != own
-                    && client != self.first_client()
+                    && Some(client) != said.first()
                     && !said.knows(&client)
                     && known != public_key
                 {

@@ -5,7 +5,7 @@ use super::{State, is_contradiction};
 use crate::crypto::header::ObjectKind;
 use crate::id::ObjectId;
 use crate::listing::Time;
-use crate::log::{Act, Entry, Head, MAX_HEADS, MAX_MADE, Mark, Rights, Seen, Word};
+use crate::log::{Act, Entry, Head, MAX_HEADS, MAX_MADE, Mark, Seen, Word};
 use crate::repo::control::Verdict;
 use crate::repo::sessions::read_generation;
 use crate::repo::write::lock;
@@ -20,6 +20,8 @@ impl Repository {
     /// Writes that a snapshot was committed by a run that had seen generation `seen`, and adopts those that were
     /// committed and have no entry.
     pub(crate) fn log_snapshot(&self, id: ObjectId, seen: u64, time: Time) -> Result<(), RepoError> {
+        // What is signed under a new epoch is signed by another key.
+        self.newest_epoch()?;
         let mut state = lock(&self.history.0);
         state.time = time;
         self.look(&mut state)?;
@@ -69,7 +71,8 @@ impl Repository {
             return Ok(unlogged);
         }
         let (removed, retired) = self.removed()?;
-        let ends = self.ends()?.into_iter().filter(|(session, _)| !retired.contains(session));
+        let is_logged = |id: &ObjectId| alive.is_some_and(|alive| alive.contains(id));
+        let ends = self.ends(&is_logged)?.into_iter().filter(|(session, _)| !retired.contains(session));
         let committed: BTreeSet<ObjectId> = ends
             .filter_map(|(_, end)| match end {
                 Ok(Verdict::Committed(id)) => Some(id),
@@ -140,9 +143,7 @@ impl Repository {
                 }),
                 _ => {}
             }
-            let rights = Rights::new(self.first_client(), &memory.words);
-            self.objects.known.write().unwrap_or_else(std::sync::PoisonError::into_inner).rights =
-                Some(rights);
+            self.know(memory);
             state.probe = None;
             // That it cannot be remembered was told when the log was read first.
             return self.remember(state).map(drop);

@@ -122,7 +122,7 @@ impl Reading<'_> {
     /// Adds what entries made, and reads the generations that are new: what they removed is not alive.
     pub(super) fn generations(&mut self) -> Result<(), RepoError> {
         let rights = self.rights.clone();
-        self.made.retain(|(client, ..): &Made| rights.of(client) & APPEND != 0);
+        self.made.retain(|(client, at, _): &Made| rights.of_entry(client, *at) & APPEND != 0);
         self.now.alive.extend(self.made.iter().flat_map(|(_, _, made)| made));
         let mut mark = self.before.generation;
         // Those that the writer of an entry had not seen may have removed what it made.
@@ -160,7 +160,7 @@ impl Reading<'_> {
         let is_accepted = |by: &ClientId, at: u64| self.before.accepted.get(by).is_some_and(|end| at <= *end);
         let claims = self.of_retention.iter().map(|(by, (mark, at))| (*mark, Some((*by, *at))));
         let entitled = claims.filter(|(_, by)| {
-            by.is_some_and(|(by, at)| self.rights.of(&by) & APPEND != 0 && !is_accepted(&by, at))
+            by.is_some_and(|(by, at)| self.rights.of_entry(&by, at) & APPEND != 0 && !is_accepted(&by, at))
         });
         let (required, by) =
             entitled.chain([(self.before.retention, None)]).max().unwrap_or((Mark::NONE, None));

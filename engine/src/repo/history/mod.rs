@@ -6,6 +6,7 @@
 //! ```
 //!
 //! - `reading`: entries, in their order. `compare`: what they say of other objects.
+//! - `epochs`: key epochs that count. `rotate`: opens one.
 //! - `append`: entries of our own. `admit`: who gets which rights.
 //!
 //! Cost, where everything is remembered: a listing of the log and one of what is forgotten, and one small read for
@@ -14,9 +15,12 @@
 mod admit;
 mod append;
 mod compare;
+pub(crate) mod epochs;
 mod reading;
+mod rotate;
 
 pub(crate) use reading::Made;
+pub use rotate::{EpochReport, KeptSlot};
 
 use super::write::lock;
 use super::{RepoError, Repository, SlotInfo};
@@ -28,7 +32,8 @@ use crate::log::{Complaint, Entry, LogError, Mark, Memory, MemoryFile, Rights, S
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events};
 use crate::storage::Name;
-use reading::Reading;
+use epochs::Counted;
+use reading::{Reading, rights};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -42,6 +47,10 @@ pub(crate) struct Known {
     pub rights: Option<Rights>,
     /// Number of the retention object below which none counts.
     pub retention: u64,
+    /// Key epochs that count, from the second on, in their order.
+    pub epochs: Vec<Counted>,
+    /// Segments of earlier epochs that the newest one names, and its number.
+    pub segments: Option<(u32, Arc<Vec<ObjectId>>)>,
 }
 
 /// The same, shared.
@@ -135,6 +144,9 @@ impl Repository {
         for notice in self.look(&mut state)? {
             events.event(Event::Notice(notice));
         }
+        if let Err(error) = self.assert_taken_along() {
+            events.event(Event::Notice(error.to_string()));
+        }
         let Some(memory) = &state.memory else { return Ok(()) };
         if memory.slots_gone.contains(&self.slot) && !planted(Bug::TrustOldSlot) {
             let stays = |slot: &SlotInfo| slot.can_read && !memory.slots_gone.contains(&slot.id);
@@ -147,6 +159,13 @@ impl Repository {
             events.event(Event::Notice(format!("{}: {wrong}; no other key is left", Name::slot(self.slot))));
         }
         Ok(())
+    }
+
+    /// Takes up the newest key epoch, and counts anew what the log says.
+    pub(super) fn begin_era(&self) -> Result<(), RepoError> {
+        self.newest_epoch()?;
+        let mut state = lock(&self.history.0);
+        self.look(&mut state).map(drop)
     }
 
     /// Makes sure that the log was read once in this process.
@@ -185,16 +204,20 @@ impl Repository {
                 return Err(error);
             }
         };
-        *self.objects.known.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Known {
-            rights: Some(Rights::new(self.first_client(), &now.words)),
-            retention: now.retention.number,
-        };
+        self.know(&now);
         let is_new = known.is_none_or(|known| known != now);
         state.memory = Some(now);
         if is_new {
             notices.extend(self.remember(state)?);
         }
         Ok(notices)
+    }
+
+    /// Tells everybody who reads objects what the log says.
+    fn know(&self, memory: &Memory) {
+        let rights = rights(&self.objects, self.first_client(), &memory.words);
+        let mut known = self.objects.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (known.rights, known.retention) = (Some(rights), memory.retention.number);
     }
 
     /// Reads on from what is known; an error comes with what was read.
@@ -209,10 +232,10 @@ impl Repository {
                 Err(Contradicted { error: LogError { complaints }.into(), seen: Some(Box::new(reading.now)) })
             }
         };
-        let (words, is_fresh, accepted) =
-            (before.words.clone(), before.heads.is_empty(), before.accepted.clone());
+        let (words, epochs) = (before.words.clone(), before.epochs.len());
+        let (is_fresh, accepted) = (before.heads.is_empty(), before.accepted.clone());
         let now = read(before)?;
-        if is_fresh || now.words == words {
+        if is_fresh || now.words == words && now.epochs.len() == epochs {
             return Ok(now);
         }
         // What is obeyed may be more or less than it seemed: everything is counted anew.
@@ -316,7 +339,8 @@ impl Repository {
         let mut state = lock(&self.history.0);
         self.look(&mut state)?;
         let memory = state.memory.clone().unwrap_or_default();
-        let (own, rights) = (self.objects.keyring.client()?, Rights::new(self.first_client(), &memory.words));
+        let (own, rights) =
+            (self.objects.keyring.client()?, rights(&self.objects, self.first_client(), &memory.words));
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.id().as_bytes());
         for (client, seen) in &memory.heads {

@@ -25,10 +25,15 @@ pub(super) type Claims = BTreeMap<(Row, Mark, ClientId), u64>;
 /// What an entry made: whose, which number, what.
 pub(crate) type Made = (ClientId, u64, Vec<ObjectId>);
 
+/// Returns who may do what, by what was said and by the key epochs that count.
+pub(super) fn rights(objects: &Objects, first: ClientId, words: &[Word]) -> Rights {
+    Rights::new(first, words, &objects.epochs().into_iter().map(|epoch| epoch.opening).collect::<Vec<_>>())
+}
+
 /// One reading.
 pub(super) struct Reading<'o> {
     pub(super) objects: &'o Objects,
-    first: ClientId,
+    pub(super) first: ClientId,
     /// Verify every signature: else only that of the last entry of each log, which vouches for those before it.
     pub(super) thorough: bool,
     /// Whose log goes on behind what is listed: its next number turned out to be taken.
@@ -49,7 +54,9 @@ pub(super) struct Reading<'o> {
     pub last: BTreeMap<ClientId, Entry>,
     pub made: Vec<Made>,
     /// Key slots that went, and who says so.
-    slots_gone: Vec<(ClientId, ObjectId)>,
+    slots_gone: Vec<(ClientId, u64, ObjectId)>,
+    /// Key epochs that entries name: whose, which entry, what.
+    pub(super) of_epochs: Vec<(ClientId, u64, Mark)>,
     /// Lowest generation that the writer of a snapshot's entry had seen.
     pub(super) oldest_seen: u64,
     /// Removed snapshots and the generation that did it; kept by thorough readings.
@@ -60,10 +67,10 @@ pub(super) struct Reading<'o> {
 impl<'o> Reading<'o> {
     pub fn new(objects: &'o Objects, first: ClientId, before: Memory, thorough: bool) -> Self {
         let now = before.clone();
-        let rights = Rights::new(first, &before.words);
+        let rights = rights(objects, first, &before.words);
         let oldest_seen = before.generation.number;
         let (hashes, listed, claims, of_generations, of_retention) = Default::default();
-        let (found, last, made, slots_gone, removed) = Default::default();
+        let (found, last, made, slots_gone, of_epochs, removed) = Default::default();
         Self {
             objects,
             first,
@@ -80,6 +87,7 @@ impl<'o> Reading<'o> {
             last,
             made,
             slots_gone,
+            of_epochs,
             oldest_seen,
             removed,
             rights,
@@ -110,10 +118,11 @@ impl<'o> Reading<'o> {
         }
         self.settle()?;
         self.signatures();
-        self.rights = Rights::new(self.first, &self.now.words);
-        for (by, slot) in std::mem::take(&mut self.slots_gone) {
+        self.epochs()?;
+        self.rights = rights(self.objects, self.first, &self.now.words);
+        for (by, at, slot) in std::mem::take(&mut self.slots_gone) {
             // Or a machine that can only write could keep everybody out.
-            if self.rights.of(&by) & ADMIT != 0 || planted(Bug::BelieveAnyRemovedSlot) {
+            if self.rights.of_entry(&by, at) & ADMIT != 0 || planted(Bug::BelieveAnyRemovedSlot) {
                 self.now.slots_gone.insert(slot);
             }
         }
@@ -268,7 +277,8 @@ impl<'o> Reading<'o> {
                 self.oldest_seen = self.oldest_seen.min(entry.generation.number);
                 self.made.push((client, number, snapshots.clone()));
             }
-            Act::Slot { id, is_removed: true } => self.slots_gone.push((client, *id)),
+            Act::Slot { id, is_removed: true } => self.slots_gone.push((client, number, *id)),
+            Act::Epoch(epoch) => self.of_epochs.push((client, number, *epoch)),
             Act::Admitted { public_key, rights } => self.now.words.push(Word {
                 by: client,
                 number,
