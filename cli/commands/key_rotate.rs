@@ -22,8 +22,10 @@ pub struct RotateArgs {
 }
 
 pub fn run(ctx: &Context, repo: &Repository, args: &RotateArgs) -> Result<(), Failure> {
-    let candidates = repo.epoch_candidates()?;
-    let keep = chosen(ctx, &candidates, args)?;
+    let (candidates, known): (Vec<SlotInfo>, Vec<bool>) = repo.epoch_candidates()?.into_iter().unzip();
+    let strangers: Vec<&SlotInfo> =
+        candidates.iter().zip(&known).filter(|(_, known)| !**known).map(|(slot, _)| slot).collect();
+    let keep = chosen(ctx, &candidates, &strangers, args)?;
     let report = repo.open_epoch(&keep, ctx.now())?;
     if ctx.output.json {
         let kept = report.kept.iter().map(|slot| {
@@ -55,13 +57,23 @@ fn keys(count: usize) -> String {
 }
 
 /// Returns the keys that are to be taken along.
-fn chosen(ctx: &Context, candidates: &[SlotInfo], args: &RotateArgs) -> Result<BTreeSet<ObjectId>, Failure> {
+fn chosen(
+    ctx: &Context,
+    candidates: &[SlotInfo],
+    strangers: &[&SlotInfo],
+    args: &RotateArgs,
+) -> Result<BTreeSet<ObjectId>, Failure> {
     let all = || candidates.iter().map(|slot| slot.id).collect();
-    if args.keep_all {
-        return Ok(all());
-    }
     if !args.keep.is_empty() {
         return args.keep.iter().map(|text| resolve(candidates, text)).collect();
+    }
+    if !strangers.is_empty() {
+        let ids: Vec<String> = strangers.iter().map(|slot| slot.id.short()).collect();
+        return Err(Failure::refused(format!("the log does not say who added these keys: {}", ids.join(", ")))
+            .hint("name each key that is to go on with --keep ID; remove those that are nobody's: `dedup key remove ID`"));
+    }
+    if args.keep_all {
+        return Ok(all());
     }
     if candidates.len() == 1 {
         return Ok(BTreeSet::new());

@@ -1,6 +1,7 @@
 //! New key epochs: what is stored from then on opens for those who were taken along, what others write counts for nothing,
 //! and nobody but the first signer begins one.
 
+use super::epochs_left_out::Blind;
 use super::witness::{NOW, look, scene};
 use crate::support::compare::Tree;
 use crate::support::hooked::Hooked;
@@ -8,16 +9,22 @@ use crate::support::pruned::{assert_nothing_left, forget, prune};
 use crate::support::trees;
 use crate::support::witness::Client;
 use crate::support::world::{NO_KDF, Run, World, backup, check, open_keys, restore_to_memory, snapshots};
+use dedup_engine::crypto::keyring::client_of;
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
-use dedup_engine::id::ObjectId;
+use dedup_engine::id::{ClientId, ObjectId};
 use dedup_engine::log::{ALL, APPEND};
-use dedup_engine::repo::{RepoError, Repository};
+use dedup_engine::repo::{RepoError, Repository, public_of};
 use dedup_engine::storage::{Family, Name, Part, Storage};
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
 /// The signing key of somebody who has DEDUPE and may only append.
 pub const STRANGER: [u8; 32] = [0x5A; 32];
+
+fn public(seed: [u8; 32]) -> ClientId {
+    client_of(&public_of(seed))
+}
 
 pub fn slot_of(repo: &Repository, label: &str) -> ObjectId {
     repo.slots().unwrap().into_iter().find(|slot| slot.label == label).unwrap().id
@@ -209,7 +216,12 @@ fn only_the_first_signer_begins_an_epoch() {
     // What anybody else signs, or what does not follow, is void; its number is used up.
     let repo = look(&two, &world);
     repo.forge_epoch(STRANGER, 2, ALL).unwrap();
-    world.storage.put(&Name::epoch(3), b"rubbish").unwrap();
+    // Whatever its header says: once one that named a later epoch, or a later cipher, kept everybody out.
+    let mut forged = world.storage.get_all(&Name::epoch(2), 1 << 20).unwrap();
+    forged[12] = 99;
+    world.storage.put(&Name::epoch(3), &forged).unwrap();
+    forged[8] = 9;
+    world.storage.put(&Name::log(public(STRANGER), 1), &forged).unwrap();
     for client in [&one, &two, &writer, &Client::new("new", world.unlock.clone())] {
         client.backup(&world, 0);
         assert!(look(client, &world).log_state().is_ok());
@@ -218,12 +230,71 @@ fn only_the_first_signer_begins_an_epoch() {
     let report = check(&world.open().unwrap()).unwrap();
     let told: Vec<_> = report.findings.iter().filter(|found| found.object.starts_with("epochs/")).collect();
     assert_eq!(told.len(), 2, "{told:?}");
-    assert_eq!(rotate(&one, &world, &["two", "writer"]), 4);
+    // They give way, since nobody else could have stored one that counts.
+    assert_eq!(rotate(&one, &world, &["two", "writer"]), 2);
     // The key that made the repository may go on; a signer of the time before may not.
-    assert_eq!(rotate(&one, &world, &["two"]), 5);
+    assert_eq!(rotate(&one, &world, &["two"]), 3);
     assert!(look(&two, &world).open_epoch(&BTreeSet::new(), NOW).is_err());
     two.backup(&world, 1);
-    world.assert_sound(&Client::new("new", world.unlock.clone()).open(world.storage.clone()).unwrap());
+    // The rubbish in the log is named, and nothing else.
+    let repo = Client::new("new", world.unlock.clone()).open(world.storage.clone()).unwrap();
+    let report = check(&repo).unwrap();
+    assert!(
+        report.findings.iter().all(|found| !found.object.starts_with("epochs/")),
+        "{:?}",
+        report.findings
+    );
+}
+
+/// What was written before an epoch is missed after it as well. Once nobody complained of the logs of the time before any
+/// more, since their writers sign with other keys now.
+#[test]
+fn entries_of_the_time_before_are_missed() {
+    let (world, one, two) = scene();
+    for moment in 0..3 {
+        two.backup(&world, moment);
+    }
+    let client = look(&two, &world).own_client();
+    rotate(&one, &world, &["two"]);
+    for client in [&one, &two] {
+        client.backup(&world, 5);
+    }
+    world.storage.delete(&Name::log(client, 2)).unwrap();
+    for seen in [one.twin(), two.twin()] {
+        look(&seen, &world);
+        let report = check(&seen.open(world.storage.clone()).unwrap()).unwrap();
+        assert!(report.damage_total > 0, "{}", seen.host);
+    }
+    let error = Client::new("new", world.unlock.clone()).look(world.storage.clone()).err().unwrap();
+    assert!(matches!(error, RepoError::Log(_)), "{error}");
+}
+
+/// A run says that it is done when the epoch is being made, and not to be seen yet. Its entry is behind the end that the
+/// epoch names.
+#[test]
+fn what_is_committed_while_an_epoch_is_made_counts() {
+    let (world, one, two) = scene();
+    two.backup(&world, 0);
+    let (quick, storage) = (two.twin(), world.storage.clone());
+    let tree = world.scratch.dir("tree");
+    trees::write(&tree.join("file"), b"just in time", 3);
+    let made: Arc<OnceLock<ObjectId>> = Arc::default();
+    let (told, place) = (Arc::clone(&made), tree.clone());
+    let is_epoch = |name: &Name| name.family() == Family::Epochs;
+    let hooked = Hooked::once(world.storage.clone(), is_epoch, move || {
+        let repo = quick.open(Arc::new(Blind(storage.clone()))).unwrap();
+        let done = backup(&repo, Run { tree: &place, moment: 5 }).unwrap();
+        told.set(done.snapshot.unwrap()).unwrap();
+    });
+    let repo = one.look(hooked).unwrap();
+    repo.open_epoch(&[slot_of(&repo, "two")].into(), NOW).unwrap();
+    let id = *made.get().unwrap();
+    for client in [one.twin(), two.twin(), Client::new("new", world.unlock.clone())] {
+        let repo = client.open(world.storage.clone()).unwrap();
+        assert!(snapshots(&repo).contains(&id), "{}", client.host);
+        world.assert_restores(&repo, id, Run { tree: &tree, moment: 5 }, &Tree::read(&tree));
+    }
+    world.assert_sound(&world.open().unwrap());
 }
 
 #[test]

@@ -22,7 +22,7 @@ const KNOWN: &[u8] = b"what he knows that will be stored";
 const RUBBISH: &[u8] = b"and what he puts there in advance";
 
 /// A storage that hides key epochs: for who does not want to know, or should not.
-struct Blind(Arc<MemoryStorage>);
+pub struct Blind(pub Arc<MemoryStorage>);
 
 impl Blind {
     fn name(name: &Name) -> Name {

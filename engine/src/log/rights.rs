@@ -127,9 +127,9 @@ impl Rights {
         let has_begun = |opening: &Opening| at.is_after(opening.generation, opening.retention);
         let era = self.openings.iter().rposition(has_begun).map_or(0, |at| at + 1);
         // Whoever takes the very number that an epoch names may not have seen it yet.
-        let next = self.openings.get(era).filter(|next| at.is_at(next.generation, next.retention));
-        let of_next = next.map_or(0, |_| self.eras[era + 1].rights(client, At::Now));
-        self.eras[era].rights(client, at) | of_next
+        let next = self.openings[era..].iter().zip(&self.eras[era + 1..]);
+        let next = next.take_while(|(next, _)| at.is_at(next.generation, next.retention));
+        next.fold(self.eras[era].rights(client, at), |all, (_, era)| all | era.rights(client, At::Now))
     }
 
     fn now(&self) -> Option<&Era> {
@@ -326,6 +326,10 @@ mod tests {
         // The number that an epoch names may be taken by who has the right before it, or after it.
         let closed = [word(1, 1, 4, APPEND, 0)];
         let rights = Rights::new(client(1), &closed, &[opening(2, 5, &[(1, 8)], &[(2, ALL)])]);
+        let next = Opening { ends: [(client(2), 3)].into(), ..opening(3, 5, &[], &[(3, ALL)]) };
+        let twice = Rights::new(client(1), &closed, &[opening(2, 5, &[(1, 8)], &[(2, ALL)]), next]);
+        assert_eq!([1, 2, 3].map(|byte| twice.at_retention(&client(byte), 5)), [ALL; 3], "one was cut off");
+        assert_eq!([1, 2, 3].map(|byte| twice.at_retention(&client(byte), 6)), [0, 0, ALL]);
         let of = |number| [1, 2, 4].map(|byte| rights.at_generation(&client(byte), number));
         assert_eq!((of(4), of(5), of(6)), ([ALL, 0, APPEND], [ALL, ALL, APPEND], [0, ALL, 0]));
         assert_eq!([8, 12, 13].map(|number| rights.of_entry(&client(1), number)), [ALL, ALL, 0]);

@@ -368,9 +368,10 @@ impl Repository {
         if planted(Bug::RemoveSlotFirst) {
             storage.delete(&Name::slot(self.slot))?;
         }
-        let new = self.store_slot(&bundle, unlock, kdf, &label, now_unix_secs)?;
-        let old = std::mem::replace(&mut self.slot, new);
+        let mut new = self.store_slot(&bundle, unlock, kdf, &label, now_unix_secs)?;
+        let old = self.slot;
         if planted(Bug::RemoveSlotFirst) {
+            self.slot = new;
             return Ok(new);
         }
         if Bundle::is_full(bundle.contents()) {
@@ -380,6 +381,15 @@ impl Repository {
             // A slot that lacks some roots may always go: nothing is only in it.
             self.objects.storage.delete(&Name::slot(old))?;
         }
+        // The roots of an epoch that began at this very moment are sealed to the slot that went.
+        if bundle.get(Root::Dedupe, self.newest_epoch()?).is_none() {
+            bundle = (*self.objects.keyring.bundle()).clone();
+            bundle.renew_slot_key()?;
+            let whole = slots::store(storage, self.id(), &bundle, unlock, kdf, &label, now_unix_secs)?;
+            storage.delete(&Name::slot(new))?;
+            new = whole;
+        }
+        self.slot = new;
         let time = Some(Time { secs: now_unix_secs, nanos: 0 });
         self.log_after(Act::Slot { id: new, is_removed: false }, time)?;
         self.log_after(Act::Slot { id: old, is_removed: true }, time)?;

@@ -204,12 +204,12 @@ impl Repository {
         change: &mut dyn FnMut(&Retention) -> Result<Retention, RepoError>,
     ) -> Result<Retention, RepoError> {
         self.assert_reads()?;
-        // After a new epoch another key signs.
-        self.newest_epoch()?;
         let keyring = &self.objects.keyring;
-        let key = signed::signer(keyring)?;
-        self.assert_right(FORGET, "say what is forgotten or pinned")?;
         for _ in 0..ATTEMPTS {
+            // After a new epoch another key signs.
+            let epoch = self.newest_epoch()?;
+            let key = signed::signer(keyring)?;
+            self.assert_right(FORGET, "say what is forgotten or pinned")?;
             let (seen, mut before) = match self.counting_retention() {
                 Err(error) if anew && error.kind() == Kind::Integrity => (0, Retention::default()),
                 read => read?,
@@ -243,6 +243,11 @@ impl Repository {
             // Its number may have been free because somebody had written higher ones and deleted this one.
             let all = self.objects.names(Family::Retention)?;
             if all.last().is_some_and(|last| *last > name) {
+                continue;
+            }
+            if self.newest_epoch()? != epoch {
+                // It may be void, and must not be all that is left.
+                self.begin_era()?;
                 continue;
             }
             for lower in all.iter().filter(|other| **other < name) {

@@ -200,10 +200,10 @@ impl Repository {
         &self,
         mut generation: Generation,
     ) -> Result<(Generation, Put), RepoError> {
+        // After a new epoch another key signs.
+        let epoch = self.newest_epoch()?;
         // One that names nothing removes nothing, whoever signs it.
         if generation.names_anything() {
-            // After a new epoch another key signs.
-            self.newest_epoch()?;
             self.assert_right(PRUNE, "remove anything for good")?;
         }
         let keyring = &self.objects.keyring;
@@ -220,6 +220,14 @@ impl Repository {
                 .is_some_and(|(there, _)| there == generation)
         {
             put = Put::Stored;
+        }
+        if put == Put::Stored && self.newest_epoch()? != epoch {
+            // An epoch that began at this moment may have made it void: nothing may be deleted by it then.
+            self.begin_era()?;
+            let known = self.objects.known.read().unwrap_or_else(PoisonError::into_inner);
+            if known.rights.as_ref().is_some_and(|rights| !is_obeyed(rights, &generation)) {
+                put = Put::Present;
+            }
         }
         if put == Put::Stored {
             self.log_after(Act::Removed, None)?;

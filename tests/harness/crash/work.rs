@@ -10,6 +10,7 @@ use crate::support::world::{NO_KDF, Run, World, backup, check, open, open_keys, 
 use crate::support::{Scratch, trees};
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::error::Kind;
+use dedup_engine::forget;
 use dedup_engine::id::ObjectId;
 use dedup_engine::listing::Time;
 use dedup_engine::progress::Silent;
@@ -135,6 +136,9 @@ fn rotation(random: &mut Random) -> u64 {
     let repo = backed.world.open().unwrap();
     let kept = BTreeSet::from([repo.add_slot(&second, &NO_KDF, "second", true, 5).unwrap()]);
     repo.add_slot(&third, &NO_KDF, "third", true, 6).unwrap();
+    // Rights are told apart, and something is pinned: what an epoch names must be taken by whoever goes on.
+    repo.add_write_only_slot(&Unlock::new_key_file().unwrap().0, &NO_KDF, "server", 7).unwrap();
+    forget::pin(&repo, &[backed.snapshot].into(), true, NOW).unwrap();
     drop(repo);
     let mut oracle = Oracle::new(backed.world.unlock.clone());
     oracle.commit(backed.snapshot, &backed.tree, backed.expected.clone());
@@ -160,7 +164,8 @@ fn rotation(random: &mut Random) -> u64 {
         let left = open(world.storage.clone(), &third, &world.other_index("third"), &Silent).unwrap();
         assert_eq!(backup(&left, Run { tree: &backed.tree, moment: 40 }).is_err(), began, "{case}");
         let report = world.open().unwrap().open_epoch(&kept, NOW).unwrap();
-        assert_eq!((report.number, report.left_out.len()), (2 + u32::from(began), 1), "{case}");
+        assert_eq!((report.number, report.left_out.len()), (2 + u32::from(began), 2), "{case}");
+        assert!(world.open().unwrap().retention().unwrap().pinned.contains(&backed.snapshot), "{case}");
         assert!(
             world.open().unwrap().log_state().is_ok()
                 && world.assert_sound(&world.open().unwrap()).damage_total == 0

@@ -20,8 +20,20 @@ impl Repository {
     /// Writes that a snapshot was committed by a run that had seen generation `seen`, and adopts those that were
     /// committed and have no entry.
     pub(crate) fn log_snapshot(&self, id: ObjectId, seen: u64, time: Time) -> Result<(), RepoError> {
-        // What is signed under a new epoch is signed by another key.
-        self.newest_epoch()?;
+        loop {
+            // What is signed under a new epoch is signed by another key.
+            let epoch = self.newest_epoch()?;
+            self.close_era(time)?;
+            self.log_snapshot_once(id, seen, time)?;
+            // An entry that came when an epoch was stored already is not of the era before, and counts for nothing.
+            if self.newest_epoch()? == epoch {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes the same in one epoch.
+    fn log_snapshot_once(&self, id: ObjectId, seen: u64, time: Time) -> Result<(), RepoError> {
         let mut state = lock(&self.history.0);
         state.time = time;
         self.look(&mut state)?;
@@ -45,6 +57,14 @@ impl Repository {
         let made = self.unlogged(&state, &BTreeSet::new())?;
         self.append_made(&mut state, &made)?;
         self.append(&mut state, &act)
+    }
+
+    /// Writes what was done, and adopts nothing.
+    pub(super) fn log_alone(&self, act: &Act, time: Time) -> Result<(), RepoError> {
+        let mut state = lock(&self.history.0);
+        state.time = time;
+        self.look(&mut state)?;
+        self.append(&mut state, act)
     }
 
     /// The same, after something that is done and needs no entry to count: only a contradiction is an error. Whoever

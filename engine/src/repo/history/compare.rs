@@ -116,7 +116,7 @@ impl Reading<'_> {
     fn complain_by(&mut self, by: ClientId, at: u64, object: Name, wrong: Wrong) {
         let since = self.last.get(&by).map(|entry| (entry.time, entry.host.clone()));
         let known_by = Name::log(by, at).to_string();
-        self.complain(Some(by), Complaint { object, wrong, known_by, since, why: String::new() });
+        self.complain(Some((by, at)), Complaint { object, wrong, known_by, since, why: String::new() });
     }
 
     /// Adds what entries made, and reads the generations that are new: what they removed is not alive.

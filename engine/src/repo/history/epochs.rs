@@ -10,10 +10,12 @@ use crate::crypto::keyring::{Keyring, client_of};
 use crate::crypto::roots::{Bundle, Root};
 use crate::crypto::wrap;
 use crate::error::{Corrupt, Kind};
-use crate::id::{ClientId, ObjectId};
+use crate::id::{ClientId, ObjectId, SessionId};
+use crate::listing::Time;
 use crate::log::epoch::{Epoch, MAX_EPOCH};
-use crate::log::{Complaint, Mark, Opening, Wrong};
+use crate::log::{Complaint, FORGET, Mark, Opening, PRUNE, Wrong};
 use crate::planted::{Bug, planted};
+use crate::repo::control::Generation;
 use crate::repo::objects::Objects;
 use crate::repo::{RepoError, Repository, signed};
 use crate::storage::{Family, Name};
@@ -39,15 +41,26 @@ pub(crate) struct Anchor {
     pub first_signer: [u8; 32],
 }
 
-/// Reads an epoch, and the hash of its stored bytes; nothing if none is there.
-pub(super) fn read_epoch(objects: &Objects, number: u64) -> Result<Option<(Epoch, ObjectId)>, RepoError> {
-    let name = Name::epoch(number);
-    let (plain, id) = match objects.get_hashed(ObjectKind::Epoch, &name) {
-        Ok(read) => read,
-        Err(RepoError::Storage(error)) if error.is_missing() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(Some((Epoch::decode(&plain).map_err(|corrupt| corrupt.within(name))?, id)))
+/// What stands under the name of an epoch.
+pub(super) enum Found {
+    Nothing,
+    /// Something that is no epoch, or does not open: what its header says of itself is anybody's word.
+    Void,
+    Epoch(Box<Epoch>, ObjectId),
+}
+
+/// Reads an epoch, and the hash of its stored bytes.
+pub(super) fn read_epoch(objects: &Objects, number: u64) -> Result<Found, RepoError> {
+    match objects.get_hashed(ObjectKind::Epoch, &Name::epoch(number)) {
+        Ok((plain, id)) => {
+            Ok(Epoch::decode(&plain).map_or(Found::Void, |epoch| Found::Epoch(Box::new(epoch), id)))
+        }
+        Err(RepoError::Storage(error)) if error.is_missing() => Ok(Found::Nothing),
+        Err(error) if matches!(error.kind(), Kind::Integrity | Kind::TooNew | Kind::Refused) => {
+            Ok(Found::Void)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes up the epochs that came since the last look, with their roots as far as the slot in use was taken along. Returns
@@ -61,14 +74,13 @@ pub(crate) fn take_up(objects: &Objects, slot: ObjectId, anchor: Anchor) -> Resu
     let mut free = last.map_or(2, |last| last.mark.number + 1);
     while free <= MAX_EPOCH {
         let number = free;
-        let (epoch, id) = match read_epoch(objects, number) {
-            Ok(None) => break,
-            Ok(Some(read)) => read,
-            Err(error) if error.kind() == Kind::Integrity => {
+        let (epoch, id) = match read_epoch(objects, number)? {
+            Found::Nothing => break,
+            Found::Epoch(epoch, id) => (epoch, id),
+            Found::Void => {
                 free += 1;
                 continue;
             }
-            Err(error) => return Err(error),
         };
         free += 1;
         let is_signed =
@@ -79,16 +91,17 @@ pub(crate) fn take_up(objects: &Objects, slot: ObjectId, anchor: Anchor) -> Resu
             continue;
         }
         let roots = own_roots(keyring, slot, &epoch).map_err(RepoError::of(Name::epoch(number)))?;
-        keyring.begin_epoch(epoch.number, roots.as_ref());
         (before, first_signer) = (id, epoch.first_signer);
-        let mut known = objects.known.write().unwrap_or_else(PoisonError::into_inner);
-        let mark = Mark { number, id };
-        if known.epochs.last().is_some_and(|last| last.mark.number >= number) {
-            // Another thread was quicker.
-            continue;
+        {
+            let mut known = objects.known.write().unwrap_or_else(PoisonError::into_inner);
+            if known.epochs.last().is_none_or(|last| last.mark.number < number) {
+                let mark = Mark { number, id };
+                known.epochs.push(Counted { mark, first_signer, opening: epoch.opening() });
+                known.segments = Some((epoch.number, Arc::new(epoch.segments)));
+            }
         }
-        known.epochs.push(Counted { mark, first_signer, opening: epoch.opening() });
-        known.segments = Some((epoch.number, Arc::new(epoch.segments)));
+        // After what the others need who see that it has begun.
+        keyring.begin_epoch(epoch.number, roots.as_ref());
     }
     if keyring.bundle().newest_epoch() > keyring.epoch() {
         let name = Name::epoch(keyring.bundle().newest_epoch().into()).to_string();
@@ -152,6 +165,29 @@ impl Repository {
             return Ok(());
         }
         Err(RepoError::LeftOut { epoch: self.objects.keyring.epoch() })
+    }
+}
+
+impl Repository {
+    /// Takes the numbers that the newest epoch names, if whoever opened it was cut off before: until then those of the
+    /// time before could.
+    pub(crate) fn close_era(&self, time: Time) -> Result<(), RepoError> {
+        let Some(last) = self.objects.epochs().pop() else { return Ok(()) };
+        let known = self.with_log(|memory| (memory.generation, memory.retention.number));
+        let (newest, retention) = known.unwrap_or((Mark::NONE, 0));
+        let may = |right| self.assert_right(right, "close an era").is_ok();
+        if retention < last.opening.retention && self.can_read() && may(FORGET) {
+            let stands = self.retention()?;
+            self.change_retention(time, true, &mut |_| Ok(stands.clone()))?;
+        }
+        if newest.number < last.opening.generation && may(PRUNE) {
+            let nobody = SessionId::from_bytes([0; 16]);
+            let empty = Generation::empty(last.opening.generation, newest.id, nobody);
+            if newest.number + 1 == empty.number {
+                self.publish_signed_generation(empty)?;
+            }
+        }
+        Ok(())
     }
 }
 

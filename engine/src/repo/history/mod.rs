@@ -110,6 +110,8 @@ pub(crate) struct Whole {
     /// The last entry of each log.
     pub last: BTreeMap<ClientId, Entry>,
     pub rights: Rights,
+    /// Key slots that were added, by whom and in which entry.
+    pub slots_added: Vec<(ClientId, u64, ObjectId)>,
     pub entries: u64,
 }
 
@@ -162,7 +164,7 @@ impl Repository {
     }
 
     /// Takes up the newest key epoch, and counts anew what the log says.
-    pub(super) fn begin_era(&self) -> Result<(), RepoError> {
+    pub(crate) fn begin_era(&self) -> Result<(), RepoError> {
         self.newest_epoch()?;
         let mut state = lock(&self.history.0);
         self.look(&mut state).map(drop)
@@ -315,8 +317,8 @@ impl Repository {
         let mut reading = Reading::new(&self.objects, self.first_client(), before, true);
         let complaints = reading.run()?;
         let entries = reading.listed.values().map(|numbers| numbers.len() as u64).sum();
-        let Reading { now: memory, made, removed, last, rights, .. } = reading;
-        Ok(Whole { complaints, memory, made, removed, last, rights, entries })
+        let Reading { now: memory, made, removed, last, rights, slots_added, .. } = reading;
+        Ok(Whole { complaints, memory, made, removed, last, rights, slots_added, entries })
     }
 
     /// Asks what is known of the log; nothing if it was not read.

@@ -4,6 +4,7 @@
 use super::compare::Row;
 use crate::crypto::header::ObjectKind;
 use crate::crypto::keyring::client_of;
+use crate::error::Kind;
 use crate::id::{ClientId, ObjectId};
 use crate::log::{ADMIT, APPEND, Act, Complaint, Entry, Head, Mark, Memory, Rights, Seen, Word, Wrong};
 use crate::planted::{Bug, planted};
@@ -48,13 +49,15 @@ pub(super) struct Reading<'o> {
     pub(super) of_generations: Claims,
     /// The highest retention object that each log relies on, and in which entry.
     pub(super) of_retention: BTreeMap<ClientId, (Mark, u64)>,
-    /// Complaints, and whose entry or log they come from; those of clients without rights do not count.
-    found: Vec<(Option<ClientId>, Complaint)>,
+    /// Complaints, and which entry of whom they come from; those of clients without rights do not count.
+    found: Vec<(Option<(ClientId, u64)>, Complaint)>,
     /// The last entry of each log that was read.
     pub last: BTreeMap<ClientId, Entry>,
     pub made: Vec<Made>,
     /// Key slots that went, and who says so.
     slots_gone: Vec<(ClientId, u64, ObjectId)>,
+    /// Key slots that came, and who says so.
+    pub slots_added: Vec<(ClientId, u64, ObjectId)>,
     /// Key epochs that entries name: whose, which entry, what.
     pub(super) of_epochs: Vec<(ClientId, u64, Mark)>,
     /// Lowest generation that the writer of a snapshot's entry had seen.
@@ -71,6 +74,7 @@ impl<'o> Reading<'o> {
         let oldest_seen = before.generation.number;
         let (hashes, listed, claims, of_generations, of_retention) = Default::default();
         let (found, last, made, slots_gone, of_epochs, removed) = Default::default();
+        let slots_added = Vec::new();
         Self {
             objects,
             first,
@@ -87,6 +91,7 @@ impl<'o> Reading<'o> {
             last,
             made,
             slots_gone,
+            slots_added,
             of_epochs,
             oldest_seen,
             removed,
@@ -129,11 +134,13 @@ impl<'o> Reading<'o> {
         self.generations()?;
         self.retention()?;
         let complaints = std::mem::take(&mut self.found);
-        let counts = |by: &Option<ClientId>| by.is_none_or(|by| self.rights.of(&by) & APPEND != 0);
+        let counts = |by: &Option<(ClientId, u64)>| {
+            by.is_none_or(|(by, at)| self.rights.of_entry(&by, at) & APPEND != 0)
+        };
         Ok(complaints.into_iter().filter(|(by, _)| counts(by)).map(|(_, complaint)| complaint).collect())
     }
 
-    pub(super) fn complain(&mut self, by: Option<ClientId>, complaint: Complaint) {
+    pub(super) fn complain(&mut self, by: Option<(ClientId, u64)>, complaint: Complaint) {
         self.found.push((by, complaint));
     }
 
@@ -145,7 +152,8 @@ impl<'o> Reading<'o> {
         let object = Name::log(client, number);
         let since = self.now.heads.get(&client).map(|seen| (seen.time, seen.host.clone()));
         let known_by = String::new();
-        self.complain(Some(client), Complaint { object, wrong, known_by, since, why: why.to_string() });
+        let complaint = Complaint { object, wrong, known_by, since, why: why.to_string() };
+        self.complain(Some((client, number)), complaint);
     }
 
     /// Compares what is remembered with what is there: the last entry of each log, and the newest generation.
@@ -220,7 +228,8 @@ impl<'o> Reading<'o> {
                 Err(corrupt) => return self.unreadable(client, number, corrupt.to_string()),
             },
             Err(RepoError::Storage(error)) if error.is_missing() => return Ok(false),
-            Err(error) if error.is_damage() && error.kind() != crate::error::Kind::TooNew => {
+            // What its header says of itself is anybody's word.
+            Err(error) if matches!(error.kind(), Kind::Integrity | Kind::TooNew | Kind::Refused) => {
                 return self.unreadable(client, number, error.to_string());
             }
             Err(error) => return Err(error),
@@ -278,6 +287,7 @@ impl<'o> Reading<'o> {
                 self.made.push((client, number, snapshots.clone()));
             }
             Act::Slot { id, is_removed: true } => self.slots_gone.push((client, number, *id)),
+            Act::Slot { id, is_removed: false } => self.slots_added.push((client, number, *id)),
             Act::Epoch(epoch) => self.of_epochs.push((client, number, *epoch)),
             Act::Admitted { public_key, rights } => self.now.words.push(Word {
                 by: client,
@@ -287,7 +297,7 @@ impl<'o> Reading<'o> {
                 generation: entry.generation.number,
                 retention: entry.retention.number,
             }),
-            Act::Slot { .. } | Act::Retained | Act::Heartbeat | Act::Verified | Act::Removed => {}
+            Act::Retained | Act::Heartbeat | Act::Verified | Act::Removed => {}
         }
         let seen = Seen {
             mark: Mark { number, id },

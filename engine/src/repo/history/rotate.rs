@@ -1,6 +1,7 @@
 //! Opens a key epoch. Normative: `FORMAT.md` 16.
 
-use super::epochs::{DOMAIN, read_epoch, take_up};
+use super::Whole;
+use super::epochs::{DOMAIN, Found, read_epoch, take_up};
 use crate::crypto::CryptoError;
 use crate::crypto::header::ObjectKind;
 use crate::crypto::keyring::client_of;
@@ -9,11 +10,10 @@ use crate::crypto::slot::Slot;
 use crate::crypto::wrap::{self, Place};
 use crate::error::Corrupt;
 use crate::format::MAX_NAMES;
-use crate::id::{ClientId, ObjectId, SessionId};
+use crate::id::{ClientId, ObjectId};
 use crate::listing::Time;
 use crate::log::epoch::{Epoch, MAX_EPOCH};
-use crate::log::{ALL, APPEND, Act, LogError, Mark};
-use crate::repo::control::Generation;
+use crate::log::{ADMIT, ALL, APPEND, Act, LogError, MAX_MADE, Mark, Seen};
 use crate::repo::{RepoError, Repository, SlotInfo, key_changes, signed, slots};
 use crate::storage::{Family, Name, Put};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,15 +41,26 @@ pub struct EpochReport {
 }
 
 impl Repository {
-    /// Returns the keys that a new epoch could take along: those that are stored and were not removed.
+    /// Returns the keys that a new epoch could take along, those that are stored and were not removed, and of each
+    /// whether the log says that somebody who may give rights added it. One of which it does not may be anybody's.
     ///
     /// # Errors
     /// [`RepoError::Refused`] if the key in use may not open an epoch: only the first signer may, who made the repository
     /// or opened the newest epoch.
-    pub fn epoch_candidates(&self) -> Result<Vec<SlotInfo>, RepoError> {
+    pub fn epoch_candidates(&self) -> Result<Vec<(SlotInfo, bool)>, RepoError> {
         self.assert_opens_epochs()?;
-        let gone = self.gone()?;
-        Ok(self.slots()?.into_iter().filter(|slot| !gone.contains(&slot.id)).collect())
+        let (gone, log) = (self.gone()?, self.whole_log()?);
+        let mut known: BTreeSet<ObjectId> = BTreeSet::from([self.slot]);
+        for (by, at, slot) in &log.slots_added {
+            known.extend((log.rights.of_entry(by, *at) & ADMIT != 0).then_some(*slot));
+        }
+        if let Some(last) = self.objects.epochs().pop()
+            && let Found::Epoch(epoch, _) = read_epoch(&self.objects, last.mark.number)?
+        {
+            known.extend(epoch.wrapped.iter().map(|wrapped| wrapped.slot));
+        }
+        let slots = self.slots()?.into_iter().filter(|slot| !gone.contains(&slot.id));
+        Ok(slots.map(|slot| (slot.clone(), known.contains(&slot.id))).collect())
     }
 
     /// Opens a key epoch: what is stored from now on opens for the key in use and those of `keep` alone, and no other
@@ -59,20 +70,16 @@ impl Repository {
     /// As [`epoch_candidates`](Self::epoch_candidates); if one of `keep` is not among those.
     pub fn open_epoch(&self, keep: &BTreeSet<ObjectId>, now: Time) -> Result<EpochReport, RepoError> {
         self.assert_opens_epochs()?;
+        let kept = self.kept(keep)?;
+        let (number, segments) = (self.free_epoch()?, self.segments_that_count()?);
         // What was committed has its entry before the log of this time ends.
         self.log(Act::Heartbeat, Some(now))?;
         let log = self.whole_log()?;
         if !log.complaints.is_empty() {
             return Err(LogError { complaints: log.complaints }.into());
         }
-        let kept = self.kept(keep)?;
-        let free = take_up(&self.objects, self.slot, self.anchor)?;
-        let number = u32::try_from(free).ok().filter(|number| u64::from(*number) <= MAX_EPOCH);
-        let number = number
-            .ok_or_else(|| RepoError::Refused(format!("a repository has at most {MAX_EPOCH} key epochs")))?;
         // Damage of what is forgotten and pinned is mended first: it is written anew below.
         self.retention()?;
-        let newest = log.memory.generation;
         let (keyring, key) = (&self.objects.keyring, signed::signer(&self.objects.keyring)?);
         let (bundle, roots) = (keyring.bundle(), Bundle::of_epoch(number)?);
         let dedupe = bundle.get(Root::Dedupe, 1).ok_or(CryptoError::NotEntitled("the repository"))?;
@@ -100,29 +107,47 @@ impl Repository {
             wrapped,
             first_signer,
             signers: signers.into_iter().collect(),
-            generation: newest.number + 1,
+            generation: log.memory.generation.number + 1,
             retention: self.highest_retention()?.max(log.memory.retention.number) + 1,
-            ends: log.memory.heads.iter().map(|(client, seen)| (*client, seen.mark.number)).collect(),
-            segments: self.segments_that_count()?,
+            ends: ends_of(&log),
+            segments,
             public_key: key.verifying_key().to_bytes(),
             signature: [0; 64],
         };
         epoch.signature = signed::sign(&key, keyring, DOMAIN, &epoch.encode_signed());
         let id = self.store_epoch(&epoch)?;
         // It counts. The entry, by the key of the time before, is there so that nobody can hide it.
-        self.log_after(Act::Epoch(Mark { number: number.into(), id }), Some(now))?;
+        self.log_alone(&Act::Epoch(Mark { number: number.into(), id }), now)?;
+        // What others did while this was at work was done in the time before, and is said again in the new one.
+        let (stands, before) = (self.retention()?, self.with_log(|memory| memory.alive.clone()));
         self.begin_era()?;
-        // The numbers that the epoch names are taken, by these or by whoever was at work meanwhile: those of before count
-        // no more.
-        self.change_retention(now, true, &mut |stands| Ok(stands.clone()))?;
-        self.publish_signed_generation(Generation::empty(
-            newest.number + 1,
-            newest.id,
-            SessionId::from_bytes([0; 16]),
-        ))?;
+        let after = self.with_log(|memory| memory.alive.clone()).unwrap_or_default();
+        let missed: Vec<ObjectId> = before.unwrap_or_default().difference(&after).copied().collect();
+        for made in missed.chunks(MAX_MADE) {
+            self.log_alone(&Act::Made(made.to_vec()), now)?;
+        }
+        // The numbers that the epoch names are taken, by these or by whoever was at work: those of before count no more.
+        self.change_retention(now, true, &mut |_| Ok(stands.clone()))?;
+        self.close_era(now)?;
         let all: Vec<ObjectId> = self.slots()?.iter().map(|slot| slot.id).collect();
         let left_out = all.into_iter().filter(|id| !kept.iter().any(|(kept, _)| kept == id)).collect();
         Ok(EpochReport { number, kept: slots, left_out })
+    }
+
+    /// Returns the number of the next epoch. What has its name and does not count goes, where the storage lets it: nobody
+    /// else could have stored one that does.
+    fn free_epoch(&self) -> Result<u32, RepoError> {
+        let last = self.objects.epochs().pop().map_or(1, |last| last.mark.number);
+        let free = take_up(&self.objects, self.slot, self.anchor)?;
+        if self.objects.epochs().pop().map_or(1, |last| last.mark.number) == last {
+            for void in last + 1..free {
+                // On a storage that deletes nothing its number is used up.
+                let _ = self.storage().delete(&Name::epoch(void));
+            }
+        }
+        let free = take_up(&self.objects, self.slot, self.anchor)?;
+        let number = u32::try_from(free).ok().filter(|number| u64::from(*number) <= MAX_EPOCH);
+        number.ok_or_else(|| RepoError::Refused(format!("a repository has at most {MAX_EPOCH} key epochs")))
     }
 
     fn highest_retention(&self) -> Result<u64, RepoError> {
@@ -175,14 +200,13 @@ impl Repository {
         Epoch::decode(&plain)?;
         let means = |opened: &[u8]| Epoch::decode(opened).is_ok_and(|again| again == *epoch);
         let put = self.objects.put(ObjectKind::Epoch, &name, &plain, None, &means)?;
-        match read_epoch(&self.objects, epoch.number.into()) {
+        match read_epoch(&self.objects, epoch.number.into())? {
             // Also where a storage stored and then reported an error, and was asked twice.
-            Ok(Some((there, id))) if there == *epoch => Ok(id),
-            Ok(_) if put == Put::Present => Err(RepoError::Refused(
+            Found::Epoch(there, id) if *there == *epoch => Ok(id),
+            _ if put == Put::Present => Err(RepoError::Refused(
                 "somebody else opened a key epoch at the same moment; look who was taken along".into(),
             )),
-            Ok(_) => Err(Corrupt::new(name.to_string(), "what was stored is not what comes back").into()),
-            Err(error) => Err(error),
+            _ => Err(Corrupt::new(name.to_string(), "what was stored is not what comes back").into()),
         }
     }
 
@@ -201,4 +225,11 @@ impl Repository {
         }
         Ok(segments)
     }
+}
+
+/// Returns the ends of all logs that count.
+fn ends_of(log: &Whole) -> Vec<(ClientId, u64)> {
+    let counts = |client: &ClientId, seen: &Seen| seen.public_key != [0; 32] && log.rights.of(client) != 0;
+    let heads = log.memory.heads.iter().filter(|(client, seen)| counts(client, seen));
+    heads.map(|(client, seen)| (*client, seen.mark.number)).collect()
 }
