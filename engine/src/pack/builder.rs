@@ -287,6 +287,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_seal_is_bound_to_coding_and_length() {
+        assert_eq!(block_extra(Codec::Zstd, 0x0102_0304), [1, 4, 3, 2, 1]);
+        assert_eq!(block_extra(Codec::Raw, 0xFFFE_FDFC), [0, 0xFC, 0xFD, 0xFE, 0xFF]);
+    }
+
     /// A block of so many bytes and chunks, which is never opened.
     fn block(len: usize, chunks: usize) -> CodedBlock {
         let chunk = Chunk { id: crate::id::ChunkId::from_bytes([0; 32]), len: 1 };
