@@ -269,7 +269,7 @@ mod tests {
             for bit in (0..bits).step_by(bits / 40).map(Some).chain([None]) {
                 let mut block = coded(&namer, &plain);
                 if let Some(bit) = bit {
-                    block.coded[bit / 8] ^= 1 << (bit % 8);
+                    block.coded_mut()[bit / 8] ^= 1 << (bit % 8);
                 }
                 let mut pack = PackBuilder::new(PackKind::Data, 1 << 20);
                 pack.push(block);

@@ -234,6 +234,25 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_what_its_codec_makes_of_it() {
+        let keyring = keyring();
+        let (pack, plain) = pack(&keyring, PackKind::Data);
+        let key = PackKey::open(&keyring, &pack.bytes, PackKind::Data).unwrap();
+        let mut reader = BlockReader::new().unwrap();
+        let mut open = |codec: Codec, plain_len: usize, coded: &[u8]| {
+            let (plain_len, mut sealed) = (plain_len as u32, coded.to_vec());
+            key.key.seal_from(0, Domain::Block, 0, &block_extra(codec, plain_len), &mut sealed).unwrap();
+            reader.open(&key, 0, codec, plain_len, &sealed).map(<[u8]>::to_vec)
+        };
+        assert_eq!(open(Codec::Raw, 5000, &plain[1]).unwrap(), plain[1]);
+        // Whoever may seal may lie: what is no frame is not taken for one, whatever its length.
+        assert!(open(Codec::Zstd, 5000, &plain[1]).is_err());
+        for len in [4999, 5001] {
+            assert!(open(Codec::Raw, len, &plain[1]).is_err());
+        }
+    }
+
+    #[test]
     fn other_objects_are_no_packs() {
         let keyring = keyring();
         let (pack, _) = pack(&keyring, PackKind::Listing);
