@@ -345,10 +345,13 @@ mod tests {
             pack.push(coded(&namer, plain));
         }
         let thought = pack.estimate(0, 0);
-        let built = pack.finish(&keyring, &namer, SessionId::from_bytes([2; 16])).unwrap();
+        let mut built = pack.finish(&keyring, &namer, SessionId::from_bytes([2; 16])).unwrap();
         assert!(built.bytes.len() as u64 <= padme(thought), "{} and {thought}", built.bytes.len());
         assert_eq!(built.header()[..], built.bytes[..HEADER_LEN]);
         assert_eq!(built.bytes.len() as u64, padme(built.bytes.len() as u64));
+        built.verify(&keyring, &namer).unwrap();
+        built.directory.chunks_mut()[0].len ^= 1;
+        assert!(built.verify(&keyring, &namer).is_err(), "the directory in memory changed");
     }
 
     fn decoded(whole: &CodedBlock, bit: usize, len: usize) -> Option<Vec<u8>> {

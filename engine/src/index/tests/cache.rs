@@ -98,3 +98,22 @@ fn what_is_kept_and_what_ages_follows_from_what_was_put_since() {
         }
     }
 }
+
+#[test]
+fn a_run_may_put_just_half_of_the_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = Index::open(dir.path(), &settings()).unwrap();
+    let half = settings().file_cache_bytes / 2;
+    let put_bytes = || index.top.run_sizes().unwrap().last().unwrap().1;
+    for (more, fits) in [(0, true), (1, false)] {
+        let run = u64::from(index.begin_run().unwrap());
+        let large = vec![1; half as usize / 2];
+        assert!(put(&index, run..run + 1, &large));
+        // What one page takes beside its bytes is the same for all of this length.
+        let around = put_bytes() - large.len() as u64;
+        let rest = half - put_bytes() - around + more;
+        assert_eq!(put(&index, run + 100..run + 101, &vec![2; rest as usize]), fits, "{more} bytes more");
+        assert_eq!(put_bytes() == half, fits);
+        assert_eq!(index.page(&key(run + 100)).unwrap().is_some(), fits);
+    }
+}

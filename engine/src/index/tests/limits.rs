@@ -54,6 +54,10 @@ fn a_table_on_disk_knows_what_was_put_there() {
     table.remove(b"a").unwrap();
     assert_eq!((table.get(b"a").unwrap(), table.holds(b"a").unwrap()), (None, false));
     assert_eq!((table.get(b"b").unwrap(), table.holds(b"c").unwrap()), (Some(b"1".to_vec()), false));
+    // It dies with the process, so nothing is logged.
+    let files = std::fs::read_dir(dir.path().join("scratch-0/db")).unwrap().map(|entry| entry.unwrap());
+    let logs = files.filter(|file| file.path().extension().is_some_and(|end| end == "log"));
+    assert_eq!(logs.map(|file| file.metadata().unwrap().len()).sum::<u64>(), 0);
     let memory = settings().memory_bytes;
     assert_eq!(index.claims_room(), memory / 8 / 40);
 }
@@ -227,4 +231,30 @@ fn what_is_known_of_a_pack_weighs_what_it_takes() {
     assert_eq!((one.blocks.len(), hundred.blocks.len()), (1, 100));
     assert_eq!(hundred.weight() - one.weight(), 99 * size_of::<BlockInfo>());
     assert!((size_of::<PackInfo>()..1000).contains(&one.weight()));
+}
+
+#[test]
+fn what_was_noted_for_the_next_run_is_there_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(&dir);
+    assert!(!index.is_incomplete().unwrap());
+    index.note_incomplete(true).unwrap();
+    drop(index);
+    let index = open(&dir);
+    let beside = open(&dir);
+    assert!(index.is_incomplete().unwrap() && beside.is_incomplete().unwrap());
+    index.note_incomplete(false).unwrap();
+    assert!(!index.is_incomplete().unwrap());
+}
+
+#[test]
+fn what_stands_where_the_database_belongs_is_replaced_and_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("db"), b"a file").unwrap();
+    let index = open(&dir);
+    assert_eq!(index.origin(), &Origin::Replaced { why: "it is no folder".into() });
+    assert!(index.rebuilt());
+    drop(index);
+    let index = open(&dir);
+    assert!(!index.rebuilt() && *index.origin() == Origin::Kept);
 }

@@ -156,5 +156,8 @@ fn a_segment_that_a_generation_removed_has_not_vanished() {
         assert_eq!(index.reconcile([], Some(mark)).unwrap(), Reconciled::default());
         // Its pack lives on until a generation names it.
         assert!(has(index, 5) && !index.is_incomplete().unwrap());
+        // Whoever still lists it lags.
+        index.apply_segment(object_id(100), &[pack(1, 0..50)]).unwrap();
+        assert_eq!(index.reconcile([], Some(mark)).unwrap(), Reconciled::default());
     }
 }

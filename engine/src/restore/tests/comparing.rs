@@ -78,3 +78,52 @@ fn where_keeping_fails_the_file_is_told_of() {
         }
     }
 }
+
+/// A sink that says nothing of where files have zeros.
+struct Plain;
+
+impl Sink for Plain {
+    type File = ();
+    type Existing = ();
+
+    fn prepare(&self, _: &sink::Item<'_>) -> Result<sink::Prepared<()>, sink::SinkError> {
+        Ok(sink::Prepared::Done { changed: false })
+    }
+
+    fn read_existing(&self, (): &(), _: &mut [u8], _: u64) -> std::io::Result<usize> {
+        Ok(0)
+    }
+
+    fn keep(&self, (): (), _: &sink::Item<'_>) -> Result<bool, sink::SinkError> {
+        Ok(false)
+    }
+
+    fn create(&self, _: &sink::Item<'_>, _: u64) -> Result<(), sink::SinkError> {
+        Ok(())
+    }
+
+    fn write_at(&self, (): &(), _: &[u8], _: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&self, (): (), _: &sink::Item<'_>) -> Result<(), sink::SinkError> {
+        Ok(())
+    }
+
+    fn abandon(&self, (): (), _: &sink::Item<'_>) {}
+
+    fn link(&self, _: &StoredPath, _: &sink::Item<'_>) -> Result<bool, sink::SinkError> {
+        Ok(false)
+    }
+
+    fn finish_directory(&self, _: &sink::Item<'_>) -> Result<(), sink::SinkError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn where_nobody_knows_of_zeros_any_byte_may_be_another() {
+    for offset in [0, 1, 7, u64::MAX] {
+        assert_eq!(Plain.next_data(&(), offset), Some(offset));
+    }
+}

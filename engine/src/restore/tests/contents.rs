@@ -11,8 +11,7 @@ fn hole(range: Range<u64>) -> Vec<Range<u64>> {
 fn everything_is_restored_and_counted() {
     let mut world = World::new();
     let chunks: Vec<_> = (0..4).map(|seed| noise(seed, 3000 + seed as usize)).collect();
-    world.pack(&[&chunks[0], &chunks[3]]);
-    world.pack(&[&chunks[1], &chunks[2]]);
+    let packs = [world.pack(&[&chunks[0], &chunks[3]]), world.pack(&[&chunks[1], &chunks[2]])];
     world.list_directories(&["", "a"]);
     world.list_file("a/empty", &[], vec![]);
     world.list_file("a/hole", &[], hole(0..70_000));
@@ -20,7 +19,9 @@ fn everything_is_restored_and_counted() {
     world.list_file("a/one", &[&chunks[3]], vec![]);
     world.list("b", node(Body::Symlink(b"a".to_vec())));
     world.list("c", node(Body::Fifo));
+    world.list("d", node(Body::Socket));
     let root = world.done();
+    world.counted.reset();
 
     let (shelf, told) =
         (Shelf { before: [("c".into(), vec![])].into(), ..Shelf::default() }, Told::default());
@@ -36,21 +37,22 @@ fn everything_is_restored_and_counted() {
     ]
     .into();
     assert!(shelf.files() == expected, "{:?}", shelf.calls());
-    assert_eq!((report.entries, report.files, report.bytes), (8, 4, bytes));
+    assert_eq!((report.entries, report.files, report.bytes), (9, 4, bytes));
+    assert_eq!(packs.map(|pack| world.reads_of(pack)), [1, 1], "each block once");
     assert_eq!(
         (report.bytes_written, report.unchanged),
         (stored.len() as u64 + 3003, 1),
         "the pipe was there"
     );
     assert_eq!((report.problems_total, report.damaged), (0, 0), "{:?}", report.problems);
-    assert_eq!(*told.done.lock().unwrap(), (8, bytes), "each entry once");
+    assert_eq!(*told.done.lock().unwrap(), (9, bytes), "each entry once");
     assert_eq!(*told.phases.lock().unwrap(), [Phase::Restore, Phase::Finish]);
     assert_eq!(shelf.calls_of("leave"), ["a", ""]);
     shelf.most_open();
 
     let request = RestoreRequest { base: StoredPath::root(), select: &|_, _| true, threads: 1 };
     let planned = plan(&world.repo, &root, &request, &Silent).unwrap();
-    assert_eq!(planned, RestorePlan { entries: 8, files: 4, directories: 2, bytes });
+    assert_eq!(planned, RestorePlan { entries: 9, files: 4, directories: 2, bytes });
 }
 
 #[test]

@@ -166,9 +166,10 @@ fn problems_are_counted_and_the_first_of_them_kept() {
     tally.unread(&path, &RepoError::Cancelled);
     assert_eq!(tally.with(|report| (report.damaged, report.problems_total)), (1, 2));
     tally.without_attributes(&path, &damage());
+    tally.without_attributes(&path, &damage());
     tally.without_attributes(&path, &RepoError::Cancelled);
-    assert_eq!(tally.with(|report| (report.damaged, report.problems_total)), (2, 4));
-    for number in 4..REPORTED + 3 {
+    assert_eq!(tally.with(|report| (report.damaged, report.problems_total)), (3, 5));
+    for number in 5..REPORTED + 3 {
         tally.problem(&path, number.to_string());
     }
     let report = tally.with(|report| report.clone());

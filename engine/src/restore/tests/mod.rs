@@ -18,6 +18,7 @@ use crate::pack::PackKind;
 use crate::progress::Silent;
 use crate::repo::Settings;
 use crate::storage::Name;
+use crate::storage::fault::FaultStorage;
 use crate::storage::memory::MemoryStorage;
 use shelf::Shelf;
 use std::cell::RefCell;
@@ -31,6 +32,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 struct World {
     repo: Repository,
     storage: Arc<MemoryStorage>,
+    /// The same, counting calls.
+    counted: Arc<FaultStorage>,
     /// What the listing is made of, until it is stored.
     nodes: RefCell<Vec<(ChunkId, Vec<u8>)>>,
     entries: BTreeMap<Vec<u8>, Node>,
@@ -83,9 +86,10 @@ impl World {
         let unlock = Unlock::new_key_file().unwrap().0;
         let kdf = KdfParams { memory_kib: 8, passes: 1, lanes: 1 };
         drop(Repository::create(storage.clone(), &unlock, &kdf, "", &Settings::default(), 1).unwrap());
-        let repo = Repository::open(storage.clone(), &unlock, 0).unwrap();
+        let counted = Arc::new(FaultStorage::new(storage.clone()));
+        let repo = Repository::open(counted.clone(), &unlock, 0).unwrap();
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-        Self { repo, storage, nodes: RefCell::default(), entries: BTreeMap::new(), dir }
+        Self { repo, storage, counted, nodes: RefCell::default(), entries: BTreeMap::new(), dir }
     }
 
     /// Stores a pack with these chunks.
@@ -157,6 +161,12 @@ impl World {
     ) -> Result<RestoreReport, RestoreError> {
         let request = RestoreRequest { base: StoredPath::root(), select: &|_, _| true, threads: 2 };
         run(&self.repo, root, sink, &request, events)
+    }
+
+    /// Returns how often something was read from a pack since the calls were reset.
+    fn reads_of(&self, pack: ObjectId) -> usize {
+        let name = Name::pack(pack).to_string();
+        self.counted.calls().iter().filter(|call| call.name == name).count()
     }
 
     /// Flips a bit in the first sealed block of a pack.

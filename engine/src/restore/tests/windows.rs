@@ -120,3 +120,19 @@ fn no_more_files_are_open_at_once_than_a_window_may_have() {
     let most = shelf.most_open();
     assert!((256..=257).contains(&most), "{most} files were open");
 }
+
+#[test]
+fn once_the_target_is_full_nothing_more_is_begun() {
+    let mut world = World::new();
+    world.pack(&[b"text"]);
+    for number in 0..7000 {
+        world.list_file(&format!("{number:04}"), &[b"text"], vec![]);
+    }
+    let root = world.done();
+    let shelf = Shelf::failing("create", "0000", std::io::ErrorKind::StorageFull);
+    let error = world.restore(&root, &shelf).unwrap_err();
+    assert!(matches!(error, RestoreError::TargetFull(_)), "{error}");
+    // One window is executed, one waits, one is handed over, one is being filled.
+    let begun = shelf.calls_of("prepare").len();
+    assert!((1024..=4 * 1024).contains(&begun), "{begun} entries were begun");
+}
