@@ -6,7 +6,7 @@ MINUTES ?= 10
 # The parts of the harness, each with its full budget: make crash [CASES=5000] [SEED=1]; see tests/README.md.
 HARNESS := crash damage faults fleet hostile index lying source
 
-.PHONY: $(HARNESS) rows runs planted demo demo-pbx test lint bench fuzz measure setup setup-demo setup-test
+.PHONY: $(HARNESS) rows runs planted mutants demo demo-pbx test lint bench fuzz measure setup setup-demo setup-test
 
 demo: setup setup-demo
 	$(CARGO) build --release
@@ -37,6 +37,12 @@ runs: setup setup-test
 planted: setup setup-test
 	DEDUP_TEST_SEED=$(SEED) $(CARGO) test --release --features planted --test all harness::planted:: -- --nocapture; \
 		found=$$?; $(CARGO) build --release && exit $$found
+
+# Would the engine's own tests find any small change of its code? cargo-mutants makes them one by one, with a build and a run
+# of tests for each: a day for all of them, so take a part: make mutants WHERE=restore/places.rs, or SHARD=0/24.
+mutants: setup
+	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
+	$(CARGO) mutants -p dedup-engine $(if $(WHERE),-F '$(WHERE)') $(if $(SHARD),--shard $(SHARD)) --output $(or $(OUT),/var/tmp)
 
 lint: setup
 	$(CARGO) fmt --all --check

@@ -103,3 +103,35 @@ pub const fn max_node(leaf_target: u32) -> u32 {
 const _: () = assert!(MAX_BLOCK >= (4 << 20) + MAX_CHUNK);
 const _: () = assert!(max_node(MAX_LEAF_TARGET) < MAX_CHUNK);
 const _: () = assert!(PARITY_STEP.is_multiple_of(PARITY_UNIT) && MAX_PACK.is_multiple_of(PARITY_STEP));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In plain numbers, as `FORMAT.md` has them: a limit that moves makes what others stored unreadable.
+    #[test]
+    fn limits_are_those_of_the_format() {
+        let (kib, mib, gib) = (1024, 1_048_576, 1_073_741_824);
+        let limits = [
+            (u64::from(MAX_CHUNK), 8 * mib),
+            (MAX_BLOCK.into(), 12 * mib),
+            (MAX_PACK, gib),
+            (MAX_PACK_DIRECTORY.into(), 8 * mib),
+            (MAX_SEGMENT.into(), 64 * mib),
+            (MAX_BODY.into(), 16 * mib),
+            (MAX_SMALL_BODY.into(), 64 * kib),
+            (MAX_SLOT, 16 * kib),
+            (MAX_LEAF_TARGET.into(), 16 * kib),
+            (VALUE_PIECE as u64, 256 * kib),
+            (MAX_VALUE, 16 * gib),
+            (MAX_XATTRS as u64, 8 * mib),
+            (PARITY_STEP, 64 * kib),
+            (MAX_EXTENSION as u64, 64 * kib),
+            (max_node(1024).into(), 176 * kib),
+            (max_node(MAX_LEAF_TARGET).into(), 896 * kib),
+        ];
+        for (number, (limit, meant)) in limits.into_iter().enumerate() {
+            assert_eq!(limit, meant, "limit {number} of this list");
+        }
+    }
+}

@@ -266,55 +266,5 @@ impl Put for Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn numbers_round_trip(a in any::<u64>(), b in any::<i64>(), text in ".{0,40}") {
-            let mut out = Vec::new();
-            out.put_varint(a);
-            out.put_zigzag(b);
-            out.put_bytes(text.as_bytes());
-            let mut reader = Reader::new("test", &out);
-            prop_assert_eq!(reader.varint().unwrap(), a);
-            prop_assert_eq!(reader.zigzag().unwrap(), b);
-            prop_assert_eq!(reader.text(1000, "text").unwrap(), text);
-            reader.finish().unwrap();
-        }
-
-        #[test]
-        fn a_number_has_one_encoding(input in proptest::collection::vec(any::<u8>(), 0..12)) {
-            let mut reader = Reader::new("test", &input);
-            if let Ok(value) = reader.varint() {
-                let mut again = Vec::new();
-                again.put_varint(value);
-                prop_assert_eq!(&again[..], &input[..reader.position()]);
-            }
-        }
-    }
-
-    #[test]
-    fn lengths_are_checked_before_anything_is_taken() {
-        let mut long = Vec::new();
-        long.put_varint(u64::MAX);
-        assert!(Reader::new("test", &long).bytes(usize::MAX, "bytes").is_err());
-        assert!(Reader::new("test", &long).count(usize::MAX, 32, "ids").is_err());
-        assert!(Reader::new("test", &[1, 2]).u32().is_err());
-        assert!(Reader::new("test", &[0]).finish().is_err());
-    }
-
-    #[test]
-    fn odd_extensions_are_newer_features_and_even_ones_are_skipped() {
-        assert!(Reader::new("test", &[1, 2, 1, 9]).extensions().is_ok());
-        let error = Reader::new("test", &[1, 3, 1, 9]).extensions().unwrap_err();
-        assert!(error.wrong.contains("feature 3"), "{error}");
-        assert!(Reader::new("test", &[2, 4, 0, 2, 0]).extensions().is_err(), "tags must rise");
-        for (len, fits) in [(MAX_EXTENSION, true), (MAX_EXTENSION + 1, false)] {
-            let mut long = vec![1, 2];
-            long.put_bytes(&vec![0; len]);
-            assert_eq!(Reader::new("test", &long).extensions().is_ok(), fits, "{len} bytes");
-        }
-    }
-}
+#[path = "wire_tests.rs"]
+mod tests;

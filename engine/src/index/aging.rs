@@ -64,4 +64,25 @@ mod tests {
         map.extend(11, [(5000, 0)]);
         assert_eq!(map.peek(&5000), None, "heavier than a generation");
     }
+
+    #[test]
+    fn a_generation_is_full_at_its_room_and_not_before() {
+        let mut map = Aging::new(10);
+        map.extend(4, [(1, "a")]);
+        map.extend(6, [(2, "b")]);
+        assert_eq!((map.young.len(), map.old.len(), map.weight), (2, 0, 10), "just as much");
+        map.extend(1, [(3, "c")]);
+        assert_eq!((map.young.len(), map.old.len(), map.weight), (1, 2, 1));
+        // Whoever is asked for weighs again, as what the caller says.
+        assert_eq!(map.get(&1, |_| 4), Some(&"a"));
+        assert_eq!((map.young.len(), map.old.len(), map.weight), (2, 1, 5));
+        assert_eq!(map.get(&1, |_| 4), Some(&"a"), "young by now");
+        assert_eq!((map.peek(&2), map.weight), (Some(&"b"), 5));
+        assert_eq!(map.get(&9, |_| 1), None);
+        map.extend(10, [(4, "d")]);
+        assert_eq!(
+            (map.peek(&2), map.peek(&3), map.peek(&4), map.weight),
+            (None, Some(&"c"), Some(&"d"), 10)
+        );
+    }
 }

@@ -100,7 +100,7 @@ impl Store {
     }
 
     /// Returns the runs that put something, rising, with the bytes they put.
-    fn run_sizes(&self) -> Result<Vec<(u32, u64)>, IndexError> {
+    pub(super) fn run_sizes(&self) -> Result<Vec<(u32, u64)>, IndexError> {
         let mut sizes = Vec::new();
         let from = size_key(0);
         for entry in self.db.iterator_cf(self.family(META)?, IteratorMode::From(&from, Direction::Forward)) {

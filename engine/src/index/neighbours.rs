@@ -95,6 +95,31 @@ mod tests {
     }
 
     #[test]
+    fn so_many_of_the_last_hits_count_and_no_more() {
+        for (others, is_worth) in [(RECENT - 1, true), (RECENT, false)] {
+            let mut neighbours = Neighbours::new(100, 0);
+            let scattered = (10..).map(PackNo).take(others);
+            let hits = [PackNo(1)].into_iter().chain(scattered).chain([PackNo(1)]);
+            assert_eq!(
+                neighbours.note(hits),
+                if is_worth { vec![PackNo(1)] } else { vec![] },
+                "{others} others"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pack_of_as_many_chunks_as_the_table_holds_is_in_the_table() {
+        // Without room for wide ones.
+        let mut neighbours = Neighbours::new(100, 0);
+        let first = |neighbours: &mut Neighbours| neighbours.find(&ChunkId::from_bytes([0; 32]));
+        neighbours.bring(PackNo(1), &wide_directory(101));
+        assert_eq!(first(&mut neighbours), None);
+        neighbours.bring(PackNo(2), &wide_directory(100));
+        assert_eq!(first(&mut neighbours).map(|copy| copy.pack), Some(PackNo(2)));
+    }
+
+    #[test]
     fn a_pack_of_more_chunks_than_the_table_holds_is_found_all_the_same() {
         let mut neighbours = Neighbours::new(100, 1 << 20);
         let a = PackNo(1);

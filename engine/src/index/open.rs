@@ -138,7 +138,7 @@ impl Index {
 
 /// Tells whether a new database helps. A full disk, exhausted memory or file handles, or a database in
 /// use under another name, are not its fault.
-fn is_replaceable(error: &IndexError) -> bool {
+pub(super) fn is_replaceable(error: &IndexError) -> bool {
     match error {
         IndexError::Damaged { .. } => true,
         IndexError::Database { wrong, .. } => {

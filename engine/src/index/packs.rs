@@ -105,7 +105,7 @@ impl PackInfo {
     }
 
     /// Returns about how much memory it takes, in bytes.
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         size_of::<Self>() + self.blocks.len() * size_of::<BlockInfo>() + 64
     }
 }

@@ -171,6 +171,43 @@ mod tests {
     }
 
     #[test]
+    fn a_pack_takes_as_much_memory_as_is_said() {
+        for (chunks, slots) in [(1, 2), (2, 4), (3, 8), (4, 8), (5, 16), (1000, 2048), (65_536, 131_072)] {
+            assert_eq!(slots_of(chunks), slots, "a power of two, at least half of them free");
+        }
+        let row = size_of::<(ChunkId, Place)>();
+        assert_eq!(bytes_of(1000), 1000 * row + 2048 * 4);
+        assert!((3_200_000..3_500_000).contains(&bytes_of(65_536)));
+        let rows = Rows::new(PackNo(1), &directory(0..1000, 100));
+        assert_eq!((rows.bytes(), rows.rows.len(), rows.slots.len()), (bytes_of(1000), 1000, 2048));
+        assert_eq!(rows.slots.iter().filter(|slot| **slot != 0).count(), 1000);
+        // Room for just that many, and for one byte less.
+        for (room, fits) in [(bytes_of(1000), true), (bytes_of(1000) - 1, false)] {
+            let mut wide = WidePacks::new(room);
+            wide.bring(PackNo(1), &directory(0..1000, 100));
+            assert_eq!(wide.find(&id(7)).is_some(), fits);
+        }
+        let mut wide = WidePacks::new(bytes_of(1000) + bytes_of(10));
+        wide.bring(PackNo(1), &directory(0..1000, 100));
+        wide.bring(PackNo(2), &directory(1000..1010, 100));
+        assert!(wide.find(&id(7)).is_some() && wide.find(&id(1007)).is_some(), "both fit");
+        wide.bring(PackNo(3), &directory(2000..2001, 100));
+        assert!(wide.find(&id(7)).is_none() && wide.find(&id(1007)).is_some(), "the one hit first went");
+    }
+
+    #[test]
+    fn lookups_of_so_many_packs_are_counted() {
+        let mut wide = WidePacks::new(bytes_of(64));
+        for number in 0..COUNTED as u32 {
+            wide.bring(PackNo(number), &directory(0..1, 1));
+        }
+        assert!(wide.note(PackNo(0)), "one lookup is as dear as bringing one chunk");
+        wide.bring(PackNo(u32::MAX), &directory(0..1, 1));
+        assert!(!wide.note(PackNo(0)), "counted anew");
+        assert!(wide.note(PackNo(u32::MAX)) && wide.counts.len() == 1);
+    }
+
+    #[test]
     fn the_packs_hit_last_stay_and_memory_is_bounded() {
         let mut wide = WidePacks::new(3 * bytes_of(1000));
         let pack = |number: u32| directory(number * 1000..number * 1000 + 1000, 100);

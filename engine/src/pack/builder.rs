@@ -269,7 +269,7 @@ mod tests {
             for bit in (0..bits).step_by(bits / 40).map(Some).chain([None]) {
                 let mut block = coded(&namer, &plain);
                 if let Some(bit) = bit {
-                    block.coded[bit / 8] ^= 1 << (bit % 8);
+                    block.coded_mut()[bit / 8] ^= 1 << (bit % 8);
                 }
                 let mut pack = PackBuilder::new(PackKind::Data, 1 << 20);
                 pack.push(block);
@@ -285,6 +285,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_seal_is_bound_to_coding_and_length() {
+        assert_eq!(block_extra(Codec::Zstd, 0x0102_0304), [1, 4, 3, 2, 1]);
+        assert_eq!(block_extra(Codec::Raw, 0xFFFE_FDFC), [0, 0xFC, 0xFD, 0xFE, 0xFF]);
     }
 
     /// A block of so many bytes and chunks, which is never opened.
@@ -339,10 +345,13 @@ mod tests {
             pack.push(coded(&namer, plain));
         }
         let thought = pack.estimate(0, 0);
-        let built = pack.finish(&keyring, &namer, SessionId::from_bytes([2; 16])).unwrap();
+        let mut built = pack.finish(&keyring, &namer, SessionId::from_bytes([2; 16])).unwrap();
         assert!(built.bytes.len() as u64 <= padme(thought), "{} and {thought}", built.bytes.len());
         assert_eq!(built.header()[..], built.bytes[..HEADER_LEN]);
         assert_eq!(built.bytes.len() as u64, padme(built.bytes.len() as u64));
+        built.verify(&keyring, &namer).unwrap();
+        built.directory.chunks_mut()[0].len ^= 1;
+        assert!(built.verify(&keyring, &namer).is_err(), "the directory in memory changed");
     }
 
     fn decoded(whole: &CodedBlock, bit: usize, len: usize) -> Option<Vec<u8>> {

@@ -80,3 +80,29 @@ impl From<ChunkKind> for PackKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kinds of packs, of objects and of chunks belong together one to one; the codes are those of `FORMAT.md` 3.
+    #[test]
+    fn each_kind_has_its_object_its_code_and_its_chunks() {
+        let kinds = [
+            (PackKind::Data, ObjectKind::DataPack, 3, ChunkKind::Data),
+            (PackKind::Listing, ObjectKind::ListingPack, 4, ChunkKind::Listing),
+            (PackKind::Secrets, ObjectKind::SecretsPack, 5, ChunkKind::Secrets),
+        ];
+        for (kind, object, code, chunks) in kinds {
+            assert_eq!((kind.object(), kind.code(), kind.chunks()), (object, code, chunks));
+            assert_eq!((PackKind::from(chunks), PackKind::from_code(code)), (kind, Some(kind)));
+            let mut header = [0xAA; HEADER_LEN];
+            header[7] = code;
+            assert_eq!(PackKind::of_header(&header), Some(kind));
+        }
+        assert_eq!(PackKind::ALL.map(PackKind::code), [3, 4, 5]);
+        for code in (0..3).chain(6..=u8::MAX) {
+            assert_eq!(PackKind::from_code(code), None);
+        }
+    }
+}

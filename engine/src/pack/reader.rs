@@ -121,3 +121,146 @@ impl BlockReader {
         Ok(&self.plain)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compress::{Compressor, Level, Stream};
+    use crate::crypto::roots::Bundle;
+    use crate::id::{RepoId, SessionId};
+    use crate::pack::builder::{BuiltPack, CodedBlock, PackBuilder};
+    use crate::pack::{Block, Chunk};
+
+    /// A pack of two blocks, the first of which was compressed, and what they hold.
+    fn pack(keyring: &Keyring, kind: PackKind) -> (BuiltPack, [Vec<u8>; 2]) {
+        let mut noise = vec![0; 5000];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        let plain = [b"the same line again and again\n".repeat(200), noise];
+        let (namer, chunks) = (keyring.namer().unwrap(), kind.chunks());
+        let mut builder = PackBuilder::new(kind, 1 << 20);
+        assert!(builder.is_empty() && builder.kind() == kind);
+        for plain in &plain {
+            let named = |bytes: &[u8]| Chunk { id: namer.name(chunks, bytes), len: bytes.len() as u32 };
+            let chunks = plain.chunks(1000).map(named).collect::<Vec<_>>();
+            let mut compressor = Compressor::new(Level::Zstd(3)).unwrap();
+            let block =
+                CodedBlock::code(plain.clone(), chunks.clone(), &mut compressor, &Stream::default()).unwrap();
+            assert_eq!(block.chunks(), chunks);
+            builder.push(block);
+            assert!(!builder.is_empty());
+        }
+        (builder.finish(keyring, &namer, SessionId::from_bytes([2; 16])).unwrap(), plain)
+    }
+
+    fn keyring() -> Keyring {
+        Keyring::new(RepoId::from_bytes([1; 16]), Bundle::generate().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_pack_opens_as_what_it_is_and_as_nothing_else() {
+        let keyring = keyring();
+        for kind in PackKind::ALL {
+            let (pack, plain) = pack(&keyring, kind);
+            let len = pack.bytes.len() as u64;
+            let (key, found) = PackKey::open_any(&keyring, &pack.bytes).unwrap();
+            assert_eq!(found, kind);
+            for other in PackKind::ALL {
+                assert_eq!(PackKey::open(&keyring, &pack.bytes, other).is_ok(), other == kind);
+            }
+            let directory = key.directory_of(&pack.bytes).unwrap();
+            assert_eq!(directory, pack.directory);
+            assert_eq!(
+                directory.blocks().iter().map(|block| block.codec).collect::<Vec<_>>(),
+                [Codec::Zstd, Codec::Raw]
+            );
+            assert_eq!(directory.chunks().len(), 11);
+            let mut reader = BlockReader::new().unwrap();
+            for (number, block) in directory.blocks().iter().enumerate() {
+                let range = directory.range_of(number).unwrap();
+                let sealed = &pack.bytes[range.start as usize..range.end as usize];
+                let Block { codec, plain_len, .. } = *block;
+                let number = number as u32;
+                assert!(
+                    reader.open(&key, number, codec, plain_len, sealed).unwrap() == plain[number as usize]
+                );
+                // The seal binds the place, the coding and the length.
+                assert!(reader.open(&key, number + 1, codec, plain_len, sealed).is_err());
+                assert!(reader.open(&key, number, codec, plain_len + 1, sealed).is_err());
+            }
+            assert_eq!(directory.range_of(2), None);
+            assert_eq!((directory.chunks_of(0).len(), directory.chunks_of(1).len()), (6, 5));
+            assert_eq!(directory.chunks_of(2), []);
+            // The directory must begin where the blocks end.
+            let at = directory.blocks_end() as usize;
+            let mut sealed = pack.bytes[at..pack.bytes.len() - PACK_TRAILER_LEN].to_vec();
+            assert_eq!(key.directory(&mut sealed.clone(), len).unwrap(), directory);
+            let error = key.directory(&mut sealed, len + 1).unwrap_err();
+            assert!(error.to_string().contains(&format!("it begins at {}", at + 1)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_trailer_says_no_more_than_there_is() {
+        let keyring = keyring();
+        let (pack, _) = pack(&keyring, PackKind::Data);
+        let key = PackKey::open(&keyring, &pack.bytes, PackKind::Data).unwrap();
+        let len = pack.bytes.len() as u64;
+        let there = pack.bytes.last_chunk::<PACK_TRAILER_LEN>().unwrap();
+        let directory_len = len - PACK_TRAILER_LEN as u64 - pack.directory.blocks_end();
+        assert_eq!(key.directory_len(there, len).unwrap(), directory_len);
+        // A directory of all that is left around it, and one byte more than that.
+        let around = (HEADER_LEN + PACK_TRAILER_LEN) as u64;
+        let least = directory_len + around;
+        assert_eq!(key.directory_len(there, least).unwrap(), directory_len);
+        let wrong = |trailer: &[u8], len| key.directory_len(trailer, len).unwrap_err().to_string();
+        assert!(wrong(there, least - 1).contains("does not fit"));
+        assert!(wrong(&there[1..], len).contains("not 28 bytes long"));
+        let mut other_end = *there;
+        other_end[27] ^= 1;
+        assert!(wrong(&other_end, len).contains("does not end as packs do"));
+        assert!(wrong(&other_end, len).contains(&(len - 28).to_string()), "where it is");
+
+        // Shorter than a seal no directory is.
+        let sealed = |claimed: u32| {
+            let mut trailer = claimed.to_le_bytes().to_vec();
+            key.key.seal_from(0, Domain::Trailer, 0, &[], &mut trailer).unwrap();
+            trailer.extend_from_slice(&PACK_END);
+            trailer
+        };
+        assert_eq!(key.directory_len(&sealed(16), len).unwrap(), 16);
+        for claimed in [0, 15] {
+            assert!(wrong(&sealed(claimed), len).contains("does not fit"));
+        }
+    }
+
+    #[test]
+    fn a_block_is_what_its_codec_makes_of_it() {
+        let keyring = keyring();
+        let (pack, plain) = pack(&keyring, PackKind::Data);
+        let key = PackKey::open(&keyring, &pack.bytes, PackKind::Data).unwrap();
+        let mut reader = BlockReader::new().unwrap();
+        let mut open = |codec: Codec, plain_len: usize, coded: &[u8]| {
+            let (plain_len, mut sealed) = (plain_len as u32, coded.to_vec());
+            key.key.seal_from(0, Domain::Block, 0, &block_extra(codec, plain_len), &mut sealed).unwrap();
+            reader.open(&key, 0, codec, plain_len, &sealed).map(<[u8]>::to_vec)
+        };
+        assert_eq!(open(Codec::Raw, 5000, &plain[1]).unwrap(), plain[1]);
+        // Whoever may seal may lie: what is no frame is not taken for one, whatever its length.
+        assert!(open(Codec::Zstd, 5000, &plain[1]).is_err());
+        for len in [4999, 5001] {
+            assert!(open(Codec::Raw, len, &plain[1]).is_err());
+        }
+    }
+
+    #[test]
+    fn other_objects_are_no_packs() {
+        let keyring = keyring();
+        let (pack, _) = pack(&keyring, PackKind::Listing);
+        for code in [1, 2, 6] {
+            let mut bytes = pack.bytes.clone();
+            bytes[7] = code;
+            assert!(PackKey::open_any(&keyring, &bytes).is_err());
+        }
+        assert!(PackKey::open_any(&keyring, &pack.bytes[..HEADER_LEN - 1]).is_err());
+    }
+}

@@ -52,11 +52,20 @@ impl Repository {
     /// Stores a data pack, and the segment that names it, whose chunks need not be what their names say: what a
     /// client could do that has faulty memory, or bad intentions.
     pub fn store_unverified(&self, chunks: &[(ChunkId, &[u8])]) -> Result<ObjectId, RepoError> {
+        self.store_pack(PackKind::Data, chunks)
+    }
+
+    /// Stores a pack of one block likewise, of whatever kind.
+    pub(crate) fn store_pack(
+        &self,
+        kind: PackKind,
+        chunks: &[(ChunkId, &[u8])],
+    ) -> Result<ObjectId, RepoError> {
         let plain: Vec<u8> = chunks.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect();
         let named = chunks.iter().map(|(id, bytes)| Chunk { id: *id, len: bytes.len() as u32 }).collect();
         let internal = |error: std::io::Error| RepoError::Internal(error.to_string());
         let mut compressor = Compressor::new(Level::Off).map_err(internal)?;
-        let mut builder = PackBuilder::new(PackKind::Data, 1 << 20);
+        let mut builder = PackBuilder::new(kind, 1 << 20);
         builder.push(CodedBlock::code(plain, named, &mut compressor, &Stream::default()).map_err(internal)?);
         let session = SessionId::from_bytes([9; 16]);
         let pack = builder.seal(&self.objects.keyring, session)?;

@@ -15,6 +15,8 @@ mod execute;
 mod places;
 mod plan;
 pub mod sink;
+#[cfg(test)]
+mod tests;
 
 use crate::backup::{Problem, REPORTED};
 use crate::error::Kind;
@@ -205,33 +207,4 @@ pub fn plan(
         if events.cancelled() { Err(RepoError::Cancelled.into()) } else { Ok(()) }
     })?;
     Ok(counts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Corrupt;
-    use crate::progress::Silent;
-
-    /// What a restore reports decides its exit status: each problem counts, damage apart, and only the first are kept.
-    #[test]
-    fn problems_are_counted_and_the_first_of_them_kept() {
-        let path = StoredPath::from_slashes(b"a/b").unwrap();
-        let tally = Tally::new(&Silent);
-        let damage = || RepoError::from(Corrupt::new("pack 1", "rotten"));
-        tally.unread(&path, &damage());
-        tally.unread(&path, &RepoError::Cancelled);
-        assert_eq!(tally.with(|report| (report.damaged, report.problems_total)), (1, 2));
-        tally.without_attributes(&path, &damage());
-        tally.without_attributes(&path, &RepoError::Cancelled);
-        assert_eq!(tally.with(|report| (report.damaged, report.problems_total)), (2, 4));
-        for number in 4..REPORTED + 3 {
-            tally.problem(&path, number.to_string());
-        }
-        let report = tally.with(|report| report.clone());
-        assert_eq!((report.problems.len(), report.problems_total), (REPORTED, REPORTED as u64 + 3));
-        assert!(report.problems[0].message.contains("rotten"), "{}", report.problems[0].message);
-        assert!(report.problems[2].message.contains("attributes"), "{}", report.problems[2].message);
-        assert_eq!(report.problems.last().unwrap().message, (REPORTED - 1).to_string());
-    }
 }

@@ -353,3 +353,7 @@ pub(super) fn full(error: &std::io::Error) -> Result<(), RestoreError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

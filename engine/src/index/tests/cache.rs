@@ -48,6 +48,7 @@ fn pages_in_use_outlive_the_budget_and_others_do_not() {
     assert!(index.page(&key(60_000)).unwrap().is_some());
     assert_eq!(index.page(&key(1000)).unwrap(), None, "of the first run");
     index.tidy().unwrap();
+    assert_eq!((0..100).filter(|number| index.page(&key(*number)).unwrap().is_none()).count(), 0);
     let family = index.top.family(FILES).unwrap();
     let bytes = index.top.db.property_int_value_cf(family, rocksdb::properties::TOTAL_SST_FILES_SIZE);
     let bytes = bytes.unwrap().unwrap();
@@ -66,4 +67,53 @@ fn one_run_cannot_exceed_the_budget() {
     index.begin_run().unwrap();
     assert!(put(&index, 500..501, &sealed), "the next run has room");
     assert!(index.page(&key(0)).unwrap().is_some_and(|page| page.is_ageing));
+}
+
+/// Runs that put so many kibibytes each, of a budget of 1 MiB: what is kept, and what is ageing.
+#[test]
+fn what_is_kept_and_what_ages_follows_from_what_was_put_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut index = Index::open(dir.path(), &settings()).unwrap();
+    // A page of a run takes a little more than its bytes: 10 pages of 10 KiB are between 100 and 104 KiB.
+    let sealed = vec![1; 10 << 10];
+    for run in 1..=8u64 {
+        assert_eq!(u64::from(index.begin_run().unwrap()), run);
+        assert!(put(&index, run * 100..run * 100 + 10, &sealed));
+        // Again in a new process: both say the same.
+        for reopened in [false, true] {
+            if reopened {
+                drop(index);
+                index = Index::open(dir.path(), &settings()).unwrap();
+            }
+            for past in 1..=run {
+                let page = index.page(&key(past * 100)).unwrap();
+                // When the run began, half of the budget had to be free: of those before it five stay.
+                assert_eq!(page.is_some(), past + 5 >= run, "run {past} in run {run}, reopened: {reopened}");
+                // What more than a quarter of the budget was put after is ageing: two runs are less. To a new
+                // process the run before it is past too.
+                let runs_since = run - past + u64::from(reopened);
+                let expected = page.is_some() && runs_since > 2;
+                assert_eq!(page.is_some_and(|page| page.is_ageing), expected, "run {past} in run {run}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_may_put_just_half_of_the_budget() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = Index::open(dir.path(), &settings()).unwrap();
+    let half = settings().file_cache_bytes / 2;
+    let put_bytes = || index.top.run_sizes().unwrap().last().unwrap().1;
+    for (more, fits) in [(0, true), (1, false)] {
+        let run = u64::from(index.begin_run().unwrap());
+        let large = vec![1; half as usize / 2];
+        assert!(put(&index, run..run + 1, &large));
+        // What one page takes beside its bytes is the same for all of this length.
+        let around = put_bytes() - large.len() as u64;
+        let rest = half - put_bytes() - around + more;
+        assert_eq!(put(&index, run + 100..run + 101, &vec![2; rest as usize]), fits, "{more} bytes more");
+        assert_eq!(put_bytes() == half, fits);
+        assert_eq!(index.page(&key(run + 100)).unwrap().is_some(), fits);
+    }
 }

@@ -3,6 +3,8 @@
 mod cache;
 mod crash;
 mod damage;
+mod failures;
+mod limits;
 mod model;
 mod scale;
 mod secondary;

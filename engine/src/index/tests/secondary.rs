@@ -126,3 +126,38 @@ fn beside_a_damaged_database_the_scratch_alone_serves() {
     assert!(has(&second, 23) && !has(&second, 3));
     drop(owner);
 }
+
+#[test]
+fn a_segment_that_vanished_and_comes_back_is_learnt_by_the_second_process_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = Index::open(dir.path(), &settings()).unwrap();
+    owner.apply_segment(object_id(100), &[pack(1, 0..50)]).unwrap();
+    let index = Index::open(dir.path(), &settings()).unwrap();
+    assert_eq!(index.reconcile([], None).unwrap().dropped, [object_id(100)]);
+    assert!(!has(&index, 5) && !index.knows_segment(&object_id(100)).unwrap());
+    assert_eq!(index.reconcile([object_id(100)], None).unwrap().to_apply, [object_id(100)]);
+    index.apply_segment(object_id(100), &[pack(1, 0..50)]).unwrap();
+    assert!(has(&index, 5) && index.knows_segment(&object_id(100)).unwrap());
+    assert_eq!(index.reconcile([object_id(100)], None).unwrap(), Reconciled::default());
+    assert!(has(&index, 5) && has(&owner, 5));
+}
+
+#[test]
+fn a_segment_that_a_generation_removed_has_not_vanished() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = Index::open(dir.path(), &settings()).unwrap();
+    owner.apply_segment(object_id(100), &[pack(1, 0..50)]).unwrap();
+    let beside = Index::open(dir.path(), &settings()).unwrap();
+    let mark = GenerationMark { number: 1, id: object_id(200) };
+    let previous = ObjectId::from_bytes([0; 32]);
+    for index in [&owner, &beside] {
+        let generation = Generation { mark, previous, packs: &[], segments: &[object_id(100)] };
+        index.apply_generation(&generation).unwrap();
+        assert_eq!(index.reconcile([], Some(mark)).unwrap(), Reconciled::default());
+        // Its pack lives on until a generation names it.
+        assert!(has(index, 5) && !index.is_incomplete().unwrap());
+        // Whoever still lists it lags.
+        index.apply_segment(object_id(100), &[pack(1, 0..50)]).unwrap();
+        assert_eq!(index.reconcile([], Some(mark)).unwrap(), Reconciled::default());
+    }
+}
