@@ -22,6 +22,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns how many bytes are left.
+    #[inline]
     pub fn left(&self) -> usize {
         self.input.len() - self.pos
     }
