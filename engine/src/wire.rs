@@ -22,6 +22,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns how many bytes are left.
+    #[inline]
     pub fn left(&self) -> usize {
         self.input.len() - self.pos
     }
@@ -36,10 +37,16 @@ impl<'a> Reader<'a> {
         Corrupt::new(self.what, wrong).at(self.pos as u64)
     }
 
+    #[cold]
+    fn too_short(&self, len: usize) -> Corrupt {
+        self.corrupt(format!("{len} bytes are needed, {} are left", self.left()))
+    }
+
     /// Takes the next `len` bytes.
+    #[inline]
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], Corrupt> {
         if len > self.left() {
-            return Err(self.corrupt(format!("{len} bytes are needed, {} are left", self.left())));
+            return Err(self.too_short(len));
         }
         let bytes = &self.input[self.pos..self.pos + len];
         self.pos += len;
@@ -47,6 +54,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next `N` bytes as an array.
+    #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Corrupt> {
         let mut bytes = [0; N];
         bytes.copy_from_slice(self.take(N)?);
@@ -54,6 +62,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one byte.
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, Corrupt> {
         self.array::<1>().map(|[byte]| byte)
     }
@@ -84,7 +93,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an unsigned LEB128 number in its shortest form.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, Corrupt> {
+        // Most numbers are of one byte.
+        if let Some(byte @ ..0x80) = self.input.get(self.pos) {
+            self.pos += 1;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Corrupt> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -110,6 +129,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a number that must not exceed `max`.
+    #[inline]
     pub fn at_most(&mut self, max: u64, name: &str) -> Result<u64, Corrupt> {
         let value = self.varint()?;
         if value > max {
@@ -128,6 +148,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads `bytes`: a varint length of at most `max`, then the bytes.
+    #[inline]
     pub fn bytes(&mut self, max: usize, name: &str) -> Result<&'a [u8], Corrupt> {
         let len = self.at_most(max as u64, name)? as usize;
         self.take(len)

@@ -25,6 +25,11 @@ impl Checks {
         Self { shape, rows: 0, digest: RowDigest::default(), key: Vec::new(), longs: Vec::new(), content }
     }
 
+    /// Takes keys for what they are.
+    pub(super) fn take_keys(&mut self) {
+        self.content = None;
+    }
+
     /// Takes a row that was read, and which of its values come next.
     pub(super) fn row(&mut self, key: &[u8], row: &[u8], mut longs: Vec<Long>) -> Result<(), Corrupt> {
         if !self.longs.is_empty() {

@@ -2,7 +2,8 @@
 
 use super::Value;
 use super::key::{PREFIX_BYTES, put_value};
-use super::row::{LongKind, MAX_SHORT, first_values, long_bytes};
+use super::row::{LongKind, MAX_SHORT, long_bytes};
+use super::row_values::first_values;
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use dedup_engine::error::Corrupt;
 use std::sync::LazyLock;
@@ -74,6 +75,8 @@ pub(super) struct ContentKeys {
     hasher: Option<blake3::Hasher>,
     /// How the long values of the row begin.
     heads: Vec<Value>,
+    /// Room of the key that the row should have.
+    wanted: Vec<u8>,
 }
 
 impl ContentKeys {
@@ -98,7 +101,8 @@ impl ContentKeys {
     /// Ends the row, of so many values: equal ones stand behind one another, and are counted.
     pub(super) fn end(&mut self, count: usize) -> Result<(), Corrupt> {
         let Some(hasher) = self.hasher.take() else { return Ok(()) };
-        let mut prefix = Prefix::default();
+        let mut prefix = Prefix { key: std::mem::take(&mut self.wanted) };
+        prefix.key.clear();
         first_values(&self.row, count, &self.heads, |value| prefix.put(value))?;
         let content = prefix.finish(&hasher);
         let counter = match &self.before {
@@ -116,6 +120,7 @@ impl ContentKeys {
         let (key, row) = self.before.get_or_insert_default();
         std::mem::swap(key, &mut self.key);
         std::mem::swap(row, &mut self.row);
+        self.wanted = content;
         Ok(())
     }
 }

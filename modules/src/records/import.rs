@@ -1,19 +1,15 @@
 //! Tables out of a map into a database: all of it, or chosen tables and rows.
 
 use super::ahead::read_ahead;
-use super::read::{RecordReader, StoredRow, TableReader};
+use super::batches::Batches;
+use super::read::{RecordReader, TableReader};
 use super::{
-    Batch, Filled, ImportOptions, PART_OF_ROWS, RecordError, RecordTarget, Selection, SourceSchema,
-    StoredTable, TableName, TableSchema, Updated, Value, WriteMode,
+    ImportOptions, PART_OF_ROWS, RecordError, RecordTarget, Selection, SourceSchema, StoredTable, TableName,
+    TableSchema, Value, WriteMode,
 };
-use crate::manifest::drivers::{ExtraRows, Import, MissingColumns, OnError, Scope};
+use crate::manifest::drivers::{ExtraRows, Import, MissingColumns, Scope};
 use dedup_engine::map::LoadChunk;
 use std::collections::BTreeSet;
-
-/// Bytes of values after which a batch is written, whatever it may have in rows.
-const BATCH_BYTES: usize = 4 << 20;
-/// Rows that were refused and are told one by one.
-const TOLD: u64 = 10;
 
 /// What to import, and how.
 #[derive(Clone, Debug)]
@@ -56,7 +52,7 @@ pub struct Imported {
     pub warnings: Vec<String>,
 }
 
-/// Imports a dump: `source` is what its blob says. Unless it succeeds, nothing has changed, as far as the engine can
+/// Imports a dump whose tables were [verified](TableReader::verify): `source` is what its blob says. Unless it succeeds, nothing has changed, as far as the engine can
 /// and the options ask for it.
 pub fn import<L: LoadChunk + Sync>(
     reader: &RecordReader<'_, L>,
@@ -86,9 +82,10 @@ where
     Ok(run.imported)
 }
 
-struct Run<'r> {
-    request: &'r ImportRequest<'r>,
-    imported: Imported,
+/// An import that goes on.
+pub(super) struct Run<'r> {
+    pub(super) request: &'r ImportRequest<'r>,
+    pub(super) imported: Imported,
     /// Dump and target are of one engine, so that its statements can be used.
     is_akin: bool,
     /// Tables that were not there before anything was made: what must be there before tables may bring some of them.
@@ -129,8 +126,8 @@ impl Run<'_> {
                 let warning =
                     format!("table {name} is in the snapshot, and the manifest here does not select it");
                 self.imported.warnings.push(warning);
-            } else if let Some(mut rows) = reader.table(&name)? {
-                self.put_table(&mut rows, source, target)?;
+            } else if let Some(rows) = reader.table(&name)? {
+                self.put_table(&mut rows.verified(), source, target)?;
             }
         }
         let after = if self.is_akin { &source.after[..] } else { &[] };
@@ -172,9 +169,9 @@ impl Run<'_> {
             target.clear(&there, condition)?;
         }
         let before = if is_new { 0 } else { target.count(&there, condition)? };
-        let mut into = Into::new(&table, &there, mode, self)?;
+        let mut into = Batches::new(&table, &there, mode, self)?;
         into.is_part = source.facts.iter().any(is_part) && !is_new;
-        read_ahead(rows, |row| into.push(row, target, self))?;
+        read_ahead(rows, |values| into.push(values, target, self))?;
         let (written, given) = into.flush_all(target, self)?;
         let found = target.count(&there, condition)?;
         let expected = match import {
@@ -230,7 +227,8 @@ impl Run<'_> {
     {
         let absent = |what: String| RecordError::Absent { what };
         let rows = reader.table(only.table)?;
-        let mut rows = rows.ok_or_else(|| absent(format!("table {} in the snapshot", only.table)))?;
+        let rows = rows.ok_or_else(|| absent(format!("table {} in the snapshot", only.table)))?;
+        let mut rows = rows.verified();
         let table = rows.table().clone();
         let (there, is_new) = self.target_table(&table, target)?;
         if there.key.is_empty() && !is_new {
@@ -242,15 +240,15 @@ impl Run<'_> {
             true => WriteMode::Keep,
             false => WriteMode::Upsert,
         };
-        let mut into = Into::new(&table, &there, mode, self)?;
+        let mut into = Batches::new(&table, &there, mode, self)?;
         match only.keys {
-            None => read_ahead(&mut rows, |row| into.push(row, target, self))?,
+            None => read_ahead(&mut rows, |values| into.push(values, target, self))?,
             Some(keys) => {
                 for key in keys {
                     let row = rows.get(key)?;
-                    let row =
+                    let mut row =
                         row.ok_or_else(|| absent(format!("a row of that key in table {}", only.table)))?;
-                    into.push(row, target, self)?;
+                    into.push(&mut row.values, target, self)?;
                 }
             }
         }
@@ -260,127 +258,5 @@ impl Run<'_> {
         target.make_after(&[])?;
         self.imported.tables += 1;
         Ok(())
-    }
-}
-
-/// Rows on their way into one table.
-struct Into<'t> {
-    there: &'t TableSchema,
-    mode: WriteMode,
-    /// The target's columns, and the place of the value of each in a row of the dump.
-    columns: Vec<&'t str>,
-    places: Vec<usize>,
-    /// Whether each value stands where the target wants it.
-    is_all: bool,
-    rows: Vec<Vec<Value>>,
-    bytes: usize,
-    written: u64,
-    given: u64,
-    /// Rows hold only some columns: those of the rows that are there change, and nothing else of them.
-    is_part: bool,
-}
-
-impl<'t> Into<'t> {
-    fn new(
-        table: &'t StoredTable,
-        there: &'t TableSchema,
-        mode: WriteMode,
-        run: &mut Run<'_>,
-    ) -> Result<Self, RecordError> {
-        let (mut columns, mut places, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, column) in table.schema.row_columns().enumerate() {
-            match there.columns.iter().find(|found| found.name == column.name) {
-                Some(found) if found.is_written() => {
-                    columns.push(&column.name[..]);
-                    places.push(place);
-                }
-                // The engine makes its values itself.
-                Some(_) => {}
-                None if !column.is_written() || column.filled == Filled::Hidden => {}
-                None => missing.push(&column.name[..]),
-            }
-        }
-        if !missing.is_empty() {
-            let (name, missing) = (table.schema.name.to_string(), missing.join(", "));
-            if run.request.missing_columns == MissingColumns::Fail || columns.is_empty() {
-                return Err(RecordError::MissingColumns { table: name, columns: missing });
-            }
-            run.imported.warnings.push(format!("table {name} lacks {missing}; their values are left out"));
-        }
-        let (rows, bytes, written, given) = (Vec::new(), 0, 0, 0);
-        let is_all = places.iter().enumerate().all(|(at, place)| at == *place);
-        Ok(Self { there, mode, columns, places, is_all, rows, bytes, written, given, is_part: false })
-    }
-
-    fn push(
-        &mut self,
-        mut row: StoredRow,
-        target: &mut dyn RecordTarget,
-        run: &mut Run<'_>,
-    ) -> Result<(), RecordError> {
-        let values: Vec<Value> = match self.is_all && self.places.len() == row.values.len() {
-            true => row.values,
-            false => {
-                let take = |place: &usize| row.values.get_mut(*place).map(std::mem::take).unwrap_or_default();
-                self.places.iter().map(take).collect()
-            }
-        };
-        self.bytes += values.iter().map(|value| size_of::<Value>() + value.heap_bytes()).sum::<usize>();
-        self.rows.push(values);
-        self.given += 1;
-        match self.rows.len() >= run.request.options.batch_rows as usize || self.bytes >= BATCH_BYTES {
-            true => self.flush(target, run),
-            false => Ok(()),
-        }
-    }
-
-    fn flush(&mut self, target: &mut dyn RecordTarget, run: &mut Run<'_>) -> Result<(), RecordError> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let batch = Batch { table: self.there, columns: &self.columns, rows: &self.rows, mode: self.mode };
-        let condition = run.request.selection.condition(&self.there.name);
-        let done = match self.is_part {
-            false => target.write(&batch)?,
-            true => {
-                let Updated { written, unknown } = target.update(&batch, condition)?;
-                if let [first, more @ ..] = &unknown[..] {
-                    let (table, more) = (&self.there.name, more.len());
-                    let and = if more > 0 { format!(" and {more} more") } else { String::new() };
-                    let warning =
-                        format!("table {table} did not know {first}{and}: added with nothing but that");
-                    run.imported.warnings.push(warning);
-                }
-                written
-            }
-        };
-        let first = self.given - self.rows.len() as u64 + 1;
-        for (at, why) in done.refused {
-            let (table, row) = (self.there.name.to_string(), first + at as u64);
-            let error = RecordError::Refused { table, row, why };
-            if run.request.options.row_errors == OnError::Fail {
-                return Err(error);
-            }
-            run.imported.refused += 1;
-            if run.imported.refused <= TOLD {
-                run.imported.warnings.push(error.to_string());
-            }
-        }
-        run.imported.rows += done.rows;
-        run.imported.kept += done.kept;
-        self.written += done.rows;
-        self.rows.clear();
-        self.bytes = 0;
-        Ok(())
-    }
-
-    /// Returns how many rows are there now because of this, and how many the dump has.
-    fn flush_all(
-        mut self,
-        target: &mut dyn RecordTarget,
-        run: &mut Run<'_>,
-    ) -> Result<(u64, u64), RecordError> {
-        self.flush(target, run)?;
-        Ok((self.written, self.given))
     }
 }

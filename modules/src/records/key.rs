@@ -3,6 +3,7 @@
 use super::{RecordError, TableName, TimeKind, Value};
 use dedup_engine::error::Corrupt;
 use dedup_engine::wire::Reader;
+use memchr::memchr;
 
 /// Most digits of a decimal, with the zeros that stand for its exponent.
 pub(super) const MAX_DECIMAL: usize = 200_000;
@@ -50,24 +51,27 @@ pub(super) fn read_table(reader: &mut Reader<'_>) -> Result<(TableName, EntryKin
 }
 
 fn put_escaped(bytes: &[u8], out: &mut Vec<u8>) {
-    for piece in bytes.split_inclusive(|byte| *byte == 0) {
+    let mut rest = bytes;
+    while let Some((piece, after)) = memchr(0, rest).and_then(|zero| rest.split_at_checked(zero + 1)) {
         out.extend_from_slice(piece);
-        if piece.ends_with(&[0]) {
-            out.push(0xff);
-        }
+        out.push(0xff);
+        rest = after;
     }
+    out.extend_from_slice(rest);
 }
 
 /// Reads escaped bytes and what stands behind the zero that ends them.
 fn read_escaped(reader: &mut Reader<'_>) -> Result<(Vec<u8>, u8), Corrupt> {
     let mut bytes = Vec::new();
     loop {
+        let left = reader.left();
+        let rest = reader.clone().take(left)?;
+        bytes.extend_from_slice(reader.take(memchr(0, rest).unwrap_or(left))?);
+        // The zero.
+        reader.u8()?;
         match reader.u8()? {
-            0 => match reader.u8()? {
-                0xff => bytes.push(0),
-                end => return Ok((bytes, end)),
-            },
-            byte => bytes.push(byte),
+            0xff => bytes.push(0),
+            end => return Ok((bytes, end)),
         }
     }
 }

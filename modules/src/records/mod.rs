@@ -7,7 +7,8 @@
 //! driver.rs    RecordSource, RecordTarget: what a driver of an SQL engine does
 //! error.rs     RecordError
 //! key.rs       keys: the order of bytes is that of the values
-//! row.rs       rows; shape.rs: a row of one table between values and bytes; content.rs: keys of rows that have none
+//! row.rs       rows into bytes; row_values.rs: and out of them; shape.rs: a row of one table, key and all
+//! content.rs   keys of rows that have none
 //! codec.rs     StoredTable; schemas and ends as bytes
 //! sort.rs      rows in the order of their keys, in scratch.rs: a file only this process can read
 //! write.rs     RecordWriter: tables into a map; read.rs: RecordReader: tables out of it
@@ -16,12 +17,13 @@
 //! stored.rs    StoredSource: a dump of records in a repository
 //! diff.rs      what differs between two dumps; spec.rs: what a person names of one
 //! text/        as JSON, CSV and SQL, for people and programs
-//! export.rs    a source into a map; import.rs: a map into a database; told.rs: which tells how far it is
+//! export.rs    a source into a map; import.rs: a map into a database, by batches.rs; told.rs: which tells how far it is
 //! ```
 //!
 //! The bytes are `engine/FORMAT.md` 11. No room here knows an engine: drivers are in [`sources`](crate::sources).
 
 mod ahead;
+mod batches;
 mod checks;
 mod codec;
 mod content;
@@ -39,6 +41,7 @@ mod lane;
 pub mod memory;
 mod read;
 mod row;
+mod row_values;
 mod schema;
 mod scratch;
 mod select;

@@ -17,7 +17,7 @@ pub const MAX_LONG: u64 = 1 << 30;
 pub(super) const MAX_ROW: u64 = super::row::MAX_ROW as u64;
 
 /// A row as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredRow {
     /// Its key, encoded; of a table without one, with the counter.
     pub key: Vec<u8>,
@@ -135,34 +135,48 @@ impl<'a, L: LoadChunk> TableReader<'a, L> {
         self.end.clone()
     }
 
+    /// Leaves out what a [`verify`](Self::verify) of the same map has found: that keys of rows without one are made of their
+    /// content. Their digest, which was compared there as well, says at the end that these are the same rows.
+    pub(super) fn verified(mut self) -> Self {
+        self.checks.take_keys();
+        self
+    }
+
     /// Returns the next row; `None` at the end, when all of them were checked.
     #[expect(
         clippy::should_implement_trait,
         reason = "it can fail, and must be read to its end to be believed"
     )]
     pub fn next(&mut self) -> Result<Option<StoredRow>, L::Error> {
+        let mut row = StoredRow::default();
+        Ok(self.next_into(&mut row)?.then_some(row))
+    }
+
+    /// Reads the next row in place of another, whose room is used again; `false` at the end, when all of them were checked.
+    pub fn next_into(&mut self, stored: &mut StoredRow) -> Result<bool, L::Error> {
         if self.end.is_some() {
-            return Ok(None);
+            return Ok(false);
         }
         self.cursor.next()?;
         let Some((key, _)) = within(self.cursor.entry(), &self.checks.shape) else {
             let mut checks = self.take_checks()?;
             self.finish(&mut checks)?;
-            return Ok(None);
+            return Ok(false);
         };
         let row = self.cursor.load(MAX_ROW)?.unwrap_or_default();
-        let (mut values, longs) = self.checks.shape.decode(key, &row)?;
+        let longs = self.checks.shape.decode_into(key, &row, &mut stored.values)?;
         self.checks.row(key, &row, longs)?;
-        let key = key.to_vec();
+        stored.key.clear();
+        stored.key.extend_from_slice(key);
         while let Some(len) = self.checks.next_long() {
             self.cursor.next()?;
             let entry = within(self.cursor.entry(), &self.checks.shape);
             let (key, _) = entry.filter(|(_, size)| *size == len).ok_or_else(not_there)?;
             let bytes = self.cursor.load(MAX_LONG)?.unwrap_or_default().into_owned();
             let long = self.checks.long(key, &bytes)?;
-            put_long(&self.checks.shape, &mut values, &long, bytes)?;
+            put_long(&self.checks.shape, &mut stored.values, &long, bytes)?;
         }
-        Ok(Some(StoredRow { key, values }))
+        Ok(true)
     }
 
     /// Goes on to the next entry; `false` if it is none of a row.

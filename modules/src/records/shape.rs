@@ -2,7 +2,8 @@
 
 use super::content::content_key;
 use super::key::{EntryKind, put_table, put_value, read_value};
-use super::row::{Long, check_row, put_row, read_row};
+use super::row::{Long, put_row};
+use super::row_values::{check_row, read_row};
 use super::{RecordError, TableSchema, Value};
 use dedup_engine::error::Corrupt;
 use dedup_engine::format::MAX_KEY;
@@ -82,20 +83,29 @@ impl Shape {
 
     /// Decodes a row. Long values are NULL at first, and named beside.
     pub(super) fn decode(&self, key: &[u8], row: &[u8]) -> Result<(Vec<Value>, Vec<Long>), Corrupt> {
-        let (others, longs) = read_row(row, self.others.len())?;
+        let mut values = Vec::new();
+        let longs = self.decode_into(key, row, &mut values)?;
+        Ok((values, longs))
+    }
+
+    /// Decodes a row likewise, in place of another, whose room is used again.
+    pub(super) fn decode_into(
+        &self,
+        key: &[u8],
+        row: &[u8],
+        values: &mut Vec<Value>,
+    ) -> Result<Vec<Long>, Corrupt> {
+        values.resize_with(self.width(), Value::default);
+        let longs = read_row(row, &self.others, values)?;
         if !self.has_key() {
-            return Ok((others, longs));
-        }
-        let mut values = vec![Value::Null; self.width()];
-        for (place, value) in self.others.iter().zip(others) {
-            values[*place] = value;
+            return Ok(longs);
         }
         let mut reader = Reader::new("key of a row", key);
         for place in &self.keys {
             values[*place] = read_value(&mut reader)?;
         }
         reader.finish()?;
-        Ok((values, longs))
+        Ok(longs)
     }
 
     /// Looks whether [`decode`](Self::decode) would decode a row, and makes nothing of it; names its long values.

@@ -159,6 +159,7 @@ mod tests {
     use super::super::testing::{Stored, build, leaf_target};
     use super::super::{Column, RecordReader, RowOrder, Selection, TableName, TableSchema, TypeClass, Value};
     use super::*;
+    use dedup_engine::map::memory::MemoryError;
     use std::cell::Cell;
 
     fn stored(key: &[&str]) -> Stored {
@@ -199,6 +200,10 @@ mod tests {
                 let reader = RecordReader::new(&stored.chunks, root, leaf_target());
                 let error = reader.table(&name).unwrap().unwrap().verify(&|| false).unwrap_err();
                 assert!(matches!(error, RecordError::Corrupt(_)), "{at}: {error}");
+                // Nor does it pass for a row that was verified.
+                let mut table = reader.table(&name).unwrap().unwrap().verified();
+                let read = (0..=3000).try_fold((), |(), _| table.next().map(drop));
+                assert!(matches!(read, Err(MemoryError::Corrupt(_))), "{at}: {read:?}");
                 // One entry less is noticed too.
                 entries.remove(at);
                 let root = build(&stored.chunks, &entries);

@@ -9,6 +9,7 @@
 //! entries of numbers and texts (`pg_backup_archiver.c`, `ReadHead` and `ReadToc`). A statement keeps its length: it
 //! becomes a comment. What is not understood stays as it is, and is the program's to judge.
 
+use super::ready::Ready;
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -24,9 +25,7 @@ const BLOCK: usize = 64 << 10;
 /// A dump whose statements of removal are mended. Its memory is bounded by the longest entry or line that is looked at.
 pub(super) struct Cleaned<R> {
     inner: R,
-    /// What is to be handed out, from `at` on.
-    ready: Vec<u8>,
-    at: usize,
+    ready: Ready,
     looking: Looking,
 }
 
@@ -52,12 +51,12 @@ struct Widths {
 impl<R: Read> Cleaned<R> {
     /// An archive.
     pub(super) fn archive(inner: R) -> Self {
-        Self { inner, ready: Vec::new(), at: 0, looking: Looking::Head }
+        Self { inner, ready: Ready::default(), looking: Looking::Head }
     }
 
     /// Text, as `pg_dump --clean --if-exists` writes it.
     pub(super) fn text(inner: R) -> Self {
-        Self { inner, ready: Vec::new(), at: 0, looking: Looking::Text(Vec::new(), false) }
+        Self { inner, ready: Ready::default(), looking: Looking::Text(Vec::new(), false) }
     }
 
     /// Looks at what comes next, and makes it ready.
@@ -81,22 +80,22 @@ impl<R: Read> Cleaned<R> {
 
     /// Takes so many bytes; none if there are fewer, or too many for an entry.
     fn take(&mut self, count: usize) -> io::Result<Option<Range<usize>>> {
-        let begin = self.ready.len();
+        let begin = self.ready.bytes.len();
         if count > MAX_ENTRY.saturating_sub(begin) {
             return Ok(None);
         }
-        let came = self.inner.by_ref().take(count as u64).read_to_end(&mut self.ready)?;
-        Ok((came == count).then_some(begin..self.ready.len()))
+        let came = self.inner.by_ref().take(count as u64).read_to_end(&mut self.ready.bytes)?;
+        Ok((came == count).then_some(begin..self.ready.bytes.len()))
     }
 
     fn byte(&mut self) -> io::Result<Option<u8>> {
-        Ok(self.take(1)?.and_then(|range| self.ready.get(range.start).copied()))
+        Ok(self.take(1)?.and_then(|range| self.ready.bytes.get(range.start).copied()))
     }
 
     /// A number: its sign, then its bytes, the least first.
     fn number(&mut self, widths: Widths) -> io::Result<Option<i64>> {
         let Some(range) = self.take(1 + widths.number)? else { return Ok(None) };
-        let bytes = self.ready.get(range).unwrap_or_default();
+        let bytes = self.ready.bytes.get(range).unwrap_or_default();
         let Some((sign, digits)) = bytes.split_first() else { return Ok(None) };
         let number = digits.iter().rev().fold(0i64, |number, byte| number << 8 | i64::from(*byte));
         Ok(Some(if *sign == 0 { number } else { -number }))
@@ -114,7 +113,7 @@ impl<R: Read> Cleaned<R> {
     /// Reads what stands before the entries; returns how many there are.
     fn head(&mut self) -> io::Result<Option<(Widths, u64)>> {
         let Some(range) = self.take(MAGIC.len() + 6)? else { return Ok(None) };
-        let known = match self.ready.get(range).and_then(|bytes| bytes.strip_prefix(MAGIC)) {
+        let known = match self.ready.bytes.get(range).and_then(|bytes| bytes.strip_prefix(MAGIC)) {
             Some([1, version @ 12..=16, _, number @ 1..=7, place @ 1..=8, 1]) => {
                 Widths { version: *version, number: usize::from(*number), place: usize::from(*place) }
             }
@@ -165,10 +164,10 @@ impl<R: Read> Cleaned<R> {
             return Ok(None);
         };
         let of_table = kind
-            .and_then(|kind| self.ready.get(kind))
+            .and_then(|kind| self.ready.bytes.get(kind))
             .is_some_and(|kind| matches!(kind, b"CONSTRAINT" | b"INDEX"));
         if let (true, Some(statement)) = (of_table, removes) {
-            as_comment(self.ready.get_mut(statement).unwrap_or_default());
+            as_comment(self.ready.bytes.get_mut(statement).unwrap_or_default());
         }
         // How rows come, schema, tablespace; access method, kind of relation, owner, and one that says nothing any more.
         let texts = 3 + usize::from(widths.version >= 14);
@@ -199,7 +198,7 @@ impl<R: Read> Cleaned<R> {
     fn lines(&mut self, mut line: Vec<u8>, mut is_rest: bool) -> io::Result<()> {
         let begin = line.len();
         if self.inner.by_ref().take(BLOCK as u64).read_to_end(&mut line)? == 0 {
-            self.ready.append(&mut line);
+            self.ready.bytes.append(&mut line);
             return Ok(());
         }
         let mut rest = &line[..];
@@ -208,17 +207,17 @@ impl<R: Read> Cleaned<R> {
             let (one, after) = rest.split_at(searched + at + 1);
             (rest, searched) = (after, 0);
             match forgiving(one).filter(|_| !is_rest) {
-                Some(statement) => self.ready.extend_from_slice(&statement),
-                None => self.ready.extend_from_slice(one),
+                Some(statement) => self.ready.bytes.extend_from_slice(&statement),
+                None => self.ready.bytes.extend_from_slice(one),
             }
             if !std::mem::take(&mut is_rest) && one.starts_with(b"-- Name: ") {
-                self.ready.extend_from_slice(rest);
+                self.ready.bytes.extend_from_slice(rest);
                 return Ok(());
             }
         }
         if rest.len() > MAX_LINE {
             // No statement of these is as long.
-            self.ready.extend_from_slice(rest);
+            self.ready.bytes.extend_from_slice(rest);
             (rest, is_rest) = (b"", true);
         }
         self.looking = Looking::Text(rest.to_vec(), is_rest);
@@ -254,18 +253,13 @@ fn forgiving(line: &[u8]) -> Option<Vec<u8>> {
 
 impl<R: Read> Read for Cleaned<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.ready.len() {
-            self.ready.clear();
-            self.at = 0;
+        while self.ready.is_out() {
             if matches!(self.looking, Looking::Done) {
                 return self.inner.read(buffer);
             }
             self.go_on()?;
         }
-        let count = buffer.len().min(self.ready.len() - self.at);
-        buffer[..count].copy_from_slice(&self.ready[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+        Ok(self.ready.hand_out(buffer))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Archives are made here entry by entry; those of `pg_dump` itself are in `tests/`, where they are loaded.
 
+use super::super::ready::Bits;
 use super::*;
 
 fn number(version: u8, value: i64) -> Vec<u8> {
@@ -74,6 +75,7 @@ fn keys_and_indexes_are_not_removed_by_themselves_and_all_else_is() {
         let given = archive(version, &entries("ALTER TABLE a DROP CONSTRAINT b;\n", "DROP INDEX a;"));
         let wanted = archive(version, &entries("--                              \n", "--           "));
         assert_eq!(all(Cleaned::archive(&given[..])), wanted, "1.{version}");
+        assert_eq!(all(Cleaned::archive(Bits::new(&given, 5))), wanted, "1.{version}");
         // What breaks off, or is not what it seems, stays as it is.
         for end in 0..given.len() {
             let cleaned = all(Cleaned::archive(&given[..end]));
@@ -113,6 +115,7 @@ fn text_forgives_what_the_whole_table_has() {
         1,
     );
     assert_eq!(String::from_utf8(all(Cleaned::text(given.as_bytes()))).unwrap(), wanted);
+    assert_eq!(String::from_utf8(all(Cleaned::text(Bits::new(given.as_bytes(), 5)))).unwrap(), wanted);
     assert_eq!(all(Cleaned::text(&b"no end"[..])), b"no end");
     let long = [vec![b'x'; 3 * BLOCK], b"\n-- Name: \nDROP INDEX IF EXISTS i;\n".to_vec()].concat();
     assert_eq!(all(Cleaned::text(&long[..])), long);

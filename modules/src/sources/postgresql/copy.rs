@@ -144,8 +144,12 @@ pub(super) fn write_row(row: &[Value], out: &mut Vec<u8>) -> bool {
         }
         match value {
             Value::Null => out.extend_from_slice(b"\\N"),
-            Value::Bool(is_true) => out.push(if *is_true { b't' } else { b'f' }),
             Value::Int(number) => put_number(*number, out),
+            Value::Bytes(bytes) => {
+                // A backslash stands twice.
+                out.push(b'\\');
+                put_hex(bytes, out);
+            }
             value => match text_of(value) {
                 Some(bytes) => escape(&bytes, out),
                 None => return false,
@@ -190,18 +194,29 @@ pub(super) fn text_of(value: &Value) -> Option<Cow<'_, [u8]>> {
         Value::RawText(bytes) => Borrowed(bytes),
         Value::Bytes(bytes) => {
             let mut text = Vec::with_capacity(2 * bytes.len() + 2);
-            text.extend_from_slice(b"\\x");
-            let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
-            text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+            put_hex(bytes, &mut text);
             Owned(text)
         }
         Value::Null | Value::List(_) | Value::Map(_) => return None,
     })
 }
 
+/// Writes bytes as the server reads them.
+fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\\x");
+    out.reserve(2 * bytes.len());
+    let digit = |half: u8| half + if half < 10 { b'0' } else { b'a' - 10 };
+    bytes.iter().for_each(|byte| out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]));
+}
+
 fn escape(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut rest = bytes;
     let is_special = |byte: &u8| matches!(byte, b'\\' | b'\n' | b'\r' | b'\t');
+    // Most texts have nothing of it, which is told for many bytes at once where none of them ends the question.
+    if !bytes.iter().fold(false, |found, byte| found | is_special(byte)) {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    let mut rest = bytes;
     while let Some((plain, (special, after))) = rest
         .iter()
         .position(is_special)

@@ -7,6 +7,7 @@
 //! load.rs       pg_restore, psql
 //! clean.rs      what they remove before, without what a server refuses
 //! transaction.rs text that ends no transaction of its own
+//! ready.rs      what they hand out
 //! restricted.rs text that psql takes for nothing but SQL
 //! connect.rs    a connection of our own
 //! tls.rs        its encryption
@@ -44,6 +45,7 @@ mod login;
 mod programs;
 mod quiet;
 mod quote;
+mod ready;
 mod restricted;
 mod spec;
 #[cfg(any(test, feature = "testing"))]

@@ -6,6 +6,7 @@
 //! `pg_dump` writes both around its text with a word of its own, which a forged text would know: so its two lines are left
 //! out here, and a word that nobody knows goes before everything.
 
+use super::ready::Ready;
 use dedup_engine::crypto::random;
 use std::io::{self, Read};
 
@@ -18,9 +19,7 @@ const UNRESTRICT: &[u8] = b"\\unrestrict ";
 pub(super) struct Restricted<R> {
     text: R,
     block: Box<[u8]>,
-    /// What is to be handed out, from `at` on.
-    ready: Vec<u8>,
-    at: usize,
+    ready: Ready,
     /// The beginning of a line that may have to be left out.
     line: Vec<u8>,
     /// Whether the line is certain to stay.
@@ -40,8 +39,10 @@ impl<R: Read> Restricted<R> {
             "\\set ON_ERROR_STOP_BEFORE :ON_ERROR_STOP\n\\set ON_ERROR_STOP on\n\\restrict {word}\n\\unrestrict {word}\n\
              \\set ON_ERROR_STOP :ON_ERROR_STOP_BEFORE\n\\restrict {word}\n"
         );
+        let mut ready = Ready::default();
+        ready.bytes.extend_from_slice(head.as_bytes());
         let (block, line) = (vec![0; 64 << 10].into(), Vec::with_capacity(MAX_LINE));
-        Ok(Self { text, block, ready: head.into_bytes(), at: 0, line, is_kept: false, word: None })
+        Ok(Self { text, block, ready, line, is_kept: false, word: None })
     }
 
     /// Takes a part of the text.
@@ -49,14 +50,14 @@ impl<R: Read> Restricted<R> {
         for at in 0..part {
             let byte = self.block[at];
             if self.is_kept {
-                self.ready.push(byte);
+                self.ready.bytes.push(byte);
             } else {
                 self.line.push(byte);
                 let may_go = self.line.len() < MAX_LINE && may_be_command(&self.line);
                 if byte == b'\n' {
                     self.end_line();
                 } else if !may_go {
-                    self.ready.append(&mut self.line);
+                    self.ready.bytes.append(&mut self.line);
                     self.is_kept = true;
                 }
             }
@@ -78,7 +79,7 @@ impl<R: Read> Restricted<R> {
         };
         match goes {
             true => self.line.clear(),
-            false => self.ready.append(&mut self.line),
+            false => self.ready.bytes.append(&mut self.line),
         }
     }
 }
@@ -90,9 +91,7 @@ fn may_be_command(line: &[u8]) -> bool {
 
 impl<R: Read> Read for Restricted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.ready.len() {
-            self.ready.clear();
-            self.at = 0;
+        while self.ready.is_out() {
             let part = self.text.read(&mut self.block)?;
             if part == 0 {
                 if self.line.is_empty() {
@@ -103,33 +102,18 @@ impl<R: Read> Read for Restricted<R> {
             }
             self.push(part);
         }
-        let count = buffer.len().min(self.ready.len() - self.at);
-        buffer[..count].copy_from_slice(&self.ready[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+        Ok(self.ready.hand_out(buffer))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ready::Bits;
     use super::*;
-
-    /// Bytes that come one, two, three … at a time.
-    struct Bits<'a>(&'a [u8], usize);
-
-    impl Read for Bits<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.1 = self.1 % 7 + 1;
-            let count = self.1.min(self.0.len()).min(buffer.len());
-            buffer[..count].copy_from_slice(&self.0[..count]);
-            self.0 = &self.0[count..];
-            Ok(count)
-        }
-    }
 
     fn passed(text: &str) -> String {
         let mut all = String::new();
-        Restricted::new(Bits(text.as_bytes(), 0)).unwrap().read_to_string(&mut all).unwrap();
+        Restricted::new(Bits::new(text.as_bytes(), 7)).unwrap().read_to_string(&mut all).unwrap();
         let (head, body) = all.split_at(all.match_indices('\n').nth(5).unwrap().0 + 1);
         assert!(
             head.starts_with("\\set ") && head.trim_end().lines().last().unwrap().starts_with("\\restrict ")

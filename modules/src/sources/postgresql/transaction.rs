@@ -5,6 +5,7 @@
 //! two words are left out. What only looks like one, in a text, a name, the body of a function, a comment or a row of COPY,
 //! stays; these are told apart as `psql` does. Memory: one block, one tag of a quotation.
 
+use super::ready::Ready;
 use memchr::{memchr, memchr2};
 use std::io::{self, Read};
 
@@ -20,9 +21,7 @@ const MAX_TAG: usize = 1024;
 pub(super) struct OneTransaction<R> {
     text: R,
     block: Box<[u8]>,
-    /// What is to be handed out, from `at` on.
-    ready: Vec<u8>,
-    at: usize,
+    ready: Ready,
     place: Place,
     /// How the statement begins, without what is quoted in it, and how it ended so far.
     head: Vec<u8>,
@@ -77,7 +76,6 @@ impl<R: Read> OneTransaction<R> {
             text,
             block: vec![0; 64 << 10].into(),
             ready,
-            at: 0,
             place: Place::Code,
             head,
             tail,
@@ -104,7 +102,7 @@ impl<R: Read> OneTransaction<R> {
             let same = same.unwrap_or(bytes.len());
             if same > 0 {
                 let (now, later) = bytes.split_at(same);
-                self.ready.extend_from_slice(now);
+                self.ready.bytes.extend_from_slice(now);
                 bytes = later;
                 continue;
             }
@@ -164,7 +162,7 @@ impl<R: Read> OneTransaction<R> {
             (Place::Rows(Row::Backslash), b'.') => Place::Rows(Row::Dot),
             (Place::Rows(_), _) => Place::Rows(Row::Other),
         };
-        self.ready.push(byte);
+        self.ready.bytes.push(byte);
         true
     }
 
@@ -216,8 +214,8 @@ impl<R: Read> OneTransaction<R> {
                 return;
             }
         }
-        self.ready.append(&mut self.held);
-        self.ready.push(byte);
+        self.ready.bytes.append(&mut self.held);
+        self.ready.bytes.push(byte);
     }
 
     /// Begins a comment, whose first byte was taken for code.
@@ -232,7 +230,7 @@ impl<R: Read> OneTransaction<R> {
     /// Notes a byte of a statement, and hands it out or holds it.
     fn note(&mut self, byte: u8) {
         if self.head.is_empty() && byte.is_ascii_whitespace() {
-            self.ready.push(byte);
+            self.ready.bytes.push(byte);
             return;
         }
         let is_first = self.head.is_empty();
@@ -246,19 +244,19 @@ impl<R: Read> OneTransaction<R> {
         if is_first || !self.held.is_empty() {
             self.held.push(byte);
             if !WORDS.iter().any(|word| word.starts_with(&self.held)) {
-                self.ready.append(&mut self.held);
+                self.ready.bytes.append(&mut self.held);
             }
             return;
         }
-        self.ready.push(byte);
+        self.ready.bytes.push(byte);
     }
 
     fn end_statement(&mut self) {
         match WORDS.contains(&&self.held[..]) {
             true => self.held.clear(),
             false => {
-                self.ready.append(&mut self.held);
-                self.ready.push(b';');
+                self.ready.bytes.append(&mut self.held);
+                self.ready.bytes.push(b';');
             }
         }
         match &self.head[..] {
@@ -276,48 +274,31 @@ impl<R: Read> OneTransaction<R> {
 
 impl<R: Read> Read for OneTransaction<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.ready.len() {
-            self.ready.clear();
-            self.at = 0;
+        while self.ready.is_out() {
             let part = self.text.read(&mut self.block)?;
             if part == 0 {
                 if self.held.is_empty() {
                     return Ok(0);
                 }
-                self.ready.append(&mut self.held);
+                self.ready.bytes.append(&mut self.held);
                 continue;
             }
             let block = std::mem::take(&mut self.block);
             self.push(block.get(..part).unwrap_or_default());
             self.block = block;
         }
-        let count = buffer.len().min(self.ready.len() - self.at);
-        buffer[..count].copy_from_slice(&self.ready[self.at..self.at + count]);
-        self.at += count;
-        Ok(count)
+        Ok(self.ready.hand_out(buffer))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ready::Bits;
     use super::*;
-
-    /// Bytes that come one, two, three … at a time.
-    struct Bits<'a>(&'a [u8], usize);
-
-    impl Read for Bits<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.1 = self.1 % 5 + 1;
-            let count = self.1.min(self.0.len()).min(buffer.len());
-            buffer[..count].copy_from_slice(&self.0[..count]);
-            self.0 = &self.0[count..];
-            Ok(count)
-        }
-    }
 
     fn passed(text: &str) -> String {
         let (mut some, mut all) = (String::new(), String::new());
-        OneTransaction::new(Bits(text.as_bytes(), 0)).read_to_string(&mut some).unwrap();
+        OneTransaction::new(Bits::new(text.as_bytes(), 5)).read_to_string(&mut some).unwrap();
         OneTransaction::new(text.as_bytes()).read_to_string(&mut all).unwrap();
         assert_eq!(some, all);
         all
