@@ -13,6 +13,7 @@ mod model;
 mod parity;
 mod parts;
 mod parts_failing;
+mod prune_blocks;
 mod prune_copies;
 mod prune_parts;
 mod pruning;

@@ -162,7 +162,8 @@ fn one(repo: &Repository, id: ObjectId, len: u64, events: &dyn Events) -> Result
         let offset = Some(range.start);
         let bytes = get(range)?;
         hasher.update(&bytes);
-        match reader.open(&key, number as u32, block.codec, block.plain_len, &bytes) {
+        let len = bytes.len() as u64;
+        match reader.open_owned(&key, number as u32, block.codec, block.plain_len, bytes) {
             Err(error) => faults.push(Fault { offset, message: format!("block {number}: {error}") }),
             Ok(plain) => {
                 let mut at = 0;
@@ -176,7 +177,7 @@ fn one(repo: &Repository, id: ObjectId, len: u64, events: &dyn Events) -> Result
                 }
             }
         }
-        events.event(Event::Done { entries: 0, bytes: bytes.len() as u64, path: None });
+        events.event(Event::Done { entries: 0, bytes: len, path: None });
     }
     hasher.update(&sealed).update(&trailer);
     if hasher.finalize().as_bytes() != id.as_bytes() && faults.is_empty() {

@@ -6,7 +6,7 @@ use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, 
 use crate::crypto::header::ObjectKind;
 use crate::error::Kind;
 use crate::id::{ChunkId, ObjectId};
-use crate::index::PackNo;
+use crate::index::{Location, PackNo};
 use crate::listing::{Body, ContentReader, MAX_NODE_VALUE, Node, Part, StoredPath, Xattrs, decode_node};
 use crate::map::{Blob, BlobReader, Change, Class, Diff, LoadChunk, Root, Value, load_value};
 use crate::progress::{Event, Events};
@@ -315,12 +315,7 @@ impl Walk<'_> {
         while let Some((_, part)) = parts.next_unless(|list| {
             self.lists.contains(list) || entered.len() < MOST_LISTS && !entered.insert(*list)
         })? {
-            let mut locations = self.repo.index()?.copies(&part.id)?.into_iter();
-            let mut any = false;
-            while let (false, Some(location)) = (any, locations.next()) {
-                any = u64::from(location.place.len) == part.len && self.is_present(location.pack)?;
-            }
-            if !any {
+            if !self.is_stored(&part)? {
                 return Err(RepoError::MissingChunk { id: part.id });
             }
         }
@@ -329,6 +324,23 @@ impl Walk<'_> {
             self.lists.extend(entered);
         }
         Ok(())
+    }
+
+    /// Returns whether a chunk of this length is in a pack that is stored.
+    fn is_stored(&mut self, part: &Part) -> Result<bool, RepoError> {
+        let fits = |copy: &Location| u64::from(copy.place.len) == part.len;
+        // The newest copy will do nearly always, and mostly a neighbour has brought it: then the database is not asked.
+        if let Some(copy) = self.repo.index()?.lookup(&part.id)?.filter(fits)
+            && self.is_present(copy.pack)?
+        {
+            return Ok(true);
+        }
+        for copy in self.repo.index()?.copies(&part.id)?.iter().filter(|copy| fits(copy)) {
+            if self.is_present(copy.pack)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn is_present(&mut self, pack: PackNo) -> Result<bool, RepoError> {

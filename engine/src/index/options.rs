@@ -36,7 +36,7 @@ pub(super) const FAMILIES: [&str; 7] = [META, CHUNKS, TABLES, PACKS, NAMES, APPL
 const MIN_MEMORY_BYTES: usize = 8 << 20;
 /// Bytes that one remembered neighbour takes: id, place, number, and a hash table two thirds full.
 const NEIGHBOUR_BYTES: usize = 96;
-/// Bytes that one claim takes: an id, in a hash table seven eighths full.
+/// Bytes that one claim takes, or a needed chunk: an id, and a pack's number, in a hash table seven eighths full.
 const CLAIM_BYTES: usize = 40;
 /// Bits per key of the filters: one lookup in a hundred of an absent chunk reads a block.
 const FILTER_BITS: f64 = 10.0;
@@ -83,6 +83,11 @@ impl Memory {
     /// Returns how many claims a run keeps in memory, beside the index: an eighth of its bytes.
     pub(super) fn claims(&self) -> usize {
         self.total_bytes / 8 / CLAIM_BYTES
+    }
+
+    /// Returns how many needed chunks a prune keeps in memory, beside the index: a quarter of its bytes.
+    pub(super) fn needed(&self) -> usize {
+        self.total_bytes / 4 / CLAIM_BYTES
     }
 
     pub(super) fn used_bytes(&self) -> u64 {

@@ -152,6 +152,11 @@ impl Index {
         self.memory.claims()
     }
 
+    /// Returns how many needed chunks a prune keeps in memory before the rest goes to disk.
+    pub(crate) fn needed_room(&self) -> usize {
+        self.memory.needed()
+    }
+
     /// Returns an empty map that keeps a sixteenth of the index's memory beside it, and the rest on disk.
     pub(crate) fn spill_map(&self) -> SpillMap<'_> {
         SpillMap::new(self, self.memory.spill_bytes())

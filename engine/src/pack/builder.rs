@@ -47,6 +47,11 @@ impl CodedBlock {
         Ok(Self { codec, coded: shorter.unwrap_or(plain), chunks })
     }
 
+    /// Makes a block of bytes that were coded before, as a reader opened them and compared its `chunks` with their names.
+    pub(crate) fn coded_before(codec: Codec, coded: Vec<u8>, chunks: Vec<Chunk>) -> Self {
+        Self { codec, coded, chunks }
+    }
+
     /// Returns the length it will have in the pack.
     pub fn sealed_len(&self) -> u64 {
         (self.coded.len() + TAG_LEN) as u64
@@ -55,6 +60,11 @@ impl CodedBlock {
     /// Returns its bytes, to be changed by [`crate::tamper`].
     pub(crate) fn coded_mut(&mut self) -> &mut [u8] {
         &mut self.coded
+    }
+
+    /// Returns its chunks, to be changed by [`crate::tamper`].
+    pub(crate) fn chunks_mut(&mut self) -> &mut [Chunk] {
+        &mut self.chunks
     }
 
     /// Returns its chunks.

@@ -89,7 +89,8 @@ impl PackKey {
 /// Opens blocks one after another, reusing its buffers.
 pub struct BlockReader {
     decompressor: Decompressor,
-    sealed: Vec<u8>,
+    /// A block as it is sealed, and then as it is coded.
+    held: Vec<u8>,
     plain: Vec<u8>,
 }
 
@@ -97,7 +98,7 @@ impl BlockReader {
     /// Makes a reader; it holds at most one block, sealed and plain.
     pub fn new() -> Result<Self, CryptoError> {
         let decompressor = Decompressor::new().map_err(|error| CryptoError::Internal(error.to_string()))?;
-        Ok(Self { decompressor, sealed: Vec::new(), plain: Vec::new() })
+        Ok(Self { decompressor, held: Vec::new(), plain: Vec::new() })
     }
 
     /// Opens block `number` of a pack and returns its plaintext. Ids are the caller's to check.
@@ -109,15 +110,44 @@ impl BlockReader {
         plain_len: u32,
         sealed: &[u8],
     ) -> Result<&[u8], CryptoError> {
-        self.sealed.clear();
-        self.sealed.extend_from_slice(sealed);
+        self.held.clear();
+        self.held.extend_from_slice(sealed);
+        self.open_held(key, number, codec, plain_len)
+    }
+
+    /// The same for a caller who needs the sealed bytes no more: they are opened where they are.
+    pub fn open_owned(
+        &mut self,
+        key: &PackKey,
+        number: u32,
+        codec: Codec,
+        plain_len: u32,
+        sealed: Vec<u8>,
+    ) -> Result<&[u8], CryptoError> {
+        self.held = sealed;
+        self.open_held(key, number, codec, plain_len)
+    }
+
+    /// Returns the coded bytes of the block that was opened last, as they were before they were sealed.
+    pub(crate) fn take_coded(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+
+    fn open_held(
+        &mut self,
+        key: &PackKey,
+        number: u32,
+        codec: Codec,
+        plain_len: u32,
+    ) -> Result<&[u8], CryptoError> {
         let extra = block_extra(codec, plain_len);
-        let coded = key.key.unseal(Domain::Block, number.into(), &extra, &mut self.sealed)?;
-        if codec == Codec::Raw && coded.len() == plain_len as usize {
-            return Ok(coded);
+        let len = key.key.unseal(Domain::Block, number.into(), &extra, &mut self.held)?.len();
+        self.held.truncate(len);
+        if codec == Codec::Raw && len == plain_len as usize {
+            return Ok(&self.held);
         }
         self.plain.clear();
-        self.decompressor.decode(codec, coded, plain_len as usize, &mut self.plain)?;
+        self.decompressor.decode(codec, &self.held, plain_len as usize, &mut self.plain)?;
         Ok(&self.plain)
     }
 }

@@ -1,7 +1,7 @@
 //! What is stored: packs as the storage lists them, and which chunks each holds as segments tell, read from the
-//! storage. The local index is asked nothing here. Memory: about 80 bytes for each pack, one segment at a time.
+//! storage. The local index is asked nothing here. Memory: about 90 bytes for each pack, one segment at a time.
 
-use super::marks::{Live, Need};
+use super::live::{Live, Need};
 use super::plan::PackUse;
 use crate::id::{ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
@@ -36,6 +36,7 @@ impl Census {
                 stored_bytes: len,
                 plain_bytes: 0,
                 live_bytes: 0,
+                live_stored_bytes: 0,
                 is_named: false,
                 is_spared: false,
             }));
@@ -112,13 +113,24 @@ impl Census {
             return Ok(Some(number));
         }
         pack.is_named = true;
-        for chunk in told.directory.chunks() {
-            pack.plain_bytes += u64::from(chunk.len);
-            if live.need(&chunk.id)? == Need::Unclaimed {
-                live.claim(&chunk.id, number)?;
-                pack.live_bytes += u64::from(chunk.len);
+        let (mut chunks, mut sealed) = (told.directory.chunks().iter(), 0u64);
+        for block in told.directory.blocks() {
+            let mut needed = 0;
+            for chunk in chunks.by_ref().take(block.chunks as usize) {
+                if live.need(&chunk.id)? == Need::Unclaimed {
+                    live.claim(&chunk.id, number)?;
+                    needed += u64::from(chunk.len);
+                }
             }
+            let (plain, stored) = (u64::from(block.plain_len), u64::from(block.sealed_len));
+            pack.plain_bytes += plain;
+            pack.live_bytes += needed;
+            pack.live_stored_bytes += part(stored, needed, plain);
+            sealed += stored;
         }
+        // Header, directory and padding, as much of them as is needed of all.
+        let around = pack.stored_bytes.saturating_sub(sealed);
+        pack.live_stored_bytes += part(around, pack.live_bytes, pack.plain_bytes);
         Ok(Some(number))
     }
 
@@ -140,4 +152,10 @@ impl Census {
             self.segments.iter().filter(|segment| !segment.lacks_some && segment.packs.iter().all(goes));
         empty.map(|segment| segment.id).collect()
     }
+}
+
+/// Returns so much of `bytes` as `part` is of `whole`.
+fn part(bytes: u64, part: u64, whole: u64) -> u64 {
+    let share = u128::from(bytes) * u128::from(part.min(whole)) / u128::from(whole.max(1));
+    u64::try_from(share).unwrap_or(bytes)
 }

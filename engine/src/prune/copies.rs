@@ -1,7 +1,7 @@
 //! Of a chunk in several packs one copy stays. Before another one goes, the one that stays is read.
 
 use super::Scene;
-use super::marks::Need;
+use super::live::Need;
 use crate::error::Kind;
 use crate::id::{ChunkId, ObjectId};
 use crate::pack::PackKind;

@@ -1,11 +1,11 @@
 //! What snapshots need: every chunk of every map, walked from the storage, node by node, each verified by its name.
 //!
-//! The set is in a scratch database, whatever its size. Each map is compared with the one before of the same name:
+//! Each map is compared with the one before of the same name:
 //! what both share was walked already. So this costs what is different in the snapshots that stay, not what is in
 //! each of them.
 
+use super::live::Live;
 use crate::id::{ChunkId, ObjectId};
-use crate::index::ScratchTable;
 use crate::listing::{Body, ContentReader, MAX_NODE_VALUE, Part, Xattrs, decode_node};
 use crate::map::{Blob, BlobReader, Change, Class, Diff, LoadChunk, Root, Value, load_value};
 use crate::planted::{Bug, planted};
@@ -13,70 +13,10 @@ use crate::progress::{Event, Events};
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::{Account, Section, Snapshot};
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 /// Content lists that are remembered as walked: 48 bytes each.
 const MOST_LISTS: usize = 1 << 17;
-
-/// Chunks that are needed, and which pack has the copy that counts.
-pub(super) struct Live<'i> {
-    table: ScratchTable<'i>,
-    count: Cell<u64>,
-    claimed: Cell<u64>,
-}
-
-/// What is known of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Nobody needs it.
-    Dead,
-    /// It is needed, and no pack was found yet.
-    Unclaimed,
-    /// It is needed, and this pack has the copy that counts.
-    Claimed(u32),
-}
-
-impl<'i> Live<'i> {
-    pub fn new(repo: &'i Repository) -> Result<Self, RepoError> {
-        let (count, claimed) = Default::default();
-        Ok(Self { table: repo.index()?.scratch_table(), count, claimed })
-    }
-
-    /// Notes that a chunk is needed.
-    fn mark(&self, id: &ChunkId) -> Result<(), RepoError> {
-        if !self.table.holds(id.as_bytes())? {
-            self.table.put(id.as_bytes(), &[])?;
-            self.count.set(self.count.get() + 1);
-        }
-        Ok(())
-    }
-
-    /// Returns what is known of a chunk.
-    pub fn need(&self, id: &ChunkId) -> Result<Need, RepoError> {
-        Ok(match self.table.get(id.as_bytes())? {
-            None => Need::Dead,
-            Some(value) => <[u8; 4]>::try_from(&value[..])
-                .map_or(Need::Unclaimed, |number| Need::Claimed(u32::from_le_bytes(number))),
-        })
-    }
-
-    /// Notes that this pack has the copy that counts, of a chunk that had none.
-    pub fn claim(&self, id: &ChunkId, pack: u32) -> Result<(), RepoError> {
-        self.claimed.set(self.claimed.get() + 1);
-        Ok(self.table.put(id.as_bytes(), &pack.to_le_bytes())?)
-    }
-
-    /// Returns how many chunks are needed.
-    pub fn count(&self) -> u64 {
-        self.count.get()
-    }
-
-    /// Returns how many of them are in no pack that was looked at.
-    pub fn missing(&self) -> u64 {
-        self.count.get().saturating_sub(self.claimed.get())
-    }
-}
 
 /// Loads chunks of maps, and notes each as needed.
 struct Noting<'a> {

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`plan`]: what goes, as a pure function.
-//! - `marks`: what snapshots need. `census`: what is stored. Both are read from the storage; the local index only
+//! - `marks`: what snapshots need, noted in `live`. `census`: what is stored. Both are read from the storage; the local index only
 //!   says where to look for a node, which is verified.
 //! - `parity`: what becomes of parity groups whose packs go.
 //! - `witness`: who else is at work. `round`: one condemned set carried out. `copies`, `repack`, `sweep`: reading the copies that
@@ -16,12 +16,13 @@
 //! What can be freed without writing is freed first, so that a full disk has room for the rest. Every step may be
 //! the last one: whoever prunes next finishes what a generation says, and begins anew with what none says yet.
 //!
-//! Memory: about 80 bytes for each pack, the cache of listings, and for packs that are written anew what a backup
-//! takes. The set of needed chunks is on disk. What it costs: one walk of the nodes in which snapshots differ, one
+//! Memory: about 90 bytes for each pack, the cache of listings, and for packs that are written anew what a backup
+//! takes. Of the set of needed chunks so many are in memory as a quarter of the index's share holds, the rest on disk. What it costs: one walk of the nodes in which snapshots differ, one
 //! reading of all segments, and the packs that are written anew.
 
 mod census;
 mod copies;
+mod live;
 mod marks;
 mod parity;
 pub mod plan;
@@ -46,7 +47,7 @@ use crate::repo::sessions::OpenSession;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::Snapshot;
 use census::Census;
-use marks::{Live, Need};
+use live::{Live, Need};
 pub use parity::ParityReport;
 use plan::{Limits, Plan};
 use std::collections::BTreeSet;

@@ -13,23 +13,12 @@ pub struct PackUse {
     pub plain_bytes: u64,
     /// Plain bytes of those that are needed and counted for this pack: of several copies one counts.
     pub live_bytes: u64,
+    /// About how many of the stored bytes are needed: of each block in proportion, as some are compressed better than others.
+    pub live_stored_bytes: u64,
     /// Whether a segment names it.
     pub is_named: bool,
     /// Whether it may be of a run that has not ended: it is left alone.
     pub is_spared: bool,
-}
-
-impl PackUse {
-    /// Returns about how many of its stored bytes are needed.
-    pub fn live_stored_bytes(&self) -> u64 {
-        match self.plain_bytes {
-            0 => 0,
-            plain => {
-                let share = u128::from(self.stored_bytes) * u128::from(self.live_bytes) / u128::from(plain);
-                u64::try_from(share).unwrap_or(u64::MAX).min(self.stored_bytes)
-            }
-        }
-    }
 }
 
 /// How much may stay though nobody needs it.
@@ -88,7 +77,7 @@ pub fn plan(packs: &[PackUse], limits: &Limits) -> Plan {
     let mut plan = Plan { packs: packs.len() as u64, ..Plan::default() };
     let mut partly = Vec::new();
     for (place, pack) in packs.iter().enumerate() {
-        let live = pack.live_stored_bytes();
+        let live = pack.live_stored_bytes.min(pack.stored_bytes);
         plan.stored_bytes += pack.stored_bytes;
         plan.live_bytes += live;
         if pack.is_spared {
@@ -109,12 +98,11 @@ pub fn plan(packs: &[PackUse], limits: &Limits) -> Plan {
         Unused::Any => u64::MAX,
     };
     // The most gain for the least writing first; the name decides between equals, so that the plan is one.
-    let share = |place: usize| {
-        (u128::from(packs[place].live_bytes) << 64) / u128::from(packs[place].plain_bytes.max(1))
-    };
+    let live = |place: usize| packs[place].live_stored_bytes.min(packs[place].stored_bytes);
+    let share = |place: usize| (u128::from(live(place)) << 64) / u128::from(packs[place].stored_bytes.max(1));
     partly.sort_by_key(|place| (share(*place), packs[*place].id));
     for place in partly {
-        let live = packs[place].live_stored_bytes();
+        let live = live(place);
         let written = plan.repack_bytes.saturating_add(live);
         if plan.unused_bytes <= allowed {
             break;
@@ -143,6 +131,7 @@ mod tests {
             stored_bytes: 1000,
             plain_bytes: 2000,
             live_bytes: live,
+            live_stored_bytes: live / 2,
             is_named: true,
             is_spared: false,
         }
@@ -166,6 +155,17 @@ mod tests {
         assert_eq!((none.remove.len(), none.repack.len(), none.spared), (0, 0, 5));
     }
 
+    /// Half of the plain bytes of each is needed: where they compress well little is to be written, and much is freed.
+    #[test]
+    fn what_counts_is_what_is_stored() {
+        let packs = [(1, 500), (2, 900), (3, 100)]
+            .map(|(n, stored)| PackUse { live_stored_bytes: stored, ..pack(n, 1000) });
+        let all = plan(&packs, &Limits { max_unused: Unused::Bytes(0), max_repack_bytes: None });
+        assert_eq!((&all.repack[..], all.repack_bytes, all.repack_frees_bytes), (&[2, 0, 1][..], 1500, 1500));
+        let some = plan(&packs, &Limits { max_unused: Unused::Bytes(600), max_repack_bytes: None });
+        assert_eq!((&some.repack[..], some.unused_bytes), (&[2][..], 600));
+    }
+
     proptest! {
         /// Whatever the packs: nothing needed goes, nothing is in both lists, and the sums are right.
         #[test]
@@ -178,6 +178,7 @@ mod tests {
                 stored_bytes: *stored,
                 plain_bytes: *plain,
                 live_bytes: *live.min(plain),
+                live_stored_bytes: stored * live.min(plain) / plain.max(&1),
                 is_named: true,
                 is_spared: *is_spared,
             }).collect();
@@ -185,7 +186,7 @@ mod tests {
             let plan = plan(&packs, &limits);
             prop_assert!(plan.remove.iter().all(|at| packs[*at].live_bytes == 0 && !packs[*at].is_spared));
             prop_assert!(plan.repack.iter().all(|at| packs[*at].live_bytes > 0 && !packs[*at].is_spared));
-            let written: u64 = plan.repack.iter().map(|at| packs[*at].live_stored_bytes()).sum();
+            let written: u64 = plan.repack.iter().map(|at| packs[*at].live_stored_bytes).sum();
             prop_assert_eq!(written, plan.repack_bytes);
             prop_assert!(most.is_none_or(|most| written <= most));
             if most.is_none() {

@@ -1,21 +1,23 @@
 //! What is needed of a pack that goes is written anew, chunk by chunk, each verified by its name.
 //!
-//! Every old block becomes a block of its own: so chunks of two modules never come together. A pack of which
-//! something needed cannot be read stays as it is.
+//! Every old block becomes a block of its own: so chunks of two modules never come together. One of which everything is
+//! needed is taken over as it is coded, without compressing it again; opened, decompressed and compared with their names its chunks
+//! are like all others, here and once more when the new pack is sealed. A pack of which something needed cannot be read stays as it is.
 
 use super::census::Census;
-use super::marks::{Live, Need};
+use super::live::{Live, Need};
 use crate::compress::Level;
 use crate::crypto::keyring::ChunkKind;
 use crate::error::{Corrupt, Kind};
 use crate::id::{ObjectId, SessionId};
 use crate::index::PackInfo;
 use crate::pack::PackKind;
+use crate::pack::builder::CodedBlock;
 use crate::pack::reader::BlockReader;
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events};
 use crate::repo::sessions::OpenSession;
-use crate::repo::write::{ChunkSink, Meter, Store, StoreOptions, Stored, store_chunks};
+use crate::repo::write::{Meter, Store, StoreOptions, Stored, store_chunks};
 use crate::repo::{RepoError, Repository};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -99,37 +101,45 @@ fn pack(
     let mut sink = store.sink(kind, &Arc::new(Meter::default()));
     let mut skipped = false;
     let mut found = 0;
-    for block in 0..directory.blocks().len() {
-        let mut needed = Vec::new();
-        let mut at = 0usize;
+    for (block, of_block) in directory.blocks().iter().enumerate() {
+        let (mut needed, mut at) = (Vec::new(), 0usize);
         for chunk in directory.chunks_of(block) {
             let range = at..at + chunk.len as usize;
             at = range.end;
             if live.need(&chunk.id)? == Need::Claimed(place) {
-                needed.push((chunk.id, range));
+                needed.push((*chunk, range));
             }
         }
         if needed.is_empty() {
             continue;
         }
         let plain = read(repo, &info, block, &mut reader)?;
-        let mut parts = Vec::with_capacity(needed.len());
-        for (chunk, range) in needed {
-            let wrong = || Corrupt::new(format!("chunk {chunk}"), "it is not what its name says");
-            let part = plain.get(range).ok_or_else(wrong)?;
-            if repo.namer.name(kind, part) != chunk {
+        for (chunk, range) in &needed {
+            let wrong = || Corrupt::new(format!("chunk {}", chunk.id), "it is not what its name says");
+            let part = plain.get(range.clone()).ok_or_else(wrong)?;
+            if repo.namer.name(kind, part) != chunk.id {
                 return Err(wrong().into());
             }
-            parts.push(part);
+            found += part.len() as u64;
         }
         // Only now: what a sink has taken must become durable.
-        for part in parts {
-            found += part.len() as u64;
-            if planted(Bug::RepackForgets) && !std::mem::replace(&mut skipped, true) {
-                continue;
+        if planted(Bug::RepackForgets) && !std::mem::replace(&mut skipped, true) {
+            needed.remove(0);
+        }
+        let mut taken = Vec::with_capacity(needed.len());
+        for (chunk, range) in needed {
+            bytes += u64::from(chunk.len);
+            if sink.claim(&chunk)? {
+                taken.push((chunk, range));
             }
-            put(&mut sink, part)?;
-            bytes += part.len() as u64;
+        }
+        if taken.len() == of_block.chunks as usize {
+            let chunks = taken.into_iter().map(|(chunk, _)| chunk).collect();
+            sink.take_over(CodedBlock::coded_before(of_block.codec, reader.take_coded(), chunks))?;
+            continue;
+        }
+        for (chunk, range) in taken {
+            sink.push(chunk, &plain[range])?;
         }
         sink.flush()?;
     }
@@ -142,10 +152,6 @@ fn pack(
         .into());
     }
     Ok(bytes)
-}
-
-fn put(sink: &mut ChunkSink<'_>, plain: &[u8]) -> Result<(), RepoError> {
-    sink.put(plain).map(drop)
 }
 
 fn read<'b>(

@@ -3,7 +3,7 @@
 //! | share | for |
 //! |---|---|
 //! | 1/4, less 4 MiB | the index: cache, filters, write buffers, neighbours |
-//! | an eighth, a sixteenth of that | beside it: claims; links between files (what does not fit goes to disk) |
+//! | an eighth, a sixteenth, a quarter of that | beside it: claims; links between files; in a prune, needed chunks (what does not fit goes to disk) |
 //! | 3/8 | packs that are filled, sealed and stored; instead of them two thirds of it for stripes of parity, one for what is kept of it |
 //! | 3/16 | threads that read and compress, with their blocks |
 //! | 1/16 | opened blocks of listings |

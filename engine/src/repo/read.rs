@@ -168,11 +168,13 @@ impl Repository {
         let sealed = self.objects.storage.get(&name, block.range.clone())?;
         let key =
             PackKey::open(&self.objects.keyring, &info.header, info.kind).map_err(RepoError::of(&name))?;
-        reader.open(&key, number.into(), block.codec, block.plain_len, &sealed).map_err(|error| match error {
-            crate::crypto::CryptoError::Corrupt(corrupt) => {
-                RepoError::Corrupt(corrupt.within(format!("{name}, block {number}")).at(start))
+        reader.open_owned(&key, number.into(), block.codec, block.plain_len, sealed).map_err(|error| {
+            match error {
+                crate::crypto::CryptoError::Corrupt(corrupt) => {
+                    RepoError::Corrupt(corrupt.within(format!("{name}, block {number}")).at(start))
+                }
+                other => RepoError::of(&name)(other),
             }
-            other => RepoError::of(&name)(other),
         })
     }
 }

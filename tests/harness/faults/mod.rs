@@ -4,5 +4,6 @@ mod calls;
 mod flaky;
 mod full_disk;
 mod memory;
+mod memory_prune;
 mod program;
 mod traced;

@@ -13,30 +13,31 @@
 //! [`store_chunks`] is the barrier: when it returns `Ok`, every chunk that a sink took is in a durable pack
 //! that a durable segment names; the counts are compared, so no chunk can be forgotten on the way.
 //! A stage whose neighbour is gone ends quietly; the first real error wins ([`Failure`]).
+//!
+//! A block that is stored already, of which everything is to be kept, is taken over as it is coded: the coders hand it on.
 
+mod sink;
 mod stages;
+
+pub(crate) use sink::ChunkSink;
 
 use super::claims::Claims;
 use super::{RepoError, Repository};
 use crate::compress::{Level, Stream};
 use crate::crypto::keyring::ChunkKind;
 use crate::error::{Corrupt, Kind};
-use crate::format::{MAX_CHUNK, MAX_CHUNKS_PER_PACK};
 use crate::id::{ChunkId, ObjectId, SessionId};
 use crate::index::PackNo;
 use crate::pack::Chunk;
+use crate::pack::builder::CodedBlock;
 use crate::planted::{Bug, planted};
 use crate::storage::Name;
-use crate::tamper::Stage;
 use crossbeam::channel::{Sender, bounded};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-
-/// Most chunks in one block: a block of tiny files must not fill a pack's directory alone.
-const CHUNKS_PER_BLOCK: usize = MAX_CHUNKS_PER_PACK / 4;
 
 /// How to store.
 pub(crate) struct StoreOptions<'a> {
@@ -126,13 +127,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A block whose chunks were claimed, not yet coded.
-struct RawBlock {
-    kind: ChunkKind,
-    plain: Vec<u8>,
-    chunks: Vec<Chunk>,
-    stream: Arc<Stream>,
-    meter: Arc<Meter>,
+/// A block on its way to the coders; its chunks were claimed.
+enum RawBlock {
+    /// To be compressed.
+    Plain { kind: ChunkKind, plain: Vec<u8>, chunks: Vec<Chunk>, stream: Arc<Stream>, meter: Arc<Meter> },
+    /// To be stored as it was coded once.
+    Coded { kind: ChunkKind, block: CodedBlock, meter: Arc<Meter> },
+    /// No more come for the coder that gets this.
+    End,
 }
 
 /// The storing half of a run; sinks are made from it.
@@ -149,19 +151,6 @@ pub(crate) struct Store<'s> {
     bytes_new: AtomicU64,
     bytes_stored: AtomicU64,
     avoid: HashSet<PackNo>,
-}
-
-/// Takes chunks for one thread and keeps them together in blocks.
-pub(crate) struct ChunkSink<'s> {
-    store: &'s Store<'s>,
-    kind: ChunkKind,
-    target: usize,
-    plain: Vec<u8>,
-    chunks: Vec<Chunk>,
-    /// What one thread reads in a row is likely to be alike.
-    stream: Arc<Stream>,
-    meter: Arc<Meter>,
-    last_pack: Option<PackNo>,
 }
 
 /// The store is gone because a stage failed; [`store_chunks`] returns why.
@@ -262,9 +251,7 @@ struct Close<'s>(&'s Store<'s>);
 impl Drop for Close<'_> {
     fn drop(&mut self) {
         for _ in 0..self.0.options.coders {
-            let (plain, chunks, stream, meter) = Default::default();
-            let end = RawBlock { kind: ChunkKind::Data, plain, chunks, stream, meter };
-            if self.0.raw.send(end).is_err() {
+            if self.0.raw.send(RawBlock::End).is_err() {
                 break;
             }
         }
@@ -272,14 +259,6 @@ impl Drop for Close<'_> {
 }
 
 impl<'s> Store<'s> {
-    /// Makes a sink for one thread. What one sink takes shares blocks, so it must be of one part of a run.
-    pub fn sink(&'s self, kind: ChunkKind, meter: &Arc<Meter>) -> ChunkSink<'s> {
-        let target = self.repo.config().settings.block_target as usize;
-        let (plain, chunks, stream) = Default::default();
-        let meter = Arc::clone(meter);
-        ChunkSink { store: self, kind, target, plain, chunks, stream, meter, last_pack: None }
-    }
-
     /// Returns whether a stage has failed, so that going on is vain.
     pub fn has_failed(&self) -> bool {
         self.failure.happened()
@@ -345,50 +324,5 @@ impl<'s> Store<'s> {
         }
         lock(&self.lost).insert(pack);
         Ok(false)
-    }
-}
-
-impl ChunkSink<'_> {
-    /// Takes a chunk, unless it is known, and returns its name and whether it was new.
-    pub fn put(&mut self, plain: &[u8]) -> Result<(ChunkId, bool), RepoError> {
-        if plain.is_empty() || plain.len() > MAX_CHUNK as usize {
-            return Err(RepoError::Internal(format!("a chunk of {} bytes", plain.len())));
-        }
-        let plain = &*self.store.repo.objects.tamper.passed(Stage::Chunk, plain);
-        let id = self.store.repo.namer.name(self.kind, plain);
-        if self.store.knows(&id, &mut self.last_pack)? || !self.store.claims.claim(id)? {
-            return Ok((id, false));
-        }
-        self.store.claimed.fetch_add(1, Relaxed);
-        self.store.bytes_new.fetch_add(plain.len() as u64, Relaxed);
-        self.meter.chunks_new.fetch_add(1, Relaxed);
-        self.meter.bytes_new.fetch_add(plain.len() as u64, Relaxed);
-        if self.plain.capacity() == 0 {
-            self.plain.reserve(self.target + self.target / 4);
-        }
-        self.plain.extend_from_slice(plain);
-        self.chunks.push(Chunk { id, len: plain.len() as u32 });
-        if self.plain.len() >= self.target || self.chunks.len() >= CHUNKS_PER_BLOCK {
-            self.flush()?;
-        }
-        Ok((id, true))
-    }
-
-    /// Hands the open block on. To be called when no more chunks come.
-    pub fn flush(&mut self) -> Result<(), RepoError> {
-        if self.chunks.is_empty() {
-            return Ok(());
-        }
-        let block = RawBlock {
-            kind: self.kind,
-            plain: std::mem::take(&mut self.plain),
-            chunks: std::mem::take(&mut self.chunks),
-            stream: self.stream.clone(),
-            meter: self.meter.clone(),
-        };
-        if self.store.failure.happened() {
-            return Err(Gone.into());
-        }
-        self.store.raw.send(block).map_err(|_| Gone.into())
     }
 }

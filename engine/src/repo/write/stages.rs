@@ -7,8 +7,8 @@ use crate::crypto::keyring::ChunkKind;
 use crate::error::Corrupt;
 use crate::id::ObjectId;
 use crate::index::{Segment, SegmentPack};
-use crate::pack::PackKind;
 use crate::pack::builder::{CodedBlock, PackBuilder};
+use crate::pack::{Chunk, PackKind};
 use crate::planted::{Bug, planted};
 use crate::repo::RepoError;
 use crate::storage::Name;
@@ -42,16 +42,25 @@ pub(super) fn code(
     let internal = |error: std::io::Error| RepoError::Internal(format!("compressing: {error}"));
     let mut compressor = Compressor::new(store.options.level).map_err(internal)?;
     let tamper = &store.repo.objects.tamper;
-    for mut block in blocks {
-        if block.chunks.is_empty() {
-            break;
-        }
-        tamper.pass(Stage::Block, &mut block.plain);
-        block.chunks.iter_mut().for_each(|chunk| tamper.pass(Stage::Names, chunk.id.as_mut_bytes()));
-        let coded =
-            CodedBlock::code(block.plain, block.chunks, &mut compressor, &block.stream).map_err(internal)?;
-        block.meter.bytes_sealed.fetch_add(coded.sealed_len(), Relaxed);
-        if out.send((block.kind, coded)).is_err() {
+    let names = |chunks: &mut [Chunk]| {
+        chunks.iter_mut().for_each(|chunk| tamper.pass(Stage::Names, chunk.id.as_mut_bytes()));
+    };
+    for block in blocks {
+        let (kind, coded, meter) = match block {
+            RawBlock::End => break,
+            RawBlock::Plain { kind, mut plain, mut chunks, stream, meter } => {
+                tamper.pass(Stage::Block, &mut plain);
+                names(&mut chunks);
+                let coded = CodedBlock::code(plain, chunks, &mut compressor, &stream).map_err(internal)?;
+                (kind, coded, meter)
+            }
+            RawBlock::Coded { kind, mut block, meter } => {
+                names(block.chunks_mut());
+                (kind, block, meter)
+            }
+        };
+        meter.bytes_sealed.fetch_add(coded.sealed_len(), Relaxed);
+        if out.send((kind, coded)).is_err() {
             break;
         }
     }
