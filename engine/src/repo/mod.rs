@@ -49,9 +49,9 @@ pub use testing::{hash_of, public_of};
 
 use crate::chunker::Chunker;
 use crate::crypto::keyring::{Keyring, Namer};
+use crate::crypto::random;
 use crate::crypto::roots::{Bundle, Root};
 use crate::crypto::slot::{KdfParams, Unlock};
-use crate::crypto::random;
 use crate::format::MAX_SMALL_BODY;
 use crate::id::{ObjectId, RepoId};
 use crate::index::Index;
