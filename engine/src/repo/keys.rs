@@ -1,10 +1,10 @@
 //! Work on the keys of a repository: listed, added, changed, removed, exported and put back. Normative: `FORMAT.md` 4.2.
 
-use super::{RepoError, Repository, SlotInfo, is_contradiction, read_config, slots};
+use super::{RepoError, Repository, SlotInfo, read_config, slots};
 use crate::crypto::CryptoError;
 use crate::crypto::roots::{Bundle, Root};
 use crate::crypto::slot::{KdfParams, Unlock};
-use crate::error::Corrupt;
+use crate::error::{Corrupt, Kind};
 use crate::format::MAX_SLOT;
 use crate::id::ObjectId;
 use crate::listing::Time;
@@ -40,15 +40,13 @@ impl Repository {
         self.know_log()?;
         let id = self.store_slot(&bundle, unlock, kdf, label, now_unix_secs)?;
         let time = Time { secs: now_unix_secs, nanos: 0 };
-        self.log_after(Act::Slot { id, is_removed: false }, Some(time))?;
-        // Without the right to admit it can open and write, and somebody else has to admit it.
-        if let Some(signer) = bundle.signer()
-            && let Err(error) = self.admit(signer, ALL, time)
-            && is_contradiction(&error)
-        {
-            return Err(error);
+        // The slot is there; without its entry nobody says whose it is, and without rights it stores nothing that counts.
+        self.log(Act::Slot { id, is_removed: false }, Some(time))?;
+        match bundle.signer().map(|signer| self.admit(signer, ALL, time)) {
+            // Without the right to admit it can open and write, and somebody else has to admit it.
+            Some(Err(error)) if error.kind() != Kind::Refused => Err(error),
+            _ => Ok(id),
         }
-        Ok(id)
     }
 
     /// Adds a slot that stores and cannot read: it holds DEDUPE and public keys (`FORMAT.md` 4.2). Secrets can be stored
@@ -68,7 +66,7 @@ impl Repository {
         let signer = bundle.signer().ok_or(CryptoError::NotEntitled("writing (no signing key)"))?;
         self.admit(signer, APPEND, time)?;
         let id = self.store_slot(&bundle, unlock, kdf, label, now_unix_secs)?;
-        self.log_after(Act::Slot { id, is_removed: false }, Some(time))?;
+        self.log(Act::Slot { id, is_removed: false }, Some(time))?;
         Ok(id)
     }
 

@@ -61,7 +61,6 @@ use crate::planted::{Bug, planted};
 use crate::progress::Events;
 use crate::storage::{Name, Put, Storage};
 use history::epochs::{Anchor, take_up};
-use history::is_contradiction;
 use objects::Objects;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
