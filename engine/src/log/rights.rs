@@ -323,6 +323,7 @@ mod tests {
         let rights = Rights::new(client(1), &[word(1, 10, 7, ALL, 6)], &[first, second]);
         assert_eq!([1, 2, 7].map(|byte| rights.of(&client(byte))), [0, ALL, 0]);
         assert_eq!([6, 7, 9, 10].map(|number| rights.at_generation(&client(7), number)), [0, ALL, ALL, 0]);
+        assert_eq!([8, 12, 13].map(|number| rights.of_entry(&client(1), number)), [ALL, ALL, 0]);
         // The number that an epoch names may be taken by who has the right before it, or after it.
         let closed = [word(1, 1, 4, APPEND, 0)];
         let rights = Rights::new(client(1), &closed, &[opening(2, 5, &[(1, 8)], &[(2, ALL)])]);
@@ -332,6 +333,5 @@ mod tests {
         assert_eq!([1, 2, 3].map(|byte| twice.at_retention(&client(byte), 6)), [0, 0, ALL]);
         let of = |number| [1, 2, 4].map(|byte| rights.at_generation(&client(byte), number));
         assert_eq!((of(4), of(5), of(6)), ([ALL, 0, APPEND], [ALL, ALL, APPEND], [0, ALL, 0]));
-        assert_eq!([8, 12, 13].map(|number| rights.of_entry(&client(1), number)), [ALL, ALL, 0]);
     }
 }
