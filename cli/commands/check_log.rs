@@ -40,13 +40,18 @@ fn finding(severity: Severity, message: String) -> Finding {
 fn silent(state: &LogState, after: Duration, now: Time) -> Vec<String> {
     let after = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
     let is_silent = |time: Time| now.secs.saturating_sub(time.secs) > after;
-    let silent = state.heads.iter().filter(|head| is_silent(head.seen.time));
+    // Who has no right, as after a new key epoch the signers of before, is not waited for.
+    let silent = state.heads.iter().filter(|head| head.rights != 0 && is_silent(head.seen.time));
     let message = |head: &dedup_engine::repo::LogHead| {
         let (client, since) = (head.client.short(), human::local_time(head.seen.time));
         let host = crate::escape::name(head.seen.host.as_bytes());
         format!("client {client} ({host}) is silent since {since}, its entry {}", head.seen.mark.number)
     };
-    silent.map(message).collect()
+    let unheard = state.unheard.iter().filter(|(_, since)| is_silent(*since)).map(|(client, since)| {
+        let since = human::local_time(*since);
+        format!("client {} has written nothing since the newest key epoch began, on {since}", client.short())
+    });
+    silent.map(message).chain(unheard).collect()
 }
 
 #[cfg(test)]
@@ -70,11 +75,22 @@ mod tests {
             },
             rights: ALL,
         };
-        let heads = vec![head(1, 1000), head(2, 990), head(3, i64::MIN), head(4, i64::MAX)];
-        let state =
-            LogState { heads, generation: 0, alive: 1, fingerprint: [0; 32], is_first_contact: false };
+        let left_out = LogHead { rights: 0, ..head(5, 0) };
+        let heads = vec![head(1, 1000), head(2, 990), head(3, i64::MIN), head(4, i64::MAX), left_out];
+        let unheard = [(6, 1005), (7, 900)]
+            .map(|(byte, secs)| (ClientId::from_bytes([byte; 16]), Time { secs, nanos: 0 }))
+            .to_vec();
+        let state = LogState {
+            heads,
+            unheard,
+            generation: 0,
+            alive: 1,
+            fingerprint: [0; 32],
+            is_first_contact: false,
+        };
         let told = silent(&state, Duration::from_secs(10), Time { secs: 1010, nanos: 0 });
-        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[2].contains("07070707"), "{told:?}");
         assert!(told[0].contains("02020202") && told[1].contains("03030303"), "{told:?}");
         assert!(told[0].contains("web1") && told[0].contains("entry 7"), "{told:?}");
     }

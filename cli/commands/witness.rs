@@ -106,6 +106,7 @@ fn show(ctx: &Context, state: &LogState) -> Result<Exit, Failure> {
             "snapshots": state.alive,
             "generation": state.generation,
             "clients": state.heads.iter().map(client).collect::<Vec<Value>>(),
+            "unheard": state.unheard.iter().map(|(client, _)| client.to_hex()).collect::<Vec<String>>(),
         }))?;
         return Ok(Exit::Complete);
     }
@@ -116,7 +117,11 @@ fn show(ctx: &Context, state: &LogState) -> Result<Exit, Failure> {
             human::local_time(head.seen.time),
             crate::escape::name(head.seen.host.as_bytes()),
             human::count(head.seen.mark.number),
-            if head.rights == ALL { "all".into() } else { words(head.rights).join(", ") },
+            match head.rights {
+                ALL => "all".into(),
+                0 => "none".into(),
+                rights => words(rights).join(", "),
+            },
             if head.is_own { "yes" } else { "no" }.into(),
         ]);
     }

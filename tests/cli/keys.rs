@@ -179,6 +179,11 @@ fn a_new_epoch_locks_out_who_is_left_out() {
     }
     place.assert_sound();
     place.assert_restores();
+    // Signers of before are no strangers, and nobody waits for them.
+    let check = place.run(["check", "--silent-after", "0s"]).ok();
+    assert!(!check.err.contains("never admitted") && !check.out.contains("never admitted"), "{}", check.err);
+    let witness = place.run(["witness"]).ok().quiet().out;
+    assert!(witness.contains("none") && witness.contains("all"), "{witness}");
     let left = place.run(with("b", &["--index-dir", "of-b", "backup", "src"])).ends(2);
     assert!(left.err.contains("left out") && left.err.contains("dedup key add"), "{}", left.err);
     place.run(["key", "remove", &bob]).ok();

@@ -4,7 +4,7 @@
 use super::{CheckError, CheckReport};
 use crate::crypto::keyring::client_of;
 use crate::id::{ClientId, ObjectId};
-use crate::log::{APPEND, Entry, MAX_HEADS};
+use crate::log::{APPEND, Entry, MAX_HEADS, Seen};
 use crate::repo::history::Whole;
 use crate::repo::sessions::{generation, is_obeyed};
 use crate::repo::{RepoError, Repository};
@@ -43,7 +43,9 @@ pub(super) fn run(repo: &Repository, report: &mut CheckReport) -> Result<(), Che
 /// Counts anew what the last entry of each log counted.
 fn counts(log: &Whole, report: &mut CheckReport) {
     // What an entry counted that some client had no right to write depends on when it was read.
-    let all_write = log.memory.heads.keys().all(|client| log.rights.of(client) & APPEND != 0);
+    let may_write =
+        |client: &ClientId, seen: &Seen| log.rights.of_entry(client, seen.mark.number) & APPEND != 0;
+    let all_write = log.memory.heads.iter().all(|(client, seen)| may_write(client, seen));
     if !all_write || !log.complaints.is_empty() {
         return;
     }
@@ -101,7 +103,9 @@ fn void(repo: &Repository, log: &Whole, report: &mut CheckReport) -> Result<(), 
             report.damage(name, message);
         }
     }
-    for (client, _) in log.memory.heads.iter().filter(|(client, _)| log.rights.of(client) & APPEND == 0) {
+    let may_write =
+        |client: &ClientId, seen: &Seen| log.rights.of_entry(client, seen.mark.number) & APPEND != 0;
+    for (client, _) in log.memory.heads.iter().filter(|(client, seen)| !may_write(client, seen)) {
         report.notice(
             "log",
             format!("client {} writes entries and was never admitted: they count for nobody", client.short()),

@@ -30,6 +30,8 @@ pub(crate) struct Counted {
     pub mark: Mark,
     /// Who opens the next one.
     pub first_signer: [u8; 32],
+    /// When it was made, in Unix seconds.
+    pub created_unix_secs: i64,
     /// What it says of rights.
     pub opening: Opening,
 }
@@ -96,7 +98,8 @@ pub(crate) fn take_up(objects: &Objects, slot: ObjectId, anchor: Anchor) -> Resu
             let mut known = objects.known.write().unwrap_or_else(PoisonError::into_inner);
             if known.epochs.last().is_none_or(|last| last.mark.number < number) {
                 let mark = Mark { number, id };
-                known.epochs.push(Counted { mark, first_signer, opening: epoch.opening() });
+                let (created_unix_secs, opening) = (epoch.created_unix_secs, epoch.opening());
+                known.epochs.push(Counted { mark, first_signer, created_unix_secs, opening });
                 known.segments = Some((epoch.number, Arc::new(epoch.segments)));
             }
         }

@@ -90,6 +90,8 @@ pub struct LogHead {
 pub struct LogState {
     /// Every log, by client.
     pub heads: Vec<LogHead>,
+    /// Clients that were taken along into the newest key epoch and have written nothing since, and when that was made.
+    pub unheard: Vec<(ClientId, Time)>,
     /// Newest generation.
     pub generation: u64,
     /// Snapshots that an entry made and no generation removed.
@@ -356,7 +358,14 @@ impl Repository {
             seen: seen.clone(),
             rights: rights.of(client),
         };
+        let unheard = self.objects.epochs().pop().map(|epoch| {
+            let time = Time { secs: epoch.created_unix_secs, nanos: 0 };
+            let unheard =
+                epoch.opening.signers.into_keys().filter(|client| !memory.heads.contains_key(client));
+            unheard.map(|client| (client, time)).collect()
+        });
         Ok(LogState {
+            unheard: unheard.unwrap_or_default(),
             heads: memory.heads.iter().map(head).collect(),
             generation: memory.generation.number,
             alive: memory.alive.len() as u64,
