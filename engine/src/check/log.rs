@@ -40,12 +40,15 @@ pub(super) fn run(repo: &Repository, report: &mut CheckReport) -> Result<(), Che
     Ok(())
 }
 
+/// Returns whether a client may write, or might when it began to: the signers of before a key epoch are no strangers.
+fn may_write(log: &Whole, client: &ClientId, seen: &Seen) -> bool {
+    (log.rights.of_entry(client, 1) | log.rights.of_entry(client, seen.mark.number)) & APPEND != 0
+}
+
 /// Counts anew what the last entry of each log counted.
 fn counts(log: &Whole, report: &mut CheckReport) {
     // What an entry counted that some client had no right to write depends on when it was read.
-    let may_write =
-        |client: &ClientId, seen: &Seen| log.rights.of_entry(client, seen.mark.number) & APPEND != 0;
-    let all_write = log.memory.heads.iter().all(|(client, seen)| may_write(client, seen));
+    let all_write = log.memory.heads.iter().all(|(client, seen)| may_write(log, client, seen));
     if !all_write || !log.complaints.is_empty() {
         return;
     }
@@ -103,9 +106,7 @@ fn void(repo: &Repository, log: &Whole, report: &mut CheckReport) -> Result<(), 
             report.damage(name, message);
         }
     }
-    let may_write =
-        |client: &ClientId, seen: &Seen| log.rights.of_entry(client, seen.mark.number) & APPEND != 0;
-    for (client, _) in log.memory.heads.iter().filter(|(client, seen)| !may_write(client, seen)) {
+    for (client, _) in log.memory.heads.iter().filter(|(client, seen)| !may_write(log, client, seen)) {
         report.notice(
             "log",
             format!("client {} writes entries and was never admitted: they count for nobody", client.short()),
