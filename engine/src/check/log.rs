@@ -54,7 +54,10 @@ fn counts(log: &Whole, report: &mut CheckReport) {
     }
     // What was accepted as it is need not add up.
     let accepted = |client: &ClientId| log.memory.accepted.get(client).copied().unwrap_or(0);
-    let last = log.last.iter().filter(|(client, entry)| entry.number > accepted(client));
+    // What was written when a key epoch had begun, by a key of before, counts for nothing.
+    let counts = |client: &ClientId, entry: &Entry| log.rights.of_entry(client, entry.number) & APPEND != 0;
+    let last =
+        log.last.iter().filter(|(client, entry)| entry.number > accepted(client) && counts(client, entry));
     for (client, entry) in last.filter(|(_, entry)| entry.heads.len() < MAX_HEADS) {
         let live = live(log, *client, entry);
         if live != entry.live {
