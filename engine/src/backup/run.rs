@@ -222,10 +222,11 @@ impl<'a> Run<'a> {
         self.own.packs.extend(&pass.stored.packs);
         self.own.segments.extend(&pass.stored.segments);
         self.events.event(Event::Phase(Phase::Commit));
-        if self.repo.newest_epoch()? > self.epoch {
+        let epoch = self.repo.newest_epoch()?;
+        if epoch > self.epoch {
             let session = self.session.as_ref().map_or(SessionId::from_bytes([0; 16]), |session| session.id);
             self.own.segments = self.repo.renew_segments(session, &self.own.segments)?;
-            self.epoch = self.repo.newest_epoch()?;
+            self.epoch = epoch;
         }
         let dependencies = commit::dependencies(&pass.parents, &pass.stored, &self.own);
         for _ in 0..SESSIONS {

@@ -5,6 +5,7 @@
 
 use super::exchange::Ephemeral;
 use super::header::{Header, ObjectKind};
+use super::roots::Bundle;
 use super::{CryptoError, Secret};
 use crate::error::Corrupt;
 use crate::format::TAG_LEN;
@@ -150,7 +151,31 @@ impl ObjectKey {
     }
 }
 
-pub(super) fn cipher(key: &[u8]) -> ChaCha20Poly1305 {
+/// Seals a bundle under a key that seals nothing else, so that the nonce may be zero; returns it with its tag.
+pub(super) fn seal_bundle(key: &[u8], associated: &[u8], bundle: &Bundle) -> Result<Vec<u8>, CryptoError> {
+    let mut sealed = bundle.encode();
+    let tag = cipher(key)
+        .encrypt_inout_detached(&Nonce::default(), associated, sealed.as_mut_slice().into())
+        .map_err(|_| CryptoError::Internal("a bundle is too long to seal".into()))?;
+    Ok([&sealed[..], &tag[..]].concat())
+}
+
+/// Opens what [`seal_bundle`] sealed; `broken` says what is damaged or forged otherwise.
+pub(super) fn open_bundle(
+    key: &[u8],
+    associated: &[u8],
+    sealed: &[u8],
+    broken: impl Fn() -> Corrupt,
+) -> Result<Bundle, CryptoError> {
+    let (data, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or_else(&broken)?;
+    let mut plain = Zeroizing::new(data.to_vec());
+    cipher(key)
+        .decrypt_inout_detached(&Nonce::default(), associated, plain.as_mut_slice().into(), &Tag::from(*tag))
+        .map_err(|_| broken())?;
+    Ok(Bundle::decode(&plain)?)
+}
+
+fn cipher(key: &[u8]) -> ChaCha20Poly1305 {
     let mut fixed = Zeroizing::new([0; 32]);
     fixed.copy_from_slice(key);
     ChaCha20Poly1305::new(&(*fixed).into())

@@ -3,15 +3,13 @@
 use super::header::check_version;
 use super::paper::Paper;
 use super::roots::Bundle;
-use super::seal::{cipher, equal};
+use super::seal::{equal, open_bundle, seal_bundle};
 use super::{CryptoError, Secret, random};
 use crate::error::Corrupt;
 use crate::format::{CIPHER_CHACHA20_POLY1305, DRAFT, MAGIC, MAX_SLOT, TAG_LEN, VERSION};
 use crate::id::{RepoId, from_hex, to_hex};
 use crate::wire::{Put, Reader};
 use argon2::{Algorithm, Argon2, Params, Version};
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{Nonce, Tag};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -191,12 +189,8 @@ pub fn create(
     out.put_u8(label.len() as u8);
     out.put(label.as_bytes());
 
-    let mut sealed = bundle.encode();
-    let tag = cipher(key)
-        .encrypt_inout_detached(&Nonce::default(), &out, sealed.as_mut_slice().into())
-        .map_err(|_| CryptoError::Internal("a bundle is too long to seal".into()))?;
+    let sealed = seal_bundle(key, &out, bundle)?;
     out.put(&sealed);
-    out.put(&tag);
     Ok(out)
 }
 
@@ -281,13 +275,7 @@ impl Slot {
         }
         let (clear, sealed) = self.bytes.split_at(self.sealed_at);
         let broken = || Corrupt::new("key slot", "the seal is broken: damaged or forged");
-        let (data, tag) = sealed.split_at(sealed.len() - TAG_LEN);
-        let tag = Tag::try_from(tag).map_err(|_| broken())?;
-        let mut plain = Zeroizing::new(data.to_vec());
-        cipher(key)
-            .decrypt_inout_detached(&Nonce::default(), clear, plain.as_mut_slice().into(), &tag)
-            .map_err(|_| broken())?;
-        let bundle = Bundle::decode(&plain)?;
+        let bundle = open_bundle(key, clear, sealed, broken)?;
         if bundle.contents() != self.header.contents || bundle.slot_public() != Some(self.slot_public) {
             return Err(Corrupt::new("key slot", "its header does not fit its contents").into());
         }

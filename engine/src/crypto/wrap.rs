@@ -1,13 +1,10 @@
 //! The roots of a later epoch, sealed to the key of one slot (X25519, RFC 7748). Normative: `FORMAT.md` 16.
 
 use super::roots::{Bundle, Root};
-use super::seal::{cipher, equal};
+use super::seal::{equal, open_bundle, seal_bundle};
 use super::{CryptoError, Secret, exchange, random};
 use crate::error::Corrupt;
-use crate::format::TAG_LEN;
 use crate::id::{ObjectId, RepoId};
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{Nonce, Tag};
 use zeroize::Zeroizing;
 
 /// Commitment of the key that seals a bundle, in bytes.
@@ -72,11 +69,7 @@ pub(crate) fn wrap(
     let ephemeral = exchange::public_of(&private);
     let okm = place.keys(exchange::shared(&private, public), &ephemeral, public, dedupe)?;
     let (key, commitment) = okm.split_at(COMMITMENT_LEN);
-    let mut plain = bundle.encode();
-    let tag = cipher(key)
-        .encrypt_inout_detached(&Nonce::default(), &place.associated(), plain.as_mut_slice().into())
-        .map_err(|_| CryptoError::Internal("a bundle is too long to seal".into()))?;
-    let sealed = [commitment, &plain[..], &tag[..]].concat();
+    let sealed = [commitment, &seal_bundle(key, &place.associated(), bundle)?].concat();
     Ok(Wrapped { slot: place.slot, ephemeral, sealed })
 }
 
@@ -95,16 +88,10 @@ pub(crate) fn unwrap(
         place.keys(exchange::shared(private, &wrapped.ephemeral), &wrapped.ephemeral, &public, dedupe)?;
     let (key, commitment) = okm.split_at(COMMITMENT_LEN);
     let (stored, sealed) = wrapped.sealed.split_at_checked(COMMITMENT_LEN).ok_or_else(broken)?;
-    let (data, tag) = sealed.len().checked_sub(TAG_LEN).map(|at| sealed.split_at(at)).ok_or_else(broken)?;
-    let tag = Tag::try_from(tag).map_err(|_| broken())?;
     if !equal(commitment, stored) {
         return Err(broken().into());
     }
-    let mut plain = Zeroizing::new(data.to_vec());
-    cipher(key)
-        .decrypt_inout_detached(&Nonce::default(), &place.associated(), plain.as_mut_slice().into(), &tag)
-        .map_err(|_| broken())?;
-    let bundle = Bundle::decode(&plain)?;
+    let bundle = open_bundle(key, &place.associated(), sealed, broken)?;
     if bundle.is_of_epoch(epoch) && bundle.get(Root::Dedupe, epoch).is_some() {
         Ok(bundle)
     } else {
