@@ -11,6 +11,7 @@ use dedup_engine::id::ObjectId;
 use dedup_engine::snapshot::{Account, Dump, Origin, Snapshot, State};
 use jiff::Zoned;
 use serde_json::{Value, json};
+use std::io::Write;
 
 /// List snapshots, oldest first
 #[derive(clap::Args, Debug)]
@@ -44,8 +45,10 @@ pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
             described["run_record"] = records.get(id).map_or(Value::Null, record::json);
             described
         };
-        let all: Vec<Value> = snapshots.iter().map(describe).collect();
-        ctx.output.object(&json!({ "type": "snapshots", "snapshots": all }))?;
+        let mut document = json!({ "type": "snapshots" });
+        // Put there, not named within the macro, which would copy it.
+        document["snapshots"] = snapshots.iter().map(describe).collect();
+        ctx.output.object(&document)?;
         return Ok(exit);
     }
     let mut table = Table::new(&["ID", "Time", "Host", "Tags", "Size", "State", "Contents"], &[4]);
@@ -65,7 +68,9 @@ pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
         ]);
     }
     if !snapshots.is_empty() {
-        table.lines().iter().try_for_each(|line| ctx.output.line(line))?;
+        let mut listing = ctx.output.listing();
+        table.lines().iter().try_for_each(|line| writeln!(listing, "{line}"))?;
+        listing.flush()?;
     }
     for (id, _) in &snapshots {
         if let Some(text) = records.get(id).and_then(record::told) {

@@ -75,6 +75,8 @@ bugs! {
     EndBeforeSnapshot = "end-before-snapshot",
     /// An unchanged file is taken over from the parent without asking whether its chunks are still stored.
     TrustParent = "trust-parent-blindly",
+    /// A snapshot of which this machine keeps a copy is a parent, whether its session committed it or not.
+    TrustKeptSnapshot = "trust-kept-snapshot",
     /// Packs that a snapshot relies on are not looked at before it is stored.
     SkipLostPacks = "rely-on-packs-unseen",
     /// Segments that vanished from the storage go on vouching for their packs.

@@ -10,6 +10,7 @@ mod keys;
 mod links;
 mod meanwhile;
 mod model;
+mod parents;
 mod parity;
 mod parts;
 mod parts_failing;

@@ -8,6 +8,7 @@ use crate::listing::{Body, MAX_NODE_VALUE, Node, Time, decode_node};
 use crate::map::{Cursor, Root};
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events};
+use crate::repo::kept::Gone;
 use crate::repo::read::ChunkReader;
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::{Account, Section, Snapshot, State, Totals};
@@ -35,10 +36,9 @@ impl Parent {
         module: &str,
         section: Section,
     ) -> Result<Self, BackupError> {
-        let (snapshots, _) = repo.catalog()?;
-        let snapshot = snapshots.iter().find(|(known, _)| *known == id);
+        let snapshot = repo.alive(id)?;
         let parent =
-            snapshot.and_then(|(_, snapshot)| Self::of(id, snapshot, snapshot.account(module)?, section));
+            snapshot.and_then(|snapshot| Self::of(id, &snapshot, snapshot.account(module)?, section));
         parent.ok_or(BackupError::NoParent(id))
     }
 
@@ -69,38 +69,62 @@ impl Parent {
     }
 }
 
-/// The newest listings of a host: one for each module, section, and paths as asked for.
-pub(super) struct Parents(BTreeMap<(String, Section), Vec<OfSources>>);
+/// The snapshots of a host, by module and section. Whether one is alive is asked when it is wanted: one of thousands.
+pub(super) struct Parents {
+    of: BTreeMap<(String, Section), Listed>,
+    gone: Gone,
+}
 
-/// Absolute paths as asked for, and the newest listing of them.
-type OfSources = (Vec<Vec<u8>>, Parent);
+/// Snapshots that have a listing, oldest first, with the paths that were asked for: numbers in `sources`.
+#[derive(Default)]
+struct Listed {
+    snapshots: Vec<(ObjectId, usize)>,
+    sources: BTreeMap<Vec<Vec<u8>>, usize>,
+}
 
 impl Parents {
     /// Gathers them, but for those of snapshots that are about to be removed.
     pub fn load(repo: &Repository, host: &str, avoid: &BTreeSet<ObjectId>) -> Result<Self, RepoError> {
-        let mut newest: BTreeMap<_, Vec<OfSources>> = BTreeMap::new();
-        let (snapshots, _) = repo.catalog()?;
-        let fitting = snapshots.iter().filter(|(id, snapshot)| snapshot.host == host && !avoid.contains(id));
-        for (id, snapshot) in fitting {
-            let useful = snapshot.accounts.iter().filter(|account| account.state <= State::Partial);
-            for (account, listing) in useful.flat_map(|a| a.listings.iter().map(move |listing| (a, listing)))
-            {
-                let Some(parent) = Parent::of(*id, snapshot, account, listing.section) else { continue };
-                // The newest comes last.
-                let known = newest.entry((account.module.clone(), listing.section)).or_default();
-                known.retain(|(sources, _)| *sources != account.sources);
-                known.push((account.sources.clone(), parent));
+        let gone = repo.what_is_gone()?;
+        let mut of: BTreeMap<_, Listed> = BTreeMap::new();
+        let fits = |(id, snapshot): &(ObjectId, Snapshot)| snapshot.host == host && !avoid.contains(id);
+        for (id, snapshot) in repo.perhaps_alive(&gone)?.into_iter().filter(fits) {
+            for account in snapshot.accounts.into_iter().filter(is_useful) {
+                for listing in &account.listings {
+                    let known = of.entry((account.module.clone(), listing.section)).or_default();
+                    let next = known.sources.len();
+                    let sources = *known.sources.entry(account.sources.clone()).or_insert(next);
+                    known.snapshots.push((id, sources));
+                }
             }
         }
-        Ok(Self(newest))
+        Ok(Self { of, gone })
     }
 
-    /// Returns the newest one of a module and section; of these paths only, if there are any.
-    pub fn newest(&self, module: &str, section: Section, sources: Option<&[Vec<u8>]>) -> Option<&Parent> {
-        let known = self.0.get(&(module.to_owned(), section))?;
-        let fits = |of: &[Vec<u8>]| sources.is_none_or(|wanted| wanted == of);
-        known.iter().rev().find(|(of, _)| fits(of)).map(|(_, parent)| parent)
+    /// Returns the newest listing of a module and section; of these paths only, if there are any.
+    pub fn newest(
+        &self,
+        repo: &Repository,
+        module: &str,
+        section: Section,
+        sources: Option<&[Vec<u8>]>,
+    ) -> Result<Option<Parent>, RepoError> {
+        let Some(known) = self.of.get(&(module.to_owned(), section)) else { return Ok(None) };
+        let wanted = sources.map(|sources| known.sources.get(sources));
+        for (id, _) in known.snapshots.iter().rev().filter(|(_, of)| wanted.is_none_or(|it| it == Some(of))) {
+            // Whoever lists snapshots tells what is wrong with one.
+            let Ok(Some(snapshot)) = repo.alive_but(*id, &self.gone) else { continue };
+            let account = snapshot.account(module).filter(|account| is_useful(account));
+            if let Some(parent) = account.and_then(|account| Parent::of(*id, &snapshot, account, section)) {
+                return Ok(Some(parent));
+            }
+        }
+        Ok(None)
     }
+}
+
+fn is_useful(account: &Account) -> bool {
+    account.state <= State::Partial
 }
 
 /// The parent's side of the merge.

@@ -281,12 +281,10 @@ impl<'p> Parts<'p> {
             Parent::None => None,
             Parent::Snapshot(_) => request.named_parent(run.repo)?.filter(|parent| run.trusts(&parent.id)),
             Parent::Auto if !run.repo.can_read() => None,
-            Parent::Auto => {
-                let newest = |parents: &'p super::compare::Parents| {
-                    parents.newest(request.module, request.section, request.sources)
-                };
-                run.parents()?.and_then(newest).cloned()
-            }
+            Parent::Auto => match run.parents()? {
+                Some(known) => known.newest(run.repo, request.module, request.section, request.sources)?,
+                None => None,
+            },
         };
         let Some(parent) = found else { return Ok(None) };
         if !self.parents.contains(&parent.id) {

@@ -12,6 +12,7 @@ use crate::compress::{Codec, Compressor, Decompressor, Level, Stream};
 use crate::error::Corrupt;
 use crate::format::{HEADER_LEN, TAG_LEN};
 use crate::wire::{Put, Reader};
+use std::cell::RefCell;
 
 const PREFIX_LEN: usize = 9;
 
@@ -61,11 +62,23 @@ pub(crate) fn empty(capsule: &[u8], max: u32, what: &'static str) -> Result<Vec<
     let coded = reader.take(coded_len as usize)?;
     reader.zeros(reader.left())?;
     let mut plain = Vec::new();
-    Decompressor::new()
-        .map_err(|error| CryptoError::Internal(error.to_string()))?
-        .decode(codec, coded, plain_len as usize, &mut plain)
-        .map_err(|corrupt| corrupt.within(what))?;
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => {
+                kept.insert(Decompressor::new().map_err(|error| CryptoError::Internal(error.to_string()))?)
+            }
+        };
+        decompressor
+            .decode(codec, coded, plain_len as usize, &mut plain)
+            .map_err(|corrupt| CryptoError::from(corrupt.within(what)))
+    })?;
     Ok(plain)
+}
+
+thread_local! {
+    /// Kept, since to make one took longer than all else that opening a small object takes.
+    static DECOMPRESSOR: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
 }
 
 /// Completes an object that has one body: header ‖ sealed capsule.

@@ -118,10 +118,15 @@ impl Repository {
             let wrong = "missing, but the log says that it was committed, and nobody removed it";
             faults.push((*id, Corrupt::new(Name::snapshot(*id).to_string(), wrong).into()));
         }
+        Ok((self.in_order(snapshots), faults))
+    }
+
+    /// Puts snapshots in order, oldest first.
+    pub(super) fn in_order(&self, mut snapshots: Vec<(ObjectId, Snapshot)>) -> Vec<(ObjectId, Snapshot)> {
         // One that was rewritten has the time of what it was made from, and is the newer of the two.
         let is_rewritten = |snapshot: &Snapshot| snapshot.provenance.rewritten_from.is_some();
         snapshots.sort_by_key(|(id, snapshot)| (snapshot.time, is_rewritten(snapshot), *id));
-        Ok((snapshots, faults))
+        snapshots
     }
 
     /// Returns the names of the snapshots that sessions committed and that are neither removed nor forgotten, whoever can
@@ -160,7 +165,7 @@ impl Repository {
         self.objects.ids(Family::Snapshots)
     }
 
-    fn snapshot(&self, id: ObjectId) -> Result<Snapshot, RepoError> {
+    pub(crate) fn snapshot(&self, id: ObjectId) -> Result<Snapshot, RepoError> {
         let name = Name::snapshot(id);
         let plain = self.objects.get(ObjectKind::Snapshot, &name)?;
         Ok(snapshot::decode(&plain).map_err(|corrupt| corrupt.within(name))?)
@@ -168,7 +173,7 @@ impl Repository {
 
     /// Returns whether a snapshot that was committed under an earlier key epoch counts: the log knows it, or contradicts
     /// itself, which is told elsewhere.
-    fn may_count(&self, id: &ObjectId) -> bool {
+    pub(super) fn may_count(&self, id: &ObjectId) -> bool {
         // A contradiction leaves nothing that is known.
         let _ = self.know_log();
         self.with_log(|memory| memory.alive.contains(id)).unwrap_or(true)
@@ -186,16 +191,26 @@ impl Repository {
         };
         let ended: Vec<SessionId> =
             self.objects.names(Family::Sessions)?.into_iter().filter_map(ended).collect();
-        let newest = self.objects.keyring.epoch();
-        let ends = read_each(&ended, |id| match read_end_of(&self.objects, *id).transpose()? {
+        let ends = read_each(&ended, |id| Some((*id, self.end_that_counts(*id, is_logged)?)));
+        Ok(ends.into_iter().flatten().collect())
+    }
+
+    /// Returns how a session ended, if it has and if that counts.
+    pub(crate) fn end_that_counts(
+        &self,
+        session: SessionId,
+        is_logged: &(dyn Fn(&ObjectId) -> bool + Sync),
+    ) -> Option<Result<Verdict, RepoError>> {
+        match read_end_of(&self.objects, session).transpose()? {
             Ok((Verdict::Committed(snapshot), epoch))
-                if epoch < newest && !is_logged(&snapshot) && !planted(Bug::BelieveOldEnds) =>
+                if epoch < self.objects.keyring.epoch()
+                    && !is_logged(&snapshot)
+                    && !planted(Bug::BelieveOldEnds) =>
             {
                 None
             }
-            end => Some((*id, end.map(|(verdict, _)| verdict))),
-        });
-        Ok(ends.into_iter().flatten().collect())
+            end => Some(end.map(|(verdict, _)| verdict)),
+        }
     }
 
     /// Returns what generations removed: snapshots and sessions.

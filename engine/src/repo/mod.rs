@@ -5,6 +5,7 @@
 //! - `slots`, `keys`, `key_changes`: key slots, work on them, and which of them were removed.
 //! - `sessions`: sessions, intents, ends, and the second look.
 //! - `catalog`: which snapshots there are.
+//! - `kept`: copies of them on this machine, and whether one of them is alive.
 //! - `budget`: how the most memory of a run is shared out.
 //! - `directories`: what packs say of themselves.
 //! - `refresh`: brings the local index up to date with the storage.
@@ -24,6 +25,7 @@ pub mod control;
 mod directories;
 mod error;
 pub(crate) mod history;
+pub(crate) mod kept;
 pub mod key_changes;
 mod keys;
 pub(crate) mod many;

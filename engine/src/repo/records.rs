@@ -5,6 +5,7 @@
 //! by session; the newest one counts.
 
 use super::control::Verdict;
+use super::many::read_each;
 use super::sessions::read_end;
 use super::{RepoError, Repository};
 use crate::crypto::header::ObjectKind;
@@ -154,20 +155,22 @@ impl Repository {
         snapshots: &[(ObjectId, Snapshot)],
     ) -> Result<BTreeMap<ObjectId, Result<RunRecord, String>>, RepoError> {
         let names = self.record_names()?;
+        let newest = |(id, snapshot): &(ObjectId, Snapshot)| {
+            Some((*id, snapshot.session, *names.get(&snapshot.session)?.last()?))
+        };
+        let newest: Vec<_> = snapshots.iter().filter_map(newest).collect();
         let mut records = BTreeMap::new();
-        for (id, snapshot) in snapshots {
-            let Some(newest) = names.get(&snapshot.session).and_then(|numbers| numbers.last()) else {
-                continue;
-            };
-            let record = match self.run_record(snapshot.session, *newest) {
-                Ok(record) if record.snapshot != *id => {
-                    Err(format!("{} is of another snapshot", Name::Run(snapshot.session, *newest)))
+        let read = read_each(&newest, |(_, session, number)| self.run_record(*session, *number));
+        for ((id, session, number), read) in newest.into_iter().zip(read) {
+            let record = match read {
+                Ok(record) if record.snapshot != id => {
+                    Err(format!("{} is of another snapshot", Name::Run(session, number)))
                 }
                 Ok(record) => Ok(record),
                 Err(error) if error.kind() == crate::error::Kind::Cancelled => return Err(error),
                 Err(error) => Err(format!("what is said of it cannot be read: {error}")),
             };
-            records.insert(*id, record);
+            records.insert(id, record);
         }
         Ok(records)
     }

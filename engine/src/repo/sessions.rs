@@ -143,12 +143,18 @@ pub(crate) fn read_end_of(
 
 /// Returns whether any session but `own` has not ended: its packs may be in no segment.
 pub(crate) fn any_unended(objects: &Objects, own: SessionId) -> Result<bool, RepoError> {
-    let names = objects.names(Family::Sessions)?;
-    let is_unended = |name: &Name| match name {
-        Name::Session(id, Part::Begin) => *id != own && !names.contains(&Name::end(*id)),
-        _ => false,
+    let (mut begun, mut ended) = (Vec::new(), Vec::new());
+    let mut each = |name| {
+        match name {
+            Name::Session(id, Part::Begin) => begun.push(id),
+            Name::Session(id, Part::End) => ended.push(id),
+            _ => {}
+        }
+        Ok(())
     };
-    Ok(names.iter().any(is_unended))
+    objects.storage.list_names(Family::Sessions, &mut each)?;
+    ended.sort_unstable();
+    Ok(begun.iter().any(|id| *id != own && ended.binary_search(id).is_err()))
 }
 
 /// Reads generation `number`, if it exists, and the hash of its stored bytes; its signature is checked, not whether its

@@ -61,6 +61,10 @@ pub fn tells_foreign_names(storage: &dyn Storage, plant: &dyn Fn(&str)) {
     foreign.sort();
     assert_eq!(names, one_of_each());
     assert_eq!(foreign, planted);
+    let mut without_lengths: Vec<Name> =
+        Family::ALL.into_iter().flat_map(|family| self::names(storage, family)).collect();
+    without_lengths.sort();
+    assert_eq!(without_lengths, one_of_each());
 }
 
 fn object(first: u8, number: u64) -> ObjectId {
@@ -109,7 +113,20 @@ fn list(storage: &dyn Storage, family: Family) -> BTreeMap<Name, u64> {
         Ok(())
     };
     storage.list(family, &mut each, &mut |path| panic!("{path} is foreign")).unwrap();
+    assert_eq!(names(storage, family), listed.keys().copied().collect::<Vec<_>>());
     listed
+}
+
+/// Returns the listing without lengths, sorted.
+fn names(storage: &dyn Storage, family: Family) -> Vec<Name> {
+    let mut names = Vec::new();
+    let mut each = |name| {
+        names.push(name);
+        Ok(())
+    };
+    storage.list_names(family, &mut each).unwrap();
+    names.sort();
+    names
 }
 
 fn trouble(result: Result<Vec<u8>, StorageError>, name: &Name) -> Trouble {

@@ -35,7 +35,7 @@ use disk::Disk;
 use folder::{each_entry, file_len, look, open_folder};
 use owner::{Owner, give_folder};
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::ffi::CStr;
 use std::fmt::{self, Display};
@@ -48,6 +48,13 @@ use std::sync::{Mutex, PoisonError};
 
 /// The folder of unfinished writes.
 const TEMPORARY: &str = "tmp";
+
+/// What a listing is of. Lengths cost a look at each file.
+#[derive(Clone, Copy)]
+struct Wanted {
+    family: Family,
+    lengths: bool,
+}
 
 /// A repository in a directory; see the module's text for what it promises.
 pub struct LocalStorage {
@@ -124,7 +131,7 @@ impl LocalStorage {
         each_entry(
             &packs,
             |trouble| trouble,
-            |entry| {
+            |entry, _| {
                 if let Some(byte) = shard(entry) {
                     there[usize::from(byte)] = true;
                 }
@@ -212,22 +219,32 @@ impl LocalStorage {
     /// Lists one folder, in which `prefix` (empty or ending in a slash) is before every name.
     fn list_folder(
         &self,
-        family: Family,
+        wanted: Wanted,
         folder: &OwnedFd,
         prefix: &str,
         each: &mut dyn FnMut(Name, u64) -> Result<(), StorageError>,
         foreign: &mut dyn FnMut(&str),
     ) -> Result<(), StorageError> {
-        let fail = |trouble| self.error("list", family, trouble);
-        each_entry(folder, fail, |entry| {
+        let fail = |trouble| self.error("list", wanted.family, trouble);
+        let mut text = prefix.to_owned();
+        each_entry(folder, fail, |entry, kind| {
             if prefix.is_empty() && create::is_ours(entry) {
                 return Ok(());
             }
-            let text = format!("{prefix}{}", entry.to_string_lossy());
-            let Some(name) = entry.to_str().ok().and_then(|_| Name::parse(&text)) else {
+            text.truncate(prefix.len());
+            let parsed = entry.to_str().ok().and_then(|entry| {
+                text.push_str(entry);
+                Name::parse(&text)
+            });
+            let Some(name) = parsed else {
+                text.truncate(prefix.len());
+                text.push_str(&entry.to_string_lossy());
                 foreign(&text);
                 return Ok(());
             };
+            if !wanted.lengths && kind == FileType::RegularFile {
+                return each(name, 0);
+            }
             match look(folder, entry).map_err(fail)?.map(|stat| file_len(&stat)) {
                 Some(Ok(len)) => each(name, len)?,
                 Some(Err(Trouble::NotFile)) => foreign(&text),
@@ -236,6 +253,38 @@ impl LocalStorage {
                 None => {}
             }
             Ok(())
+        })
+    }
+
+    fn list_family(
+        &self,
+        wanted: Wanted,
+        each: &mut dyn FnMut(Name, u64) -> Result<(), StorageError>,
+        foreign: &mut dyn FnMut(&str),
+    ) -> Result<(), StorageError> {
+        let fail = |trouble| self.error("list", wanted.family, trouble);
+        let Some(top) = wanted.family.folder() else {
+            let root = open_folder(&self.root, ".").map_err(|error| fail(error.into()))?;
+            return self.list_folder(wanted, &root, "", each, foreign);
+        };
+        let folder = match self.top_folder(top) {
+            Err(_) if planted(Bug::TrustEmptyListing) => return Ok(()),
+            folder => folder.map_err(fail)?,
+        };
+        if wanted.family != Family::Packs {
+            return self.list_folder(wanted, &folder, &format!("{top}/"), each, foreign);
+        }
+        each_entry(&folder, fail, |entry, _| {
+            let text = entry.to_string_lossy();
+            match shard(entry).map(|_| open_folder(&folder, &text)) {
+                Some(Ok(shard)) => self.list_folder(wanted, &shard, &format!("packs/{text}/"), each, foreign),
+                None | Some(Err(Errno::NOTDIR | Errno::LOOP)) => {
+                    foreign(&format!("packs/{text}"));
+                    Ok(())
+                }
+                // Shards are never removed, so one that has gone since is trouble as well.
+                Some(Err(error)) => Err(fail(error.into())),
+            }
         })
     }
 }
@@ -275,30 +324,15 @@ impl Storage for LocalStorage {
         each: &mut dyn FnMut(Name, u64) -> Result<(), StorageError>,
         foreign: &mut dyn FnMut(&str),
     ) -> Result<(), StorageError> {
-        let fail = |trouble| self.error("list", family, trouble);
-        let Some(top) = family.folder() else {
-            let root = open_folder(&self.root, ".").map_err(|error| fail(error.into()))?;
-            return self.list_folder(family, &root, "", each, foreign);
-        };
-        let folder = match self.top_folder(top) {
-            Err(_) if planted(Bug::TrustEmptyListing) => return Ok(()),
-            folder => folder.map_err(fail)?,
-        };
-        if family != Family::Packs {
-            return self.list_folder(family, &folder, &format!("{top}/"), each, foreign);
-        }
-        each_entry(&folder, fail, |entry| {
-            let text = entry.to_string_lossy();
-            match shard(entry).map(|_| open_folder(&folder, &text)) {
-                Some(Ok(shard)) => self.list_folder(family, &shard, &format!("packs/{text}/"), each, foreign),
-                None | Some(Err(Errno::NOTDIR | Errno::LOOP)) => {
-                    foreign(&format!("packs/{text}"));
-                    Ok(())
-                }
-                // Shards are never removed, so one that has gone since is trouble as well.
-                Some(Err(error)) => Err(fail(error.into())),
-            }
-        })
+        self.list_family(Wanted { family, lengths: true }, each, foreign)
+    }
+
+    fn list_names(
+        &self,
+        family: Family,
+        each: &mut dyn FnMut(Name) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.list_family(Wanted { family, lengths: false }, &mut |name, _| each(name), &mut |_| {})
     }
 
     fn replace(&self, name: &Name, bytes: &[u8]) -> Result<(), StorageError> {

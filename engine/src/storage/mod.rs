@@ -66,6 +66,16 @@ pub trait Storage: Send + Sync {
         foreign: &mut dyn FnMut(&str),
     ) -> Result<(), StorageError>;
 
+    /// Calls `each` once per object of the family, in no particular order: [`Storage::list`] for those who do not ask for
+    /// lengths, which may cost a look at each object.
+    fn list_names(
+        &self,
+        family: Family,
+        each: &mut dyn FnMut(Name) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.list(family, &mut |name, _| each(name), &mut |_| {})
+    }
+
     /// Stores the object in the place of one that has its name and is not what the name says: damaged bytes, which
     /// are no object of the repository. For nothing else: what an object's name names is never changed.
     ///

@@ -76,6 +76,7 @@ pub const FOUND_BY: &[Row] = {
         (EndBeforeSnapshot, Whole, &["harness::crash::calls::the_first"]),
         (AdoptNothing, Whole, &["harness::crash::calls::the_first"]),
         (SkipLostPacks, Whole, &["format::golden::backups_go_on"]),
+        (TrustKeptSnapshot, Whole, &["engine::parents"]),
         (TrustParent, Whole, &["engine::sessions"]),
         // The local index.
         (TrustStaleIndex, Whole, &["harness::index::folder::lost"]),

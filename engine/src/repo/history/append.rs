@@ -3,7 +3,7 @@
 use super::reading::DOMAIN;
 use super::{State, is_contradiction};
 use crate::crypto::header::ObjectKind;
-use crate::id::ObjectId;
+use crate::id::{ObjectId, SessionId};
 use crate::listing::Time;
 use crate::log::{Act, Entry, Head, MAX_HEADS, MAX_MADE, Mark, Seen, Word};
 use crate::repo::control::Verdict;
@@ -15,6 +15,9 @@ use std::collections::BTreeSet;
 
 /// How often the next number is tried when somebody with the same key was quicker.
 const ATTEMPTS: usize = 64;
+/// Of so many snapshots without an entry each is asked for its session; of more, all ends are read. Runs that were cut off
+/// leave a few, and every entry that is written would read all ends for them.
+const FEW: usize = 64;
 
 impl Repository {
     /// Writes that a snapshot was committed by a run that had seen generation `seen`, and adopts those that were
@@ -92,6 +95,13 @@ impl Repository {
         }
         let (removed, retired) = self.removed()?;
         let is_logged = |id: &ObjectId| alive.is_some_and(|alive| alive.contains(id));
+        unlogged.retain(|id| !removed.contains(id));
+        if unlogged.len() <= FEW
+            && self.can_read()
+            && let Some(committed) = self.committed_of(&unlogged, &retired, &is_logged)
+        {
+            return Ok(committed);
+        }
         let ends = self.ends(&is_logged)?.into_iter().filter(|(session, _)| !retired.contains(session));
         let committed: BTreeSet<ObjectId> = ends
             .filter_map(|(_, end)| match end {
@@ -99,8 +109,27 @@ impl Repository {
                 _ => None,
             })
             .collect();
-        unlogged.retain(|id| committed.contains(id) && !removed.contains(id));
+        unlogged.retain(|id| committed.contains(id));
         Ok(unlogged)
+    }
+
+    /// Returns those of these snapshots that their sessions committed; nothing if one cannot be read, which says whose it
+    /// is.
+    fn committed_of(
+        &self,
+        snapshots: &BTreeSet<ObjectId>,
+        retired: &BTreeSet<SessionId>,
+        is_logged: &(dyn Fn(&ObjectId) -> bool + Sync),
+    ) -> Option<BTreeSet<ObjectId>> {
+        let mut committed = BTreeSet::new();
+        for id in snapshots {
+            let session = self.snapshot(*id).ok()?.session;
+            let end = self.end_that_counts(session, is_logged);
+            if matches!(end, Some(Ok(Verdict::Committed(of))) if of == *id && !retired.contains(&session)) {
+                committed.insert(*id);
+            }
+        }
+        Some(committed)
     }
 
     /// Appends one entry, after whatever others with the same key append at this moment.

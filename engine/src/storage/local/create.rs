@@ -87,7 +87,7 @@ impl LocalStorage {
         each_entry(
             &folder,
             |trouble| trouble,
-            |entry| {
+            |entry, _| {
                 let Some(stat) = look(&folder, entry)? else { return Ok(()) };
                 let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
                 // Times before 1970 are as old as can be.
@@ -193,7 +193,7 @@ fn check_empty(root: &OwnedFd) -> Result<(), Trouble> {
     each_entry(
         &open_folder(root, ".")?,
         |trouble| trouble,
-        |entry| {
+        |entry, _| {
             let refuse = || {
                 let found = entry.to_string_lossy();
                 Trouble::Place(format!(
@@ -202,7 +202,7 @@ fn check_empty(root: &OwnedFd) -> Result<(), Trouble> {
             };
             let name = entry.to_str().ok().filter(|_| is_ours(entry)).ok_or_else(refuse)?;
             let folder = open_folder(root, name).map_err(|_| refuse())?;
-            each_entry(&folder, |trouble| trouble, |_| Err(refuse()))
+            each_entry(&folder, |trouble| trouble, |_, _| Err(refuse()))
         },
     )
 }

@@ -32,22 +32,22 @@ pub(super) fn file_len(stat: &Stat) -> Result<u64, Trouble> {
     }
 }
 
-/// Calls `each` with every name in the folder, which must not have been read from before; `fail` words
-/// the system's errors.
+/// Calls `each` with every name in the folder, which must not have been read from before, and what stands under it as far
+/// as the file system tells; `fail` words the system's errors.
 ///
 /// Reads raw entries: both the C library and `rustix::fs::Dir` take a folder that was removed after it
 /// was opened for an empty one.
 pub(super) fn each_entry<E>(
     folder: &OwnedFd,
     fail: impl Fn(Trouble) -> E,
-    mut each: impl FnMut(&CStr) -> Result<(), E>,
+    mut each: impl FnMut(&CStr, FileType) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut room = Vec::<u8>::with_capacity(ENTRIES_BYTES);
     let mut entries = RawDir::new(folder, room.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         match entry {
             Ok(entry) if entry.file_name() == c"." || entry.file_name() == c".." => {}
-            Ok(entry) => each(entry.file_name())?,
+            Ok(entry) => each(entry.file_name(), entry.file_type())?,
             Err(Errno::INTR) => {}
             Err(error) => return Err(fail(error.into())),
         }

@@ -38,6 +38,13 @@ impl Storage for Kept {
     ) -> Result<(), StorageError> {
         self.0.list(family, each, foreign)
     }
+    fn list_names(
+        &self,
+        family: Family,
+        each: &mut dyn FnMut(Name) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.0.list_names(family, each)
+    }
     fn delete(&self, name: &Name) -> Result<(), StorageError> {
         self.0.delete(name)
     }
@@ -189,6 +196,7 @@ fn links_are_followed_to_a_repository_and_not_within() {
     for family in [Family::Epochs, Family::Packs] {
         let mut each = |name: Name, _| panic!("{name} is listed");
         storage.list(family, &mut each, &mut |path| foreign.push(path.to_owned())).unwrap();
+        storage.list_names(family, &mut |name| panic!("{name} is listed")).unwrap();
     }
     foreign.sort();
     let numbers = [1, 2, 3].map(|n| Name::epoch(n).to_string());
@@ -202,6 +210,7 @@ fn a_folder_that_is_gone_is_never_an_empty_one() {
     for family in Family::ALL.into_iter().filter(|family| family.folder().is_some()) {
         fs::remove_dir(folder.path().join(family.to_string())).unwrap();
         storage.list(family, &mut |_, _| Ok(()), &mut |_| {}).unwrap_err();
+        storage.list_names(family, &mut |_| Ok(())).unwrap_err();
     }
     assert!(!storage.get_all(&pack(1), 9).unwrap_err().is_missing());
     storage.len(&Name::epoch(1)).unwrap_err();
@@ -213,7 +222,7 @@ fn a_folder_that_is_gone_is_never_an_empty_one() {
     fs::create_dir(&inner).unwrap();
     let inner_open = open_folder(&open, "inner").unwrap();
     fs::remove_dir(&inner).unwrap();
-    each_entry(&inner_open, |trouble| trouble, |_| Ok(())).unwrap_err();
+    each_entry(&inner_open, |trouble| trouble, |_, _| Ok(())).unwrap_err();
 }
 
 #[test]
