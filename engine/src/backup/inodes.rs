@@ -109,7 +109,8 @@ impl<'a> Recalled<'a> {
     /// Returns the inode number that entry `at` of a leaf had, if it is remembered.
     pub fn number(&mut self, leaf: ChunkId, at: usize) -> Result<Option<u64>, RepoError> {
         if self.leaf != Some(leaf) {
-            let page = self.repo.index()?.page(&key_of(&self.secret, &leaf))?;
+            // An index that fails is made anew when it is opened next; a run need not end for what it can do without.
+            let page = self.repo.index()?.page(&key_of(&self.secret, &leaf)).ok().flatten();
             self.page = page.map(|page| page.sealed).unwrap_or_default();
             self.leaf = Some(leaf);
         }

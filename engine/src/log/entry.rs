@@ -256,6 +256,12 @@ impl Entry {
             signature,
         })
     }
+
+    /// Returns whether it names the end of a log.
+    pub fn names(&self, head: &Head) -> bool {
+        let at = self.heads.binary_search_by_key(&head.client, |known| known.client);
+        at.is_ok_and(|at| self.heads[at] == *head)
+    }
 }
 
 #[cfg(test)]

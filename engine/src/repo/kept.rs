@@ -90,7 +90,8 @@ impl Repository {
         }
         for copies in copies.chunks(AT_ONCE) {
             let pages = copies.iter().map(|(key, copy)| (key, &copy[..]));
-            if !self.index()?.put_pages(pages)? {
+            // What is not kept is read again.
+            if !self.index()?.put_pages(pages).is_ok_and(|put| put) {
                 break;
             }
         }
@@ -105,7 +106,8 @@ impl Repository {
             Ok::<_, RepoError>(snapshot::decode(&opened.plain).map_err(|corrupt| corrupt.within(name))?)
         };
         let key = *blake3::keyed_hash(secret, &[b"snapshot", &id.as_bytes()[..]].concat()).as_bytes();
-        if let Some(copy) = self.index()?.page(&key)?
+        // An index that fails is made anew when it is opened next; a run need not end for what is stored as well.
+        if let Ok(Some(copy)) = self.index()?.page(&key)
             && let Ok(snapshot) = open(&copy.sealed)
         {
             return Ok((shortened(snapshot), copy.is_ageing.then_some((key, copy.sealed))));

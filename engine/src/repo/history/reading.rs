@@ -271,7 +271,7 @@ impl<'o> Reading<'o> {
         }
         let before = self.last.get(&client);
         // What the entry before it said already was compared then.
-        let is_new = |head: &&Head| before.is_none_or(|before| !before.heads.contains(head));
+        let is_new = |head: &&Head| before.is_none_or(|before| !before.names(head));
         for head in entry.heads.iter().filter(is_new) {
             self.claims.insert((Row::Log(head.client), head.mark, client), number);
         }
