@@ -5,7 +5,7 @@ use crate::support::hooked::Hooked;
 use crate::support::trees;
 use crate::support::world::{Run, World, check, open_keys, snapshots};
 use dedup_engine::error::Kind;
-use dedup_engine::forget::{self, ForgetError};
+use dedup_engine::forget::{self, ForgetError, Oddity, Rules, candidates, plan};
 use dedup_engine::id::{ObjectId, SessionId};
 use dedup_engine::listing::Time;
 use dedup_engine::repo::Repository;
@@ -203,4 +203,30 @@ fn a_prune_that_is_quicker_is_believed() {
     let repo = open_keys(storage, &world.unlock).unwrap();
     let result = forget::take_back(&repo, Some(&set(&all[..1])), NOW);
     assert!(matches!(result, Err(ForgetError::Gone(_))), "{result:?}");
+}
+
+/// A machine's clock is a year behind for a night: its snapshot is the newest all the same, for whoever asks for the
+/// latest, for the next backup, which goes on from it, and for rules, which give it the day it was made on. A second
+/// machine that remembers what an earlier program remembered, without any order, says the same.
+#[test]
+fn the_newest_is_what_was_stored_last() {
+    const DAY: i64 = 86_400;
+    let world = World::new();
+    let tree = world.scratch.dir("tree");
+    let mut all = Vec::new();
+    for moment in [0, DAY, -365 * DAY, 3 * DAY, 4 * DAY] {
+        trees::write(&tree.join("file"), format!("{moment}").as_bytes(), moment);
+        let report = world.backup(Run { tree: &tree, moment }).unwrap();
+        assert_eq!(report.parent, all.last().copied());
+        all.push(report.snapshot.unwrap());
+        assert_eq!(snapshots(&world.open().unwrap()), all);
+    }
+    let repo = world.open().unwrap();
+    let daily = Rules { counts: [0, 0, 9, 0, 0, 0], ..Rules::default() };
+    let now = Time { secs: 4_000_000_000 + 4 * DAY + 1000, nanos: 0 };
+    let plan = plan(&candidates(&repo).unwrap(), &daily, now);
+    assert_eq!(plan.forgotten(), set(&[]), "five days, each its own");
+    let days: Vec<i64> = plan.decisions.iter().map(|one| (now.secs - one.secs) / DAY).collect();
+    assert_eq!(days, [0, 1, 2, 3, 4]);
+    assert_eq!(plan.oddities, [Oddity::OutOfOrder { snapshots: 1 }]);
 }

@@ -3,11 +3,12 @@
 use super::copying::how;
 use crate::support::compare::Tree;
 use crate::support::parts::{Trees, run, snapshot};
-use crate::support::pruned::{assert_nothing_left, forget, pack_bytes, prune};
+use crate::support::pruned::{LATER, assert_nothing_left, forget, pack_bytes, prune};
 use crate::support::random::Random;
 use crate::support::trees;
 use crate::support::world::{Run, World, check, snapshots};
 use dedup_engine::copy::{RewriteReport, RewriteRequest, rewrite};
+use dedup_engine::forget::{Rules, candidates, plan};
 use dedup_engine::id::ObjectId;
 use dedup_engine::listing::StoredPath;
 use dedup_engine::progress::Silent;
@@ -120,4 +121,27 @@ fn accounts_say_what_was_taken_out() {
 
 fn item_name(path: &std::path::Path) -> String {
     format!("config:{}", path.display())
+}
+
+/// Once an old snapshot from which something was taken out counted as the newest there is: its run had seen a generation
+/// that the others had not. `--keep-last 1` then kept it, and dropped last night's.
+#[test]
+fn an_old_one_made_anew_is_no_newer_than_it_was() {
+    let world = World::new();
+    let tree = world.scratch.dir("tree");
+    let mut all = Vec::new();
+    for moment in [0, 200_000, 400_000, 600_000] {
+        trees::write(&tree.join("file"), format!("{moment}").as_bytes(), moment);
+        trees::write(&tree.join("secret"), b"should never have been there", 1);
+        all.push(world.backup(Run { tree: &tree, moment }).unwrap().snapshot.unwrap());
+    }
+    let repo = world.open().unwrap();
+    forget(&repo, &all[..1]);
+    prune(&repo).unwrap();
+    let new = without(&repo, all[1], "secret").snapshot.unwrap();
+    assert_eq!(snapshots(&repo), [all[1], new, all[2], all[3]]);
+    let last = Rules { counts: [1, 0, 0, 0, 0, 0], ..Rules::default() };
+    let plan = plan(&candidates(&repo).unwrap(), &last, LATER);
+    assert_eq!((plan.decisions[0].id, plan.forgotten()), (all[3], [all[1], new, all[2]].into()));
+    assert_eq!(plan.oddities, []);
 }

@@ -2,7 +2,7 @@
 
 use crate::commands::forget::odd;
 use dedup_engine::forget::rules::{GroupBy, Period, Rules, plan};
-use dedup_engine::forget::{self, Candidate, Reason};
+use dedup_engine::forget::{self, Candidate, Oddity, Reason};
 use dedup_engine::id::ObjectId;
 use dedup_engine::listing::Time;
 use dedup_engine::repo::Repository;
@@ -47,14 +47,16 @@ impl ForgetIn<'_> {
         let mut go = BTreeSet::new();
         if let Some(rules) = &asked.rules {
             let plan = plan(all, &engine_rules(rules), self.now);
-            if let Some(oddity) = plan.oddities.first() {
+            // A clock that was wrong once moves no other snapshot, and stands in the way for years.
+            let stops = |oddity: &&Oddity| !matches!(oddity, Oddity::OutOfOrder { .. });
+            if let Some(oddity) = plan.oddities.iter().find(stops) {
                 return Err(format!("{}; `dedup forget` can be run by hand", odd(oddity)));
             }
             let oldest = rules.max_age.map(|age| {
                 self.now.secs.saturating_sub(i64::try_from(age.at_most().as_secs()).unwrap_or(i64::MAX))
             });
             for one in &plan.decisions {
-                let is_too_old = oldest.is_some_and(|oldest| all[one.at].snapshot.time.secs < oldest);
+                let is_too_old = oldest.is_some_and(|oldest| one.secs < oldest);
                 let is_kept = match is_too_old {
                     true => one.reasons.iter().any(stays_at_any_age),
                     false => !one.reasons.is_empty(),

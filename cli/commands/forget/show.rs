@@ -96,7 +96,7 @@ pub fn odd(oddity: &Oddity) -> String {
             human::counted(*snapshots, "snapshot", "snapshots")
         ),
         Oddity::OutOfOrder { snapshots } => format!(
-            "the times of {} contradict the order in which they were made: some clock is or was wrong",
+            "the times of {} contradict the order in which they were made: some clock is or was wrong; each counts for a time between those around it",
             human::counted(*snapshots, "snapshot", "snapshots")
         ),
         Oddity::Burst { group, snapshots } => format!(

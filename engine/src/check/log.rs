@@ -77,8 +77,8 @@ fn live(log: &Whole, client: ClientId, entry: &Entry) -> u64 {
         Ok(at) => entry.heads[at].mark.number,
         Err(_) => 0,
     };
-    let seen = log.made.iter().filter(|(of, number, _)| *number <= end(of));
-    let made: BTreeSet<&ObjectId> = seen.flat_map(|(_, _, made)| made).collect();
+    let seen = log.made.iter().filter(|made| made.number <= end(&made.by));
+    let made: BTreeSet<&ObjectId> = seen.flat_map(|made| &made.snapshots).collect();
     let is_alive =
         |id: &&&ObjectId| log.removed.get(**id).is_none_or(|number| *number > entry.generation.number);
     made.iter().filter(is_alive).count() as u64
@@ -125,7 +125,7 @@ fn unlogged(repo: &Repository, log: &Whole, report: &mut CheckReport) -> Result<
         return Ok(());
     }
     let (snapshots, _) = repo.catalog_with_forgotten()?;
-    let count = snapshots.iter().filter(|(id, _)| !log.memory.alive.contains(id)).count();
+    let count = snapshots.iter().filter(|(id, _)| !log.memory.alive.contains_key(id)).count();
     if count > 0 {
         let message = format!(
             "{count} snapshots have no entry: a run was cut off after its commit, the next one adds them"

@@ -2,7 +2,7 @@
 //! be taken back until a prune carries it out.
 //!
 //! - [`rules`]: what is kept, as a pure function of snapshots, rules and the moment, with a reason for each.
-//! - `order`: which of two snapshots is the later one, and what is odd about them.
+//! - `order`: what is asked, in the order of the log, and what is odd about the times.
 //! - `calendar`: hours, days, weeks, months and years.
 //!
 //! Memory: a kilobyte per snapshot, as in every listing of them.
@@ -89,13 +89,12 @@ pub fn candidates(repo: &Repository) -> Result<Vec<Candidate>, ForgetError> {
     // Damage of what says so is no reason to forget more.
     let retention = repo.retention()?;
     let suspects = repo.suspects(&snapshots)?;
-    let candidate = |(id, snapshot): (ObjectId, crate::snapshot::Snapshot)| {
-        // Of a session that cannot be read nobody knows how much it had seen.
-        let seen = repo.session(snapshot.session)?.map_or(0, |session| session.generation);
-        let is_suspect = suspects.contains_key(&id);
-        Ok(Candidate { id, snapshot, seen, is_suspect, is_pinned: retention.pinned.contains(&id) })
+    let ranks = repo.ranks(snapshots.iter().map(|(id, _)| *id));
+    let candidate = |((id, snapshot), rank)| {
+        let (is_suspect, is_pinned) = (suspects.contains_key(&id), retention.pinned.contains(&id));
+        Candidate { id, snapshot, rank, is_suspect, is_pinned }
     };
-    snapshots.into_iter().map(candidate).collect()
+    Ok(snapshots.into_iter().zip(ranks).map(candidate).collect())
 }
 
 /// Forgets snapshots. Returns those that were not forgotten before.

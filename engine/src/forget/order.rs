@@ -1,14 +1,10 @@
-//! Which of two snapshots is the later one. Clocks of clients are wrong now and then, and somebody who may only add
-//! snapshots could choose times that make retention drop the good ones. So the order is, in this turn: a snapshot
-//! comes after those it was made on top of; after those whose run had seen fewer prunes; and only then by its clock.
+//! What rules are asked of: snapshots in their order, and what is odd about their times.
 
 use crate::id::ObjectId;
 use crate::listing::Time;
+use crate::repo::order::{self as repo_order, Dated, Placed};
 use crate::snapshot::Snapshot;
-use std::collections::{BTreeMap, BTreeSet};
 
-/// Further than this a time may not contradict the order without a word: a day and a bit, in seconds.
-const TOLERATED_SECS: i64 = 26 * 3600;
 /// A clock may be ahead by so much, in seconds.
 const AHEAD_SECS: i64 = 3600;
 
@@ -19,8 +15,8 @@ pub struct Candidate {
     pub id: ObjectId,
     /// What it says.
     pub snapshot: Snapshot,
-    /// Generation that its session had seen.
-    pub seen: u64,
+    /// How many entries of the log the one follows that made it; nothing if it has none yet.
+    pub rank: Option<u64>,
     /// What was said of its run later calls it suspect.
     pub is_suspect: bool,
     /// It is pinned.
@@ -56,49 +52,14 @@ pub enum Oddity {
     },
 }
 
-/// A candidate in its place.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
-    /// Its place in the list that was given.
-    pub at: usize,
-    /// Its time in seconds since 1970 as far as it is believed: not in the future, and not before what it was made
-    /// on top of.
-    pub secs: i64,
-}
-
 /// Returns the candidates, oldest first, and how many times are in the future or contradict that order.
 pub(super) fn order(candidates: &[Candidate], now: Time) -> (Vec<Placed>, u64, u64) {
-    let by_id: BTreeMap<ObjectId, usize> =
-        candidates.iter().enumerate().map(|(at, one)| (one.id, at)).collect();
-    let key = |at: usize| (candidates[at].seen, candidates[at].snapshot.time, candidates[at].id, at);
-    let mut waits_for = vec![0; candidates.len()];
-    let mut children = vec![Vec::new(); candidates.len()];
-    for (at, candidate) in candidates.iter().enumerate() {
-        let parents: BTreeSet<_> = candidate.snapshot.parents.iter().filter_map(|id| by_id.get(id)).collect();
-        for parent in parents.into_iter().filter(|parent| **parent != at) {
-            waits_for[at] += 1;
-            children[*parent].push(at);
-        }
+    let ahead = now.secs.saturating_add(AHEAD_SECS);
+    let dated = candidates.iter().map(|one| Dated { id: one.id, snapshot: &one.snapshot, rank: one.rank });
+    let mut order = repo_order::order(&dated.collect::<Vec<_>>(), ahead);
+    for one in &mut order.placed {
+        one.secs = one.secs.min(now.secs);
     }
-    let mut ready: BTreeSet<_> = (0..candidates.len()).filter(|at| waits_for[*at] == 0).map(key).collect();
-    let (mut placed, mut believed) = (Vec::with_capacity(candidates.len()), vec![i64::MIN; candidates.len()]);
-    let (mut future, mut out_of_order) = (0, 0);
-    let mut latest = i64::MIN;
-    // Names are hashes of what they name, so no snapshot comes before itself: every one gets ready.
-    while let Some((.., at)) = ready.pop_first() {
-        let said = candidates[at].snapshot.time.secs;
-        future += u64::from(said > now.secs.saturating_add(AHEAD_SECS));
-        out_of_order += u64::from(said.saturating_add(TOLERATED_SECS) < latest);
-        let secs = said.min(now.secs).max(believed[at]);
-        latest = latest.max(said.min(now.secs));
-        placed.push(Placed { at, secs });
-        for child in &children[at] {
-            believed[*child] = believed[*child].max(secs);
-            waits_for[*child] -= 1;
-            if waits_for[*child] == 0 {
-                ready.insert(key(*child));
-            }
-        }
-    }
-    (placed, future, out_of_order)
+    let future = candidates.iter().filter(|one| one.snapshot.time.secs > ahead).count();
+    (order.placed, future as u64, order.out_of_order)
 }

@@ -10,6 +10,7 @@ use super::calendar::bucket;
 use super::order::{Candidate, Oddity, order};
 use crate::id::ObjectId;
 use crate::listing::Time;
+use crate::repo::order::Placed;
 use crate::snapshot::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -143,6 +144,8 @@ pub struct Decision {
     pub reasons: BTreeSet<Reason>,
     /// Whether it is good in one of its groups.
     pub is_good: bool,
+    /// Its time in seconds since 1970 as far as it is believed: not ahead of now, and not against the order of the log.
+    pub secs: i64,
 }
 
 /// What rules decide.
@@ -205,7 +208,7 @@ fn members(
     candidates: &[Candidate],
     by: GroupBy,
     now: Time,
-) -> (BTreeMap<Group, Vec<Member>>, Vec<usize>, [u64; 2]) {
+) -> (BTreeMap<Group, Vec<Member>>, Vec<Placed>, [u64; 2]) {
     let (placed, future, out_of_order) = order(candidates, now);
     let mut groups: BTreeMap<Group, Vec<Member>> = BTreeMap::new();
     for one in placed.iter().rev() {
@@ -213,7 +216,7 @@ fn members(
             groups.entry(group).or_default().push(Member { at: one.at, secs: one.secs, is_good });
         }
     }
-    (groups, placed.iter().rev().map(|one| one.at).collect(), [future, out_of_order])
+    (groups, placed.into_iter().rev().collect(), [future, out_of_order])
 }
 
 /// Decides what is kept.
@@ -237,9 +240,9 @@ pub fn plan(candidates: &[Candidate], rules: &Rules, now: Time) -> Plan {
             plan.oddities.push(Oddity::Burst { group, snapshots: burst });
         }
     }
-    for at in newest_first {
+    for Placed { at, secs } in newest_first {
         let reasons = std::mem::take(&mut reasons[at]);
-        plan.decisions.push(Decision { id: candidates[at].id, at, reasons, is_good: is_good[at] });
+        plan.decisions.push(Decision { id: candidates[at].id, at, reasons, is_good: is_good[at], secs });
     }
     let (of, forgotten) = (candidates.len() as u64, plan.forgotten().len() as u64);
     if future > 0 {

@@ -179,6 +179,11 @@ fn mark(reader: &mut Reader<'_>) -> Result<Mark, Corrupt> {
 }
 
 impl Entry {
+    /// Returns how many entries it follows, itself among them: of two of which one follows the other, that one has more.
+    pub fn rank(&self) -> u64 {
+        self.heads.iter().fold(self.number, |sum, head| sum.saturating_add(head.mark.number))
+    }
+
     /// Encodes the part that is signed.
     pub fn encode_signed(&self) -> Vec<u8> {
         let mut out = Vec::new();

@@ -40,8 +40,8 @@ pub struct Memory {
     pub generation: Mark,
     /// Highest number of a retention object that anybody relied on, with its hash.
     pub retention: Mark,
-    /// Snapshots that an entry made and no generation removed.
-    pub alive: BTreeSet<ObjectId>,
+    /// Snapshots that an entry made and no generation removed, with the [rank](super::Entry::rank) of that entry.
+    pub alive: BTreeMap<ObjectId, u64>,
     /// Key slots that went for good.
     pub slots_gone: BTreeSet<ObjectId>,
     /// What was said of rights.
@@ -51,13 +51,16 @@ pub struct Memory {
     /// Ends of logs when the person accepted a storage that had lost something: what entries up to there name that is
     /// not there is known to be lost.
     pub accepted: BTreeMap<ClientId, u64>,
+    /// It was written by a program that knew no ranks: all of them are 0.
+    pub is_unranked: bool,
 }
 
 impl Default for Memory {
     fn default() -> Self {
         let (generation, retention) = (Mark::NONE, Mark::NONE);
         let (heads, alive, slots_gone, words, epochs, accepted) = Default::default();
-        Self { heads, generation, retention, alive, slots_gone, words, epochs, accepted }
+        let is_unranked = false;
+        Self { heads, generation, retention, alive, slots_gone, words, epochs, accepted, is_unranked }
     }
 }
 
@@ -87,10 +90,10 @@ impl Memory {
         }
         put_mark(&mut out, &self.generation);
         put_mark(&mut out, &self.retention);
-        for set in [&self.alive, &self.slots_gone] {
-            out.put_varint(set.len() as u64);
-            set.iter().for_each(|id| out.put(id.as_bytes()));
-        }
+        out.put_varint(self.alive.len() as u64);
+        self.alive.keys().for_each(|id| out.put(id.as_bytes()));
+        out.put_varint(self.slots_gone.len() as u64);
+        self.slots_gone.iter().for_each(|id| out.put(id.as_bytes()));
         out.put_varint(self.words.len() as u64);
         for word in &self.words {
             out.put(word.by.as_bytes());
@@ -106,6 +109,9 @@ impl Memory {
         }
         out.put_varint(self.epochs.len() as u64);
         self.epochs.iter().for_each(|epoch| put_mark(&mut out, epoch));
+        if !self.is_unranked {
+            self.alive.values().for_each(|rank| out.put_varint(*rank));
+        }
         let hash = blake3::hash(&out);
         out.put(hash.as_bytes());
         out
@@ -138,10 +144,11 @@ impl Memory {
             memory.heads.insert(client, seen);
         }
         (memory.generation, memory.retention) = (mark(&mut reader)?, mark(&mut reader)?);
-        for set in [&mut memory.alive, &mut memory.slots_gone] {
-            for _ in 0..reader.count(MAX_ITEMS, ObjectId::LEN, "names")? {
-                set.insert(ObjectId::from_bytes(reader.array()?));
-            }
+        for _ in 0..reader.count(MAX_ITEMS, ObjectId::LEN, "names")? {
+            memory.alive.insert(ObjectId::from_bytes(reader.array()?), 0);
+        }
+        for _ in 0..reader.count(MAX_ITEMS, ObjectId::LEN, "names")? {
+            memory.slots_gone.insert(ObjectId::from_bytes(reader.array()?));
         }
         for _ in 0..reader.count(MAX_ITEMS, 36, "words")? {
             let (by, of) = (client(&mut reader)?, client(&mut reader)?);
@@ -156,6 +163,13 @@ impl Memory {
         let epochs = if reader.left() > 0 { reader.count(MAX_ITEMS, 33, "key epochs")? } else { 0 };
         for _ in 0..epochs {
             memory.epochs.push(mark(&mut reader)?);
+        }
+        // Nor did those that remembered no ranks, of which there is one for each snapshot.
+        memory.is_unranked = reader.left() == 0 && !memory.alive.is_empty();
+        if !memory.is_unranked {
+            for rank in memory.alive.values_mut() {
+                *rank = reader.varint()?;
+            }
         }
         reader.finish()?;
         Ok(memory)
@@ -196,12 +210,15 @@ mod tests {
             heads: BTreeMap::from([(client, seen)]),
             generation: mark,
             retention: Mark::NONE,
-            alive: BTreeSet::from([id]),
+            alive: BTreeMap::from([(id, 400)]),
             slots_gone: BTreeSet::from([id]),
             words: vec![word],
             epochs: vec![mark],
             accepted: BTreeMap::from([(client, 4)]),
+            is_unranked: false,
         };
+        let old = Memory { alive: BTreeMap::from([(id, 0)]), is_unranked: true, ..memory.clone() };
+        assert_eq!(Memory::decode(&old.encode(repo), repo), Ok(old), "of a program that knew no ranks");
         let bytes = memory.encode(repo);
         assert_eq!(Memory::decode(&bytes, repo), Ok(memory));
         assert!(Memory::decode(&bytes, RepoId::from_bytes([2; 16])).is_err(), "of another repository");

@@ -1,12 +1,14 @@
 //! Which snapshots there are: those whose session committed them and that no generation removed.
 
-use super::control::{Session, Verdict};
+use super::control::Verdict;
 use super::many::read_each;
+use super::order::{Dated, order};
 use super::sessions::{read_end, read_end_of, read_generation};
 use super::{RepoError, Repository};
 use crate::crypto::header::ObjectKind;
-use crate::error::{Corrupt, Kind};
+use crate::error::Corrupt;
 use crate::id::{ObjectId, SessionId};
+use crate::log::Memory;
 use crate::planted::{Bug, planted};
 use crate::snapshot::{self, Snapshot};
 use crate::storage::{Family, Name, Part};
@@ -122,11 +124,23 @@ impl Repository {
     }
 
     /// Puts snapshots in order, oldest first.
-    pub(super) fn in_order(&self, mut snapshots: Vec<(ObjectId, Snapshot)>) -> Vec<(ObjectId, Snapshot)> {
-        // One that was rewritten has the time of what it was made from, and is the newer of the two.
-        let is_rewritten = |snapshot: &Snapshot| snapshot.provenance.rewritten_from.is_some();
-        snapshots.sort_by_key(|(id, snapshot)| (snapshot.time, is_rewritten(snapshot), *id));
-        snapshots
+    pub(super) fn in_order(&self, snapshots: Vec<(ObjectId, Snapshot)>) -> Vec<(ObjectId, Snapshot)> {
+        let ranks = self.ranks(snapshots.iter().map(|(id, _)| *id));
+        let dated = snapshots.iter().zip(ranks);
+        let dated: Vec<Dated<'_>> =
+            dated.map(|((id, snapshot), rank)| Dated { id: *id, snapshot, rank }).collect();
+        let placed = order(&dated, i64::MAX).placed;
+        let mut all: Vec<_> = snapshots.into_iter().map(Some).collect();
+        placed.into_iter().filter_map(|one| all[one.at].take()).collect()
+    }
+
+    /// Returns how many entries of the log those follow that made these snapshots; nothing of snapshots without one, and
+    /// of all if the log contradicts itself, which is told elsewhere.
+    pub(crate) fn ranks(&self, ids: impl Iterator<Item = ObjectId>) -> Vec<Option<u64>> {
+        let _ = self.know_log();
+        let ids: Vec<ObjectId> = ids.collect();
+        let of = |memory: &Memory| ids.iter().map(|id| memory.alive.get(id).copied()).collect();
+        self.with_log(of).unwrap_or_else(|| vec![None; ids.len()])
     }
 
     /// Returns the names of the snapshots that sessions committed and that are neither removed nor forgotten, whoever can
@@ -149,17 +163,6 @@ impl Repository {
         Ok((there, faults))
     }
 
-    /// Returns what a session said when it began; `None` if that cannot be read.
-    pub(crate) fn session(&self, id: SessionId) -> Result<Option<Session>, RepoError> {
-        let name = Name::session(id);
-        let read = self.objects.get(ObjectKind::Session, &name);
-        match read.and_then(|plain| Ok(Session::decode(&plain).map_err(|corrupt| corrupt.within(name))?)) {
-            Ok(session) => Ok(Some(session)),
-            Err(error) if error.kind() == Kind::Integrity => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Returns the names of all snapshot objects, also of those that are not there for anybody.
     pub(crate) fn stored_snapshots(&self) -> Result<BTreeSet<ObjectId>, RepoError> {
         self.objects.ids(Family::Snapshots)
@@ -176,7 +179,7 @@ impl Repository {
     pub(super) fn may_count(&self, id: &ObjectId) -> bool {
         // A contradiction leaves nothing that is known.
         let _ = self.know_log();
-        self.with_log(|memory| memory.alive.contains(id)).unwrap_or(true)
+        self.with_log(|memory| memory.alive.contains_key(id)).unwrap_or(true)
     }
 
     /// Returns how every session ended that has. One that committed under an earlier key epoch than the newest counts if

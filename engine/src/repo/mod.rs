@@ -4,7 +4,7 @@
 //! - `objects`: sealed objects in storage.
 //! - `slots`, `keys`, `key_changes`: key slots, work on them, and which of them were removed.
 //! - `sessions`: sessions, intents, ends, and the second look.
-//! - `catalog`: which snapshots there are.
+//! - `catalog`: which snapshots there are. `order`: which of them is the later one.
 //! - `kept`: copies of them on this machine, and whether one of them is alive.
 //! - `budget`: how the most memory of a run is shared out.
 //! - `directories`: what packs say of themselves.
@@ -30,6 +30,7 @@ pub mod key_changes;
 mod keys;
 pub(crate) mod many;
 pub(crate) mod objects;
+pub(crate) mod order;
 pub mod read;
 pub mod records;
 pub(crate) mod refresh;

@@ -2,7 +2,9 @@
 
 use super::ahead::bytes_of;
 use super::import::Run;
-use super::{Batch, Filled, RecordError, RecordTarget, StoredTable, TableSchema, Updated, Value, WriteMode};
+use super::{
+    Batch, Filled, LineForm, RecordError, RecordTarget, StoredTable, TableSchema, Updated, Value, WriteMode,
+};
 use crate::manifest::drivers::{MissingColumns, OnError};
 
 /// Bytes of values after which a batch is written, whatever it may have in rows.
@@ -61,6 +63,20 @@ impl<'t> Batches<'t> {
         let (rows, count, bytes, written, given) = (Vec::new(), 0, 0, 0, 0);
         let is_all = places.iter().enumerate().all(|(at, place)| at == *place);
         Ok(Self { there, mode, columns, places, is_all, rows, count, bytes, written, given, is_part: false })
+    }
+
+    /// Returns the columns of all rows and how they are written as lines, if nothing stands in the way.
+    pub(super) fn lines(
+        &self,
+        values: usize,
+        target: &mut dyn RecordTarget,
+        run: &Run<'_>,
+    ) -> Option<(Vec<&'t str>, LineForm)> {
+        let is_plain = self.is_all && self.places.len() == values && !self.is_part;
+        let ends_all = run.request.options.row_errors == OnError::Fail;
+        let form =
+            (is_plain && ends_all && self.mode == WriteMode::Insert).then(|| target.line_form(self.there))?;
+        Some((self.columns.clone(), form?))
     }
 
     /// Takes the values of a row, and leaves others.

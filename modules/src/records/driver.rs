@@ -13,7 +13,7 @@
 //! Only `begin` and what comes after it changes anything. Who calls these in this order is `export` and `import` here;
 //! a driver need not check it.
 
-use super::{Object, RecordError, SourceSchema, TableName, TableSchema, Value};
+use super::{Object, Plain, RecordError, SourceSchema, TableName, TableSchema, Value};
 use crate::manifest::drivers::{Import, OnError, Scope};
 
 /// Takes the rows of a table, one after another: the values of [`TableSchema::row_columns`] in their order. An error
@@ -110,6 +110,19 @@ pub struct Batch<'b> {
     pub mode: WriteMode,
 }
 
+/// How a target takes rows as lines.
+#[derive(Clone, Copy, Debug)]
+pub struct LineForm {
+    /// Writes a value.
+    pub put: fn(Plain<'_>, &mut Vec<u8>),
+    /// Stands between two values.
+    pub between: u8,
+    /// Stands behind the last one.
+    pub end: u8,
+    /// Why a list or a map has no place in a line.
+    pub refusal: &'static str,
+}
+
 /// What became of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
@@ -163,6 +176,26 @@ pub trait RecordTarget {
 
     /// Writes rows.
     fn write(&mut self, batch: &Batch<'_>) -> Result<Written, RecordError>;
+
+    /// Returns how rows for a table are written as lines, if it takes them so: all of them new, and the first that is refused
+    /// ends the import.
+    fn line_form(&mut self, _table: &TableSchema) -> Option<LineForm> {
+        None
+    }
+
+    /// Writes so many rows in that form: with values of these columns, in their order.
+    ///
+    /// # Errors
+    /// As of any row, at the latest when something else is asked. A target that says no form is never asked.
+    fn write_lines(
+        &mut self,
+        table: &TableSchema,
+        _columns: &[&str],
+        _lines: &[u8],
+        _rows: u64,
+    ) -> Result<(), RecordError> {
+        Err(RecordError::Unsupported { what: format!("lines for table {}", table.name) })
+    }
 
     /// Puts values into rows that are there, found by the columns of the key; whatever else such a row holds stays. A row
     /// that is not there is added; one that does not meet `condition` is somebody else's, and refused.

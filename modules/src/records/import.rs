@@ -2,6 +2,7 @@
 
 use super::ahead::read_ahead;
 use super::batches::Batches;
+use super::lines::send_lines;
 use super::read::{RecordReader, TableReader};
 use super::{
     ImportOptions, PART_OF_ROWS, RecordError, RecordTarget, Selection, SourceSchema, StoredTable, TableName,
@@ -171,8 +172,18 @@ impl Run<'_> {
         let before = if is_new { 0 } else { target.count(&there, condition)? };
         let mut into = Batches::new(&table, &there, mode, self)?;
         into.is_part = source.facts.iter().any(is_part) && !is_new;
-        read_ahead(rows, |values| into.push(values, target, self))?;
-        let (written, given) = into.flush_all(target, self)?;
+        let (written, given) = match into.lines(table.schema.row_columns().count(), target, self) {
+            Some((columns, form)) => {
+                let sent =
+                    send_lines(rows, form, |lines, rows| target.write_lines(&there, &columns, lines, rows))?;
+                self.imported.rows += sent;
+                (sent, sent)
+            }
+            None => {
+                read_ahead(rows, |values| into.push(values, target, self))?;
+                into.flush_all(target, self)?
+            }
+        };
         let found = target.count(&there, condition)?;
         let expected = match import {
             Import::Merge => None,

@@ -14,6 +14,7 @@
 //! write.rs     RecordWriter: tables into a map; read.rs: RecordReader: tables out of it
 //! checks.rs    what must be true of the rows of a table; verify.rs: all of them, before any is used
 //! fill.rs      both ends of a table's way into the map; ahead.rs: rows read before they are written; lane.rs: between threads
+//! lines.rs     rows as a target takes them, without values being made of them
 //! stored.rs    StoredSource: a dump of records in a repository
 //! diff.rs      what differs between two dumps; spec.rs: what a person names of one
 //! text/        as JSON, CSV and SQL, for people and programs
@@ -37,6 +38,7 @@ pub mod fuzz;
 mod import;
 mod key;
 mod lane;
+mod lines;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod read;
@@ -62,11 +64,13 @@ mod write;
 pub use codec::{StoredTable, decode_source};
 pub use diff::{RecordChange, Shown, ShownRow, diff};
 pub use driver::{
-    Batch, EachRow, ImportOptions, RecordSource, RecordTarget, RowOrder, Updated, WriteMode, Written,
+    Batch, EachRow, ImportOptions, LineForm, RecordSource, RecordTarget, RowOrder, Updated, WriteMode,
+    Written,
 };
 pub use error::RecordError;
 pub use export::{Exported, export};
 pub use import::{ImportRequest, Imported, Only, import};
+pub use lines::Plain;
 pub use read::{MAX_LONG, RecordReader, StoredRow, TableReader};
 pub use schema::{Column, Filled, Object, SourceSchema, TableEnd, TableName, TableSchema, TypeClass};
 pub use select::Selection;

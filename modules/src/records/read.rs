@@ -5,7 +5,7 @@ use super::codec::{decode_end, decode_table};
 use super::key::{EntryKind, put_table, read_table};
 use super::row::{Long, of_long};
 use super::shape::Shape;
-use super::{MAX_SCHEMA, StoredTable, TableEnd, TableName, Value};
+use super::{LineForm, MAX_SCHEMA, StoredTable, TableEnd, TableName, Value};
 use dedup_engine::error::Corrupt;
 use dedup_engine::map::{Cursor, Entry, LeafTarget, LoadChunk, Root};
 use dedup_engine::wire::Reader;
@@ -168,15 +168,60 @@ impl<'a, L: LoadChunk> TableReader<'a, L> {
         self.checks.row(key, &row, longs)?;
         stored.key.clear();
         stored.key.extend_from_slice(key);
+        drop(row);
+        self.next_longs(&mut stored.values)?;
+        Ok(true)
+    }
+
+    /// Writes the next row as a line, which must have been [verified](Self::verify): `None` at the end, `false` if it has a list or
+    /// a map, which is left out. `room` is for rows that have long values.
+    pub(super) fn next_line(
+        &mut self,
+        form: LineForm,
+        out: &mut Vec<u8>,
+        room: &mut StoredRow,
+    ) -> Result<Option<bool>, L::Error> {
+        self.cursor.next()?;
+        let Some((key, _)) = within(self.cursor.entry(), &self.checks.shape) else {
+            let mut checks = self.take_checks()?;
+            self.finish(&mut checks)?;
+            return Ok(None);
+        };
+        let (row, start) = (self.cursor.load(MAX_ROW)?.unwrap_or_default(), out.len());
+        if self.checks.shape.put_line(key, &row, form, out)? {
+            self.checks.row(key, &row, Vec::new())?;
+            return Ok(Some(true));
+        }
+        out.truncate(start);
+        let longs = self.checks.shape.decode_into(key, &row, &mut room.values)?;
+        self.checks.row(key, &row, longs)?;
+        drop(row);
+        self.next_longs(&mut room.values)?;
+        for (at, value) in room.values.iter().enumerate() {
+            if at > 0 {
+                out.push(form.between);
+            }
+            let Some(value) = value.plain() else {
+                out.truncate(start);
+                return Ok(Some(false));
+            };
+            (form.put)(value, out);
+        }
+        out.push(form.end);
+        Ok(Some(true))
+    }
+
+    /// Puts the long values of a row, which come behind it, among the others.
+    fn next_longs(&mut self, values: &mut [Value]) -> Result<(), L::Error> {
         while let Some(len) = self.checks.next_long() {
             self.cursor.next()?;
             let entry = within(self.cursor.entry(), &self.checks.shape);
             let (key, _) = entry.filter(|(_, size)| *size == len).ok_or_else(not_there)?;
             let bytes = self.cursor.load(MAX_LONG)?.unwrap_or_default().into_owned();
             let long = self.checks.long(key, &bytes)?;
-            put_long(&self.checks.shape, &mut stored.values, &long, bytes)?;
+            put_long(&self.checks.shape, values, &long, bytes)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Goes on to the next entry; `false` if it is none of a row.

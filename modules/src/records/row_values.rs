@@ -3,7 +3,7 @@
 use super::key::MAX_DECIMAL;
 use super::row::{Long, LongKind, MAX_ITEMS, MAX_ROW, MAX_SHORT, MAX_TIME};
 use super::value::MAX_DEPTH;
-use super::{TimeKind, Value};
+use super::{Plain, TimeKind, Value};
 use dedup_engine::error::Corrupt;
 use dedup_engine::wire::Reader;
 
@@ -79,6 +79,41 @@ fn walk_row(
     }
     reader.finish()?;
     Ok(longs)
+}
+
+/// The values of a row that [`check_row`] has taken, as they stand there.
+pub(super) struct PlainValues<'b>(Reader<'b>);
+
+impl<'b> PlainValues<'b> {
+    pub(super) fn new(row: &'b [u8]) -> Self {
+        Self(Reader::new("row", row))
+    }
+
+    /// Returns the next one; none if it is long, a list or a map.
+    pub(super) fn next(&mut self) -> Result<Option<Plain<'b>>, Corrupt> {
+        let reader = &mut self.0;
+        Ok(Some(match reader.u8()? {
+            0 => Plain::Null,
+            1 => Plain::Bool(false),
+            2 => Plain::Bool(true),
+            3 => Plain::Int(reader.zigzag()?),
+            4 => Plain::UInt(reader.varint()?),
+            5 | 7 | 8 => Plain::Text(reader.bytes(MAX_SHORT, "text")?),
+            6 => Plain::Float(f64::from_bits(reader.u64()?)),
+            9 => Plain::Bytes(reader.bytes(MAX_SHORT, "bytes")?),
+            10 => {
+                reader.u8()?;
+                Plain::Text(reader.bytes(MAX_TIME, "date")?)
+            }
+            11..=15 => return Ok(None),
+            tag => return Err(reader.corrupt(format!("a value of tag {tag} is unknown here"))),
+        }))
+    }
+
+    /// Ends the row, of which all values were returned.
+    pub(super) fn finish(self) -> Result<(), Corrupt> {
+        self.0.finish()
+    }
 }
 
 /// Reads values of a row that was looked at, up to one after which no more are wanted. `longs` are those that stand elsewhere.

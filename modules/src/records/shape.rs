@@ -3,8 +3,8 @@
 use super::content::content_key;
 use super::key::{EntryKind, put_table, put_value, read_value};
 use super::row::{Long, put_row};
-use super::row_values::{check_row, read_row};
-use super::{RecordError, TableSchema, Value};
+use super::row_values::{PlainValues, check_row, read_row};
+use super::{LineForm, RecordError, TableSchema, Value};
 use dedup_engine::error::Corrupt;
 use dedup_engine::format::MAX_KEY;
 use dedup_engine::wire::Reader;
@@ -106,6 +106,40 @@ impl Shape {
         }
         reader.finish()?;
         Ok(longs)
+    }
+
+    /// Writes a row that was [looked at](Self::check) as a line; `false` if it has a long value, a list or a map, and part of a
+    /// line stands there.
+    pub(super) fn put_line(
+        &self,
+        key: &[u8],
+        row: &[u8],
+        form: LineForm,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Corrupt> {
+        let mut of_key = Vec::new();
+        if self.has_key() {
+            let mut reader = Reader::new("key of a row", key);
+            for _ in &self.keys {
+                of_key.push(read_value(&mut reader)?);
+            }
+            reader.finish()?;
+        }
+        let mut others = PlainValues::new(row);
+        for place in 0..self.width() {
+            if place > 0 {
+                out.push(form.between);
+            }
+            let value = match self.keys.iter().position(|key| *key == place) {
+                Some(at) => of_key.get(at).and_then(Value::plain),
+                None => others.next()?,
+            };
+            let Some(value) = value else { return Ok(false) };
+            (form.put)(value, out);
+        }
+        others.finish()?;
+        out.push(form.end);
+        Ok(true)
     }
 
     /// Looks whether [`decode`](Self::decode) would decode a row, and makes nothing of it; names its long values.

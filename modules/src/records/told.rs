@@ -1,8 +1,8 @@
 //! A target that tells how many rows it was given.
 
 use super::{
-    Batch, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema, Updated,
-    Value, Written,
+    Batch, ImportOptions, LineForm, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema,
+    Updated, Value, Written,
 };
 
 /// Hears of rows that were written: how many, and about how many bytes their values have.
@@ -63,6 +63,22 @@ impl RecordTarget for Told<'_> {
         let written = self.target.write(batch)?;
         self.told(batch);
         Ok(written)
+    }
+
+    fn line_form(&mut self, table: &TableSchema) -> Option<LineForm> {
+        self.target.line_form(table)
+    }
+
+    fn write_lines(
+        &mut self,
+        table: &TableSchema,
+        columns: &[&str],
+        lines: &[u8],
+        rows: u64,
+    ) -> Result<(), RecordError> {
+        self.target.write_lines(table, columns, lines, rows)?;
+        (self.tell)(rows, lines.len() as u64);
+        Ok(())
     }
 
     fn update(&mut self, batch: &Batch<'_>, condition: Option<&str>) -> Result<Updated, RecordError> {

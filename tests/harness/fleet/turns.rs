@@ -41,13 +41,12 @@ struct Machine {
     waiting: usize,
     awake_at: i64,
     importance: u64,
+    /// Heard by its calls that wait: nobody else wakes when it is this machine's turn.
+    called: Arc<Condvar>,
 }
 
 /// Gives out turns.
-pub struct Turns {
-    state: Mutex<State>,
-    changed: Condvar,
-}
+pub struct Turns(Mutex<State>);
 
 impl Turns {
     /// Starts with nobody under way.
@@ -59,7 +58,7 @@ impl Turns {
             Order::Priorities(changes) => (0..changes).map(|_| random.below(400)).collect(),
         };
         let state = State { random, order, machines: BTreeMap::new(), turn: None, now: 0, calls: 0, changes };
-        Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
+        Arc::new(Self(Mutex::new(state)))
     }
 
     /// Puts machines under way, all before the first of them starts.
@@ -73,8 +72,9 @@ impl Turns {
 
     /// Ends a machine's way: nobody waits for it any more.
     pub fn leave(&self, machine: usize) {
-        self.lock().machines.remove(&machine);
-        self.changed.notify_all();
+        let mut state = self.lock();
+        state.machines.remove(&machine);
+        state.call();
     }
 
     /// Returns the seconds since the beginning.
@@ -94,28 +94,33 @@ impl Turns {
         let own = state.machines.get_mut(&machine).expect("it is under way");
         own.waiting += 1;
         own.awake_at = own.awake_at.max(now + asleep);
-        loop {
-            state.choose();
-            if state.turn == Some(machine) {
-                break;
-            }
-            self.changed.notify_all();
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let called = own.called.clone();
+        state.call();
+        while state.turn != Some(machine) {
+            state = called.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.turn = None;
         state.calls += 1;
         state.now += 1 + state.random.next().trailing_zeros() as i64;
         state.machines.get_mut(&machine).expect("it waits").waiting -= 1;
-        drop(state);
-        self.changed.notify_all();
+        // Of its calls another one may wait, and everybody else still does.
+        state.call();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    /// Says whose turn it is, if everybody waits, and calls it.
+    fn call(&mut self) {
+        self.choose();
+        if let Some(machine) = self.turn.and_then(|turn| self.machines.get(&turn)) {
+            machine.called.notify_one();
+        }
+    }
+
     /// Says whose turn it is, if everybody waits.
     fn choose(&mut self) {
         if self.turn.is_some()

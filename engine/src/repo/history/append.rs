@@ -89,12 +89,12 @@ impl Repository {
     fn unlogged(&self, state: &State, known: &BTreeSet<ObjectId>) -> Result<BTreeSet<ObjectId>, RepoError> {
         let mut unlogged = self.stored_snapshots()?;
         let alive = state.memory.as_ref().map(|memory| &memory.alive);
-        unlogged.retain(|id| !known.contains(id) && !alive.is_some_and(|alive| alive.contains(id)));
+        unlogged.retain(|id| !known.contains(id) && !alive.is_some_and(|alive| alive.contains_key(id)));
         if unlogged.is_empty() {
             return Ok(unlogged);
         }
         let (removed, retired) = self.removed()?;
-        let is_logged = |id: &ObjectId| alive.is_some_and(|alive| alive.contains(id));
+        let is_logged = |id: &ObjectId| alive.is_some_and(|alive| alive.contains_key(id));
         unlogged.retain(|id| !removed.contains(id));
         if unlogged.len() <= FEW
             && self.can_read()
@@ -146,7 +146,7 @@ impl Repository {
             let heads = memory.heads.iter().filter(|(client, _)| **client != own);
             let heads = heads.map(|(client, seen)| Head { client: *client, mark: seen.mark });
             let new: &[ObjectId] = if let Act::Made(made) = act { made } else { &[] };
-            let more = new.iter().filter(|id| !memory.alive.contains(id)).count();
+            let more = new.iter().filter(|id| !memory.alive.contains_key(id)).count();
             let mut entry = Entry {
                 number: last.number + 1,
                 previous: last.id,
@@ -171,6 +171,7 @@ impl Repository {
                     _ => continue,
                 }
             }
+            let rank = entry.rank();
             let seen = Seen {
                 mark: Mark { number: entry.number, id },
                 time: entry.time,
@@ -179,7 +180,9 @@ impl Repository {
                 live: entry.live,
             };
             memory.heads.insert(own, seen);
-            memory.alive.extend(new);
+            for id in new {
+                memory.alive.entry(*id).or_insert(rank);
+            }
             match act {
                 Act::Slot { id, is_removed: true } => drop(memory.slots_gone.insert(*id)),
                 Act::Admitted { public_key, rights } => memory.words.push(Word {

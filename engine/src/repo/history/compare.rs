@@ -122,8 +122,15 @@ impl Reading<'_> {
     /// Adds what entries made, and reads the generations that are new: what they removed is not alive.
     pub(super) fn generations(&mut self) -> Result<(), RepoError> {
         let rights = self.rights.clone();
-        self.made.retain(|(client, at, _): &Made| rights.of_entry(client, *at) & APPEND != 0);
-        self.now.alive.extend(self.made.iter().flat_map(|(_, _, made)| made));
+        let of = |made: &Made| rights.of_entry(&made.by, made.number);
+        self.made.retain(|made| of(made) & APPEND != 0);
+        // What several made is as old as the first says, of those that may say more of it than that it is there.
+        self.made.sort_by_key(|made| (of(made) & FORGET == 0, made.rank));
+        for made in &self.made {
+            for id in &made.snapshots {
+                self.now.alive.entry(*id).or_insert(made.rank);
+            }
+        }
         let mut mark = self.before.generation;
         // Those that the writer of an entry had not seen may have removed what it made.
         let mut number = self.oldest_seen.min(mark.number);
@@ -143,7 +150,7 @@ impl Reading<'_> {
                 continue;
             }
             for id in &generation.snapshots {
-                if self.now.alive.remove(id) && self.thorough {
+                if self.now.alive.remove(id).is_some() && self.thorough {
                     self.removed.insert(*id, number);
                 }
             }

@@ -238,11 +238,12 @@ impl Repository {
         };
         let (words, epochs) = (before.words.clone(), before.epochs.len());
         let (is_fresh, accepted) = (before.heads.is_empty(), before.accepted.clone());
+        let is_unranked = before.is_unranked;
         let now = read(before)?;
-        if is_fresh || now.words == words && now.epochs.len() == epochs {
+        if is_fresh || now.words == words && now.epochs.len() == epochs && !is_unranked {
             return Ok(now);
         }
-        // What is obeyed may be more or less than it seemed: everything is counted anew.
+        // What is obeyed may be more or less than it seemed, or of what is known the order is not: everything is counted anew.
         read(Memory { accepted, ..Memory::default() })
     }
 
@@ -330,12 +331,13 @@ impl Repository {
 
     /// Returns the snapshots that the log says are alive and that are not among these; nothing if it was not read.
     pub(crate) fn logged_but(&self, ids: &BTreeSet<ObjectId>) -> BTreeSet<ObjectId> {
-        self.with_log(|memory| memory.alive.difference(ids).copied().collect()).unwrap_or_default()
+        let but = |memory: &Memory| memory.alive.keys().filter(|id| !ids.contains(id)).copied().collect();
+        self.with_log(but).unwrap_or_default()
     }
 
     /// Returns whether the log says that a snapshot is alive.
     pub(crate) fn is_logged(&self, id: &ObjectId) -> bool {
-        self.with_log(|memory| memory.alive.contains(id)).unwrap_or_default()
+        self.with_log(|memory| memory.alive.contains_key(id)).unwrap_or_default()
     }
 
     /// Returns what all logs come to; they are read on first.

@@ -23,8 +23,17 @@ const AT_ONCE: usize = 1 << 10;
 /// What an entry says of an object of another row: which it is, and who says so in which entry.
 pub(super) type Claims = BTreeMap<(Row, Mark, ClientId), u64>;
 
-/// What an entry made: whose, which number, what.
-pub(crate) type Made = (ClientId, u64, Vec<ObjectId>);
+/// What an entry made.
+pub(crate) struct Made {
+    /// Whose entry.
+    pub by: ClientId,
+    /// Its number.
+    pub number: u64,
+    /// How many entries it follows.
+    pub rank: u64,
+    /// The snapshots.
+    pub snapshots: Vec<ObjectId>,
+}
 
 /// Returns who may do what, by what was said and by the key epochs that count.
 pub(super) fn rights(objects: &Objects, first: ClientId, words: &[Word]) -> Rights {
@@ -284,7 +293,8 @@ impl<'o> Reading<'o> {
         match &entry.act {
             Act::Made(snapshots) => {
                 self.oldest_seen = self.oldest_seen.min(entry.generation.number);
-                self.made.push((client, number, snapshots.clone()));
+                let (rank, snapshots) = (entry.rank(), snapshots.clone());
+                self.made.push(Made { by: client, number, rank, snapshots });
             }
             Act::Slot { id, is_removed: true } => self.slots_gone.push((client, number, *id)),
             Act::Slot { id, is_removed: false } => self.slots_added.push((client, number, *id)),

@@ -122,7 +122,8 @@ impl Repository {
         let (stands, before) = (self.retention()?, self.with_log(|memory| memory.alive.clone()));
         self.begin_era()?;
         let after = self.with_log(|memory| memory.alive.clone()).unwrap_or_default();
-        let missed: Vec<ObjectId> = before.unwrap_or_default().difference(&after).copied().collect();
+        let missed: Vec<ObjectId> =
+            before.unwrap_or_default().into_keys().filter(|id| !after.contains_key(id)).collect();
         for made in missed.chunks(MAX_MADE) {
             self.log_alone(&Act::Made(made.to_vec()), now)?;
         }

@@ -5,19 +5,16 @@
 //! else, at the latest. Else each batch is a step that can be taken back.
 
 use super::catalog::engine;
-use super::copy::write_row;
+use super::copy::{LINES, text_of, write_row};
 use super::error::{PostgresError, is_of_row};
 use super::import::PostgresTarget;
 use super::large;
-use super::quote::{name, names, path};
+use super::quote::{literal, name, names, path};
 use super::wire::Session;
-use crate::records::{Batch, RecordError, TableName, Value, WriteMode};
+use crate::records::{Batch, RecordError, TableName, TableSchema, Value, WriteMode};
 
 /// Where rows stand before they take the place of others.
 const STAGE: &str = "pg_temp.dedup_batch";
-/// Why a row has no text.
-const NO_COLUMN: &str = "a list or a map has no column here";
-
 /// A COPY that takes rows.
 pub(super) struct Going {
     table: TableName,
@@ -39,27 +36,46 @@ impl Going {
 }
 
 impl PostgresTarget<'_> {
-    /// Sends rows to the COPY of their table, which is begun with the first of them.
+    /// Sends rows to the COPY of their table.
     pub(super) fn send_rows(&mut self, batch: &Batch<'_>) -> Result<(), RecordError> {
-        let columns = names(batch.columns.iter().copied());
-        let is_of = |going: &Going| going.table == batch.table.name && going.columns == columns;
-        if !self.going.as_ref().is_some_and(is_of) {
-            self.end_rows()?;
-            let doing = format!("write into table {}", batch.table.name);
-            let copy = format!("COPY {} ({columns}) FROM STDIN", path(&batch.table.name));
-            self.session.copy_in(&doing, &copy).map_err(engine)?;
-            self.going = Some(Going { table: batch.table.name.clone(), columns, rows: 0 });
-        }
-        let Some(going) = &mut self.going else { return Ok(()) };
-        self.line.clear();
+        let mut lines = std::mem::take(&mut self.line);
+        lines.clear();
         for (at, row) in batch.rows.iter().enumerate() {
-            if !write_row(row, &mut self.line) {
-                let (table, row) = (going.table.to_string(), going.rows + at as u64 + 1);
-                return Err(RecordError::Refused { table, row, why: NO_COLUMN.into() });
+            if !write_row(row, &mut lines) {
+                let (table, row) = (batch.table.name.to_string(), self.sent(batch) + at as u64 + 1);
+                return Err(RecordError::Refused { table, row, why: LINES.refusal.into() });
             }
         }
-        going.rows += batch.rows.len() as u64;
-        self.session.put(&self.line).map_err(|error| going.refused(error))
+        let sent = self.send(&batch.table.name, batch.columns, &lines, batch.rows.len() as u64);
+        self.line = lines;
+        sent
+    }
+
+    /// Returns how many rows the COPY of a batch's table has taken.
+    fn sent(&self, batch: &Batch<'_>) -> u64 {
+        self.going.as_ref().filter(|going| going.table == batch.table.name).map_or(0, |going| going.rows)
+    }
+
+    /// Sends lines to the COPY of their table, which is begun with the first of them.
+    pub(super) fn send(
+        &mut self,
+        table: &TableName,
+        columns: &[&str],
+        lines: &[u8],
+        rows: u64,
+    ) -> Result<(), RecordError> {
+        let columns = names(columns.iter().copied());
+        let is_of = |going: &Going| going.table == *table && going.columns == columns;
+        if !self.going.as_ref().is_some_and(is_of) {
+            self.end_rows()?;
+            let doing = format!("write into table {table}");
+            let copy = format!("COPY {} ({columns}) FROM STDIN", path(table));
+            self.session.copy_in(&doing, &copy).map_err(engine)?;
+            self.going = Some(Going { table: table.clone(), columns, rows: 0 });
+        }
+        let Some(going) = &mut self.going else { return Ok(()) };
+        going.rows += rows;
+        self.session.put(lines).map_err(|error| going.refused(error))
     }
 
     /// Ends the COPY that takes rows, if one does; before anything else is asked of the server.
@@ -70,6 +86,46 @@ impl PostgresTarget<'_> {
             true => Ok(()),
             false => Err(RecordError::Counts { table: going.table.to_string(), expected: going.rows, found }),
         }
+    }
+
+    /// Removes rows by their keys; returns how many were there.
+    pub(super) fn delete_rows(
+        &mut self,
+        table: &TableSchema,
+        keys: &[Vec<Value>],
+    ) -> Result<u64, RecordError> {
+        self.make_ready(table)?;
+        let types: Vec<&str> = table
+            .key
+            .iter()
+            .map(|key| {
+                table
+                    .columns
+                    .iter()
+                    .find(|column| column.name == *key)
+                    .map_or("text", |column| &column.type_text[..])
+            })
+            .collect();
+        let mut count = 0;
+        for keys in keys.chunks(500) {
+            let mut lists = Vec::new();
+            for key in keys {
+                let values =
+                    key.iter().zip(&types).map(|(value, of)| match value.plain().and_then(text_of) {
+                        None => "NULL".to_owned(),
+                        Some(bytes) => format!("{}::{of}", literal(&String::from_utf8_lossy(&bytes))),
+                    });
+                lists.push(format!("({})", values.collect::<Vec<_>>().join(", ")));
+            }
+            let sql = format!(
+                "DELETE FROM ONLY {} WHERE ({}) IN ({})",
+                path(&table.name),
+                names(table.key.iter().map(String::as_str)),
+                lists.join(", ")
+            );
+            count += self.run(&format!("delete from table {}", table.name), &sql)?;
+        }
+        Ok(count)
     }
 
     /// Writes rows in one piece.
@@ -85,7 +141,7 @@ impl PostgresTarget<'_> {
                 return Err(PostgresError::Refused {
                     doing: format!("write into table {}", batch.table.name),
                     state: "22000".into(),
-                    message: NO_COLUMN.into(),
+                    message: LINES.refusal.into(),
                     row: None,
                 });
             }

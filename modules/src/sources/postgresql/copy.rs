@@ -3,7 +3,7 @@
 //! Every type has a text form that it reads back to the very same value; so has every version of the server.
 
 use super::error::PostgresError;
-use crate::records::{Column, TimeKind, TypeClass, Value};
+use crate::records::{Column, LineForm, Plain, TimeKind, TypeClass, Value};
 use memchr::memchr;
 use std::borrow::Cow;
 
@@ -136,28 +136,41 @@ fn hex(digits: &[u8]) -> Option<Vec<u8>> {
     digits.chunks_exact(2).map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
+/// How a row is a line.
+pub(super) const LINES: LineForm =
+    LineForm { put: put_value, between: b'\t', end: b'\n', refusal: "a list or a map has no column here" };
+
 /// Writes a row. Lists and maps have no text that a column would take; returns whether all values had one.
 pub(super) fn write_row(row: &[Value], out: &mut Vec<u8>) -> bool {
     for (at, value) in row.iter().enumerate() {
         if at > 0 {
-            out.push(b'\t');
+            out.push(LINES.between);
         }
-        match value {
-            Value::Null => out.extend_from_slice(b"\\N"),
-            Value::Int(number) => put_number(*number, out),
-            Value::Bytes(bytes) => {
-                // A backslash stands twice.
-                out.push(b'\\');
-                put_hex(bytes, out);
+        let Some(value) = value.plain() else { return false };
+        put_value(value, out);
+    }
+    out.push(LINES.end);
+    true
+}
+
+/// Writes a value.
+fn put_value(value: Plain<'_>, out: &mut Vec<u8>) {
+    match value {
+        Plain::Null => out.extend_from_slice(b"\\N"),
+        Plain::Int(number) => put_number(number, out),
+        Plain::Text(bytes) => escape(bytes, out),
+        Plain::Bytes(bytes) => {
+            // A backslash stands twice.
+            out.push(b'\\');
+            put_hex(bytes, out);
+        }
+        value => {
+            // No text of a number or a truth value has anything to escape.
+            if let Some(bytes) = text_of(value) {
+                out.extend_from_slice(&bytes);
             }
-            value => match text_of(value) {
-                Some(bytes) => escape(&bytes, out),
-                None => return false,
-            },
         }
     }
-    out.push(b'\n');
-    true
 }
 
 /// Writes a number, in half of the time that formatting takes: rows are mostly numbers.
@@ -177,27 +190,26 @@ fn put_number(number: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Returns the text that the server reads a value from; none for lists, maps and NULL.
-pub(super) fn text_of(value: &Value) -> Option<Cow<'_, [u8]>> {
+/// Returns the text that the server reads a value from; none for NULL.
+pub(super) fn text_of(value: Plain<'_>) -> Option<Cow<'_, [u8]>> {
     use Cow::{Borrowed, Owned};
     Some(match value {
-        Value::Bool(true) => Borrowed(b"t"),
-        Value::Bool(false) => Borrowed(b"f"),
-        Value::Int(number) => Owned(number.to_string().into_bytes()),
-        Value::UInt(number) => Owned(number.to_string().into_bytes()),
-        Value::Float(number) if number.is_infinite() => {
-            Borrowed(if *number > 0.0 { b"Infinity" } else { b"-Infinity" })
+        Plain::Null => return None,
+        Plain::Bool(true) => Borrowed(b"t"),
+        Plain::Bool(false) => Borrowed(b"f"),
+        Plain::Int(number) => Owned(number.to_string().into_bytes()),
+        Plain::UInt(number) => Owned(number.to_string().into_bytes()),
+        Plain::Float(number) if number.is_infinite() => {
+            Borrowed(if number > 0.0 { b"Infinity" } else { b"-Infinity" })
         }
         // The shortest text that is read back as the same bits.
-        Value::Float(number) => Owned(format!("{number:?}").into_bytes()),
-        Value::Decimal(text) | Value::Text(text) | Value::Time(_, text) => Borrowed(text.as_bytes()),
-        Value::RawText(bytes) => Borrowed(bytes),
-        Value::Bytes(bytes) => {
+        Plain::Float(number) => Owned(format!("{number:?}").into_bytes()),
+        Plain::Text(text) => Borrowed(text),
+        Plain::Bytes(bytes) => {
             let mut text = Vec::with_capacity(2 * bytes.len() + 2);
             put_hex(bytes, &mut text);
             Owned(text)
         }
-        Value::Null | Value::List(_) | Value::Map(_) => return None,
     })
 }
 

@@ -7,18 +7,18 @@
 use super::super::{SourceError, World};
 use super::batch::Going;
 use super::catalog::{self, engine, text};
-use super::copy::text_of;
+use super::copy::LINES;
 use super::ddl::SEQUENCE_SET;
 use super::error::{PostgresError, is_of_row};
 use super::export::connect;
 use super::large;
-use super::quote::{literal, name, names, path};
+use super::quote::{literal, name, path};
 use super::spec::PostgresSpec;
 use super::wire::{Row, Session};
 use crate::manifest::drivers::{Import, OnError};
 use crate::records::{
-    Batch, Filled, ImportOptions, Object, RecordError, RecordTarget, SourceSchema, TableName, TableSchema,
-    Value, WriteMode, Written,
+    Batch, Filled, ImportOptions, LineForm, Object, RecordError, RecordTarget, SourceSchema, TableName,
+    TableSchema, Value, WriteMode, Written,
 };
 use std::collections::BTreeSet;
 
@@ -259,38 +259,23 @@ impl RecordTarget for PostgresTarget<'_> {
         Ok(written)
     }
 
-    fn delete(&mut self, table: &TableSchema, keys: &[Vec<Value>]) -> Result<u64, RecordError> {
+    fn line_form(&mut self, table: &TableSchema) -> Option<LineForm> {
+        (!self.may_go_on() && !large::is_it(&table.name)).then_some(LINES)
+    }
+
+    fn write_lines(
+        &mut self,
+        table: &TableSchema,
+        columns: &[&str],
+        lines: &[u8],
+        rows: u64,
+    ) -> Result<(), RecordError> {
         self.make_ready(table)?;
-        let types: Vec<&str> = table
-            .key
-            .iter()
-            .map(|key| {
-                table
-                    .columns
-                    .iter()
-                    .find(|column| column.name == *key)
-                    .map_or("text", |column| &column.type_text[..])
-            })
-            .collect();
-        let mut count = 0;
-        for keys in keys.chunks(500) {
-            let mut lists = Vec::new();
-            for key in keys {
-                let values = key.iter().zip(&types).map(|(value, of)| match text_of(value) {
-                    None => "NULL".to_owned(),
-                    Some(bytes) => format!("{}::{of}", literal(&String::from_utf8_lossy(&bytes))),
-                });
-                lists.push(format!("({})", values.collect::<Vec<_>>().join(", ")));
-            }
-            let sql = format!(
-                "DELETE FROM ONLY {} WHERE ({}) IN ({})",
-                path(&table.name),
-                names(table.key.iter().map(String::as_str)),
-                lists.join(", ")
-            );
-            count += self.run(&format!("delete from table {}", table.name), &sql)?;
-        }
-        Ok(count)
+        self.send(&table.name, columns, lines, rows)
+    }
+
+    fn delete(&mut self, table: &TableSchema, keys: &[Vec<Value>]) -> Result<u64, RecordError> {
+        self.delete_rows(table, keys)
     }
 
     fn count(&mut self, table: &TableSchema, condition: Option<&str>) -> Result<u64, RecordError> {
