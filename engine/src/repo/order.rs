@@ -148,7 +148,7 @@ fn longest_rising(said: &[i64], last: i64) -> Vec<usize> {
 }
 
 /// Puts what was made of other snapshots among those of its machine, or of all where it has none: before the first that
-/// is later. It comes before what was made on top of it, whatever the clocks say.
+/// is later. It comes after what it was made from and before what was made on top of it, whatever the clocks say.
 fn insert_others(all: &[Dated<'_>], placed: &mut Vec<Placed>, last: i64) {
     let mut others: Vec<usize> = (0..all.len()).filter(|at| all[*at].is_made_of_another()).collect();
     if others.is_empty() {
@@ -160,6 +160,8 @@ fn insert_others(all: &[Dated<'_>], placed: &mut Vec<Placed>, last: i64) {
     // The highest time up to each place: of each machine, and of all.
     let mut highest: BTreeMap<Option<&str>, Vec<(usize, i64)>> = BTreeMap::new();
     let mut children: BTreeMap<ObjectId, usize> = BTreeMap::new();
+    let places: BTreeMap<ObjectId, usize> =
+        placed.iter().enumerate().map(|(place, one)| (all[one.at].id, place)).collect();
     for (place, one) in placed.iter().enumerate() {
         let snapshot = all[one.at].snapshot;
         for of in [Some(snapshot.host.as_str()), None] {
@@ -177,6 +179,8 @@ fn insert_others(all: &[Dated<'_>], placed: &mut Vec<Placed>, last: i64) {
         let own = highest.get(&Some(all[at].snapshot.host.as_str())).or_else(|| highest.get(&None));
         let later = own.and_then(|row| row.get(row.partition_point(|(_, most)| *most <= secs)));
         let place = later.map_or(placed.len(), |(place, _)| *place);
+        let from = all[at].snapshot.provenance.rewritten_from.and_then(|from| places.get(&from.snapshot));
+        let place = from.map_or(place, |from| place.max(from + 1));
         let place = children.get(&all[at].id).map_or(place, |child| place.min(*child));
         rows[place].push(Placed { at, secs });
     }

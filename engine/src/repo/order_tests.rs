@@ -130,6 +130,14 @@ fn what_was_made_of_another_stands_where_that_stood() {
     assert!(order.placed.is_sorted_by_key(|one| one.secs) && order.placed.len() == all.len());
 }
 
+/// Two runs of one machine overlapped: the one that began earlier was stored later, and is made anew.
+#[test]
+fn what_is_made_anew_comes_after_what_it_was_made_from() {
+    let mut all = [10, 9, 9].map(|hour| snapshot(NOW - DAY + hour * 3600, "web"));
+    all[2].provenance.rewritten_from = origin(1);
+    assert_eq!(places(&order(&logged(&all), NOW)), [0, 1, 2]);
+}
+
 /// The longest sequence that does not fall, by trying all of them.
 fn naive_longest(said: &[i64], last: i64) -> usize {
     let mut longest = vec![0; said.len()];
