@@ -5,6 +5,7 @@ pub mod copying;
 mod dry_run;
 mod epochs;
 mod epochs_left_out;
+mod epochs_under_way;
 mod forgetting;
 mod keys;
 mod links;
