@@ -17,6 +17,7 @@ mod parts_failing;
 mod prune_blocks;
 mod prune_copies;
 mod prune_parts;
+mod prune_restarts;
 mod pruning;
 mod reading;
 mod readings;

@@ -44,7 +44,7 @@ use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events, Phase};
 use crate::repo::control::{Purpose, Verdict};
 use crate::repo::segments::OwnSegments;
-use crate::repo::sessions::OpenSession;
+use crate::repo::sessions::{OpenSession, generation};
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::Snapshot;
 use census::Census;
@@ -222,7 +222,8 @@ fn attempts(
         let epoch = repo.newest_era()?;
         let seen = repo.newest_generation()?;
         // What is missing was perhaps removed meanwhile.
-        let is_newer = || others_came(repo, seen, epoch);
+        let own = session.map(|session| session.id);
+        let is_newer = || others_came(repo, own, seen, epoch);
         let is_of_others = |error: &PruneError| {
             matches!(error, PruneError::Repo(_))
                 && matches!(error.kind(), Kind::Integrity | Kind::Missing | Kind::Refused)
@@ -252,9 +253,19 @@ fn attempts(
     Err(PruneError::Overtaken)
 }
 
-/// Returns whether a generation was published after `seen`, or a key epoch opened after `epoch`.
-fn others_came(repo: &Repository, seen: u64, epoch: u32) -> Result<bool, RepoError> {
-    Ok(repo.newest_era()? > epoch || repo.newest_generation()? > seen)
+/// Returns whether others have published a generation after `seen`, or opened a key epoch after `epoch`. What this prune has
+/// removed itself explains nothing that goes wrong: to begin anew because of that would only be told late.
+fn others_came(repo: &Repository, own: Option<SessionId>, seen: u64, epoch: u32) -> Result<bool, RepoError> {
+    if repo.newest_era()? > epoch {
+        return Ok(true);
+    }
+    for number in seen + 1..=repo.newest_generation()? {
+        let generation = generation(&repo.objects, number)?;
+        if generation.is_none_or(|(generation, _)| Some(generation.session) != own) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Finds out what is needed and what is stored, and makes the plan. In this order: the base; packs; sessions, so
