@@ -149,6 +149,8 @@ bugs! {
     BelieveAnyEpoch = "believe-any-epoch",
     /// A segment that somebody wrote under an earlier key epoch counts as those of before.
     BelieveOldSegments = "believe-old-segments",
+    /// A segment that a key epoch made void is removed, though nothing else names its packs.
+    DropVoidSegments = "drop-void-segments",
     /// A pack of an earlier key epoch that no segment names is relied on, though nobody read it.
     BelieveOldPacks = "believe-old-packs",
     /// A snapshot that was committed under an earlier key epoch exists, though the log does not know it.

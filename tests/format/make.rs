@@ -184,6 +184,7 @@ fn make_golden_repositories() {
         copy_dir(&repo, &data_dir().join(name));
     }
     written_only();
+    super::years::make();
 }
 
 /// Makes the one that a client stored which only writes, under the key file of the others.

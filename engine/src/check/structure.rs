@@ -4,7 +4,7 @@ use super::{CheckError, CheckReport, Finding, Severity, StoredPacks, damage_or, 
 use crate::id::ObjectId;
 use crate::listing::StoredPath;
 use crate::progress::Events;
-use crate::repo::refresh::read_segment;
+use crate::repo::segments::read_segment;
 use crate::repo::{RepoError, Repository};
 use crate::storage::{Family, Name};
 

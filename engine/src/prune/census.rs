@@ -5,6 +5,7 @@ use super::live::{Live, Need};
 use super::plan::PackUse;
 use crate::id::{ObjectId, SessionId};
 use crate::index::{Segment, SegmentPack};
+use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events};
 use crate::repo::{RepoError, Repository};
 use crate::storage::{Family, Name};
@@ -15,6 +16,8 @@ pub(super) struct SegmentUse {
     pub id: ObjectId,
     pub session: SessionId,
     pub packs: Vec<u32>,
+    /// A newer key epoch made it void: nobody believes what it says.
+    pub is_void: bool,
     /// It names a pack that is not stored although nobody has removed it.
     pub lacks_some: bool,
 }
@@ -71,32 +74,34 @@ impl Census {
         live: &Live<'_>,
         events: &dyn Events,
     ) -> Result<(), RepoError> {
-        repo.each_segment(&mut |id, segment| {
+        repo.each_segment_or_void(&mut |id, segment, counts| {
             if events.cancelled() {
                 return Err(RepoError::Cancelled);
             }
-            self.enter(repo, id, &segment, live)?;
+            self.enter(repo, (id, counts), &segment, live)?;
             events.event(Event::Done { entries: 1, bytes: 0, path: None });
             Ok(())
         })
     }
 
-    /// Takes a segment up.
+    /// Takes a segment up, which counts or not.
     pub fn enter(
         &mut self,
         repo: &Repository,
-        id: ObjectId,
+        (id, counts): (ObjectId, bool),
         segment: &Segment,
         live: &Live<'_>,
     ) -> Result<(), RepoError> {
         let (mut packs, mut lacks_some) = (Vec::new(), false);
         for pack in &segment.packs {
-            match self.take(pack, live)? {
+            let place =
+                if counts { self.take(pack, live)? } else { self.place(&pack.id).map(|at| at as u32) };
+            match place {
                 Some(place) => packs.push(place),
                 None => lacks_some |= !repo.index()?.is_removed(&pack.id)?,
             }
         }
-        self.segments.push(SegmentUse { id, session: segment.session, packs, lacks_some });
+        self.segments.push(SegmentUse { id, session: segment.session, packs, is_void: !counts, lacks_some });
         Ok(())
     }
 
@@ -137,7 +142,8 @@ impl Census {
     /// Leaves alone what may be of runs that have not ended: the packs that their segments name, and all packs that
     /// no segment names if there is such a run at all.
     pub fn spare(&mut self, running: &BTreeSet<SessionId>) {
-        for segment in self.segments.iter().filter(|segment| running.contains(&segment.session)) {
+        let of_runs = |segment: &&SegmentUse| !segment.is_void && running.contains(&segment.session);
+        for segment in self.segments.iter().filter(of_runs) {
             segment.packs.iter().for_each(|place| self.packs[*place as usize].is_spared = true);
         }
         if !running.is_empty() {
@@ -145,12 +151,41 @@ impl Census {
         }
     }
 
-    /// Returns the segments of which no pack is left once these are gone; never one that tells of a lost pack.
-    pub fn empty_segments(&self, going: &BTreeSet<ObjectId>) -> Vec<ObjectId> {
-        let goes = |place: &u32| going.contains(&self.packs[*place as usize].id);
-        let empty =
-            self.segments.iter().filter(|segment| !segment.lacks_some && segment.packs.iter().all(goes));
-        empty.map(|segment| segment.id).collect()
+    /// Leaves alone the packs that only void segments name, where something is missing: they may have it, and not be sound
+    /// enough to be taken up as a whole.
+    pub fn spare_untold(&mut self) {
+        for segment in self.segments.iter().filter(|segment| segment.is_void) {
+            for place in &segment.packs {
+                let pack = &mut self.packs[*place as usize];
+                pack.is_spared |= !pack.is_named;
+            }
+        }
+    }
+
+    /// Returns whether a void segment says nothing any more.
+    pub fn any_void(&self, going_on: &BTreeSet<SessionId>) -> bool {
+        let empty = self.empty_segments(&BTreeSet::new(), going_on);
+        self.segments.iter().any(|segment| segment.is_void && empty.contains(&segment.id))
+    }
+
+    /// Returns the segments that say nothing any more once these packs are gone: those of which no pack is left, and void
+    /// ones whose packs are in segments that count, but for those of runs that go on, which may store them again. Never one
+    /// that tells of a lost pack.
+    pub fn empty_segments(
+        &self,
+        going: &BTreeSet<ObjectId>,
+        going_on: &BTreeSet<SessionId>,
+    ) -> Vec<ObjectId> {
+        let is_empty = |segment: &&SegmentUse| {
+            let is_told = |pack: &PackUse| pack.is_named || planted(Bug::DropVoidSegments);
+            let goes = |place: &u32| {
+                let pack = &self.packs[*place as usize];
+                going.contains(&pack.id) || segment.is_void && is_told(pack)
+            };
+            let may_go = !segment.is_void || !going_on.contains(&segment.session);
+            may_go && !segment.lacks_some && segment.packs.iter().all(goes)
+        };
+        self.segments.iter().filter(is_empty).map(|segment| segment.id).collect()
     }
 }
 

@@ -43,13 +43,15 @@ use crate::parity::groups::Groups;
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events, Phase};
 use crate::repo::control::{Purpose, Verdict};
-use crate::repo::sessions::OpenSession;
+use crate::repo::segments::OwnSegments;
+use crate::repo::sessions::{OpenSession, generation};
 use crate::repo::{RepoError, Repository};
 use crate::snapshot::Snapshot;
 use census::Census;
 use live::{Live, Need};
 pub use parity::ParityReport;
 use plan::{Limits, Plan};
+use repack::NOBODY;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use witness::Sessions;
@@ -173,6 +175,8 @@ struct Scene<'r> {
     /// Parity as it was before sessions were read.
     groups: Groups,
     live: Live<'r>,
+    /// Segments of this attempt.
+    own_segments: OwnSegments<'r>,
 }
 
 /// Prunes the repository.
@@ -214,9 +218,12 @@ fn attempts(
     let mut rescued = BTreeSet::new();
     for restarts in 0..ATTEMPTS {
         report = PruneReport { restarts: restarts as u64, packs_rescued: 0, packs_damaged: 0, ..report };
+        // What others stored since is of the newest key epoch.
+        let epoch = repo.newest_era()?;
         let seen = repo.newest_generation()?;
         // What is missing was perhaps removed meanwhile.
-        let is_newer = || repo.newest_generation().map(|newest| newest > seen);
+        let own = session.map(|session| session.id);
+        let is_newer = || others_came(repo, own, seen, epoch);
         let is_of_others = |error: &PruneError| {
             matches!(error, PruneError::Repo(_))
                 && matches!(error.kind(), Kind::Integrity | Kind::Missing | Kind::Refused)
@@ -244,6 +251,21 @@ fn attempts(
         }
     }
     Err(PruneError::Overtaken)
+}
+
+/// Returns whether others have published a generation after `seen`, or opened a key epoch after `epoch`. What this prune has
+/// removed itself explains nothing that goes wrong: to begin anew because of that would only be told late.
+fn others_came(repo: &Repository, own: Option<SessionId>, seen: u64, epoch: u32) -> Result<bool, RepoError> {
+    if repo.newest_era()? > epoch {
+        return Ok(true);
+    }
+    for number in seen + 1..=repo.newest_generation()? {
+        let generation = generation(&repo.objects, number)?;
+        if generation.is_none_or(|(generation, _)| Some(generation.session) != own) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Finds out what is needed and what is stored, and makes the plan. In this order: the base; packs; sessions, so
@@ -301,8 +323,12 @@ fn scene<'r>(
     census.count(repo, &live, events)?;
     // Whatever was counted can be read.
     repo.catch_up(events)?;
+    let own_segments = OwnSegments::new(repo, own.unwrap_or(NOBODY));
     if live.missing() > 0 {
-        adopt(repo, session, &mut census, &live, events)?;
+        own_segments.add(adopt(repo, session, &mut census, &live, events)?);
+    }
+    if live.missing() > 0 {
+        census.spare_untold();
     }
     census.spare(&sessions.running());
     report.parity.packs_spared = parity::spare(repo, &mut census, &groups)?;
@@ -310,25 +336,26 @@ fn scene<'r>(
     report.snapshots = forgotten.iter().map(|(id, _)| *id).collect();
     report.snapshots_kept = snapshots.len() as u64;
     (report.chunks, report.chunks_missing) = (live.count(), live.missing());
-    Ok(Scene { repo, own, base, sessions, forgotten, census, groups, live })
+    Ok(Scene { repo, own, base, sessions, forgotten, census, groups, live, own_segments })
 }
 
-/// Looks for what is needed and in no segment among the packs that no segment names: segments may have been lost.
+/// Looks for what is needed and in no segment among the packs that no segment names: segments may have been lost. Returns
+/// those that name them now.
 fn adopt(
     repo: &Repository,
     session: Option<&OpenSession>,
     census: &mut Census,
     live: &Live<'_>,
     events: &dyn Events,
-) -> Result<(), PruneError> {
+) -> Result<Vec<ObjectId>, PruneError> {
     let unnamed = census.packs.iter().filter(|pack| !pack.is_named && !pack.is_spared);
     let unnamed: Vec<_> = unnamed.map(|pack| (pack.id, pack.stored_bytes)).collect();
     let Some(session) = session else {
         // A dry run writes nothing, and does not know which of these packs are needed.
         census.packs.iter_mut().filter(|pack| !pack.is_named).for_each(|pack| pack.is_spared = true);
-        return Ok(());
+        return Ok(Vec::new());
     };
-    repo.adopt(
+    let adopted = repo.adopt(
         session.id,
         unnamed,
         &|pack| {
@@ -343,11 +370,11 @@ fn adopt(
     )?;
     repo.each_segment(&mut |id, segment| {
         if census.segments.iter().all(|known| known.id != id) {
-            census.enter(repo, id, &segment, live)?;
+            census.enter(repo, (id, true), &segment, live)?;
         }
         Ok(())
     })?;
-    Ok(())
+    Ok(adopted)
 }
 
 /// Makes an error of a chunk that was to be there.

@@ -14,6 +14,7 @@ use crate::index::Segment;
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events, Phase};
 use crate::repo::control::{Condemned, Generation};
+use crate::repo::segments::OwnSegments;
 use crate::repo::sessions::{OpenSession, read_generation};
 use crate::repo::write::Stored;
 use crate::repo::{RepoError, Repository};
@@ -47,6 +48,8 @@ pub(crate) struct Removal<'r> {
     pub session: &'r OpenSession,
     /// End the sessions of all runs that have not ended.
     pub fence_all: bool,
+    /// What the session has stored in segments.
+    pub own: OwnSegments<'r>,
 }
 
 impl Removal<'_> {
@@ -58,9 +61,11 @@ impl Removal<'_> {
         anew: &mut dyn FnMut(&BTreeSet<ObjectId>) -> Result<Stored, RepoError>,
         events: &dyn Events,
     ) -> Result<Removed, RepoError> {
-        let Self { repo, session, fence_all } = *self;
+        let Self { repo, session, fence_all, own } = self;
+        // What others stored since is of the newest key epoch.
+        repo.newest_era()?;
         let base = repo.newest_generation()?;
-        let sessions = Sessions::look(repo, Some(session.id), base, fence_all)?;
+        let sessions = Sessions::look(repo, Some(session.id), base, *fence_all)?;
         let mut packs = BTreeSet::new();
         for id in &going.packs {
             if !repo.index()?.is_removed(id)? {
@@ -82,19 +87,21 @@ impl Removal<'_> {
         };
         let number = condemn(repo, &set)?;
         events.event(Event::Phase(Phase::Commit));
-        let Rescued { named, runs_go_on, unclear, .. } = sessions.look_again(repo, session.id, number)?;
+        let Rescued { named, going_on, unclear, .. } = sessions.look_again(repo, session.id, number)?;
         if unclear {
             return Ok(Removed::Again);
         }
         let all = packs.len();
-        packs.retain(|id| !named.packs.contains(id) && (told.named.contains(id) || !runs_go_on));
+        packs.retain(|id| !named.packs.contains(id) && (told.named.contains(id) || going_on.is_empty()));
         // The segments of which no pack is left were found for all of them.
         let keeps_some = packs.len() < all;
         segments.retain(|id| !named.segments.contains(id) && (!keeps_some || going.segments.contains(id)));
         if planted(Bug::RepairDeletesFirst) {
             packs.iter().try_for_each(|id| repo.storage().delete(&Name::pack(*id)))?;
         }
-        let stored = anew(&packs)?;
+        let mut stored = anew(&packs)?;
+        own.add(stored.segments);
+        stored.segments = own.renew()?;
         announce(session, &stored)?;
         let generation = Generation {
             number: base + 1,
@@ -108,6 +115,8 @@ impl Removal<'_> {
         if put == Put::Present {
             return Ok(Removed::Again);
         }
+        // Also where an epoch began at that very moment: what goes must be told of by something that counts.
+        own.renew()?;
         events.event(Event::Phase(Phase::Finish));
         // The index must not vouch any more for what goes.
         repo.apply_generations()?;

@@ -65,11 +65,12 @@ fn in_two_steps(
     let mut gone = BTreeSet::new();
     let sets = remove.chunks(MOST_PACKS).map(|packs| (packs, false));
     let mut sets: Vec<_> = sets.chain(repack.chunks(MOST_PACKS).map(|packs| (packs, true))).collect();
-    // Snapshots without packs, and the sets of prunes that died, want a generation too.
+    // Snapshots without packs, the sets of prunes that died and void segments want a generation too.
     let dead_sets = live_condemned(&scene.repo.objects)?.iter().any(|set| set.base >= base);
     let fences = scene.sessions.open.values().any(|fence| *fence);
     let superfluous = parity::any_superfluous(scene)?;
-    let others = !snapshots.is_empty() || dead_sets || fences || superfluous;
+    let void = scene.census.any_void(&scene.sessions.running());
+    let others = !snapshots.is_empty() || dead_sets || fences || superfluous || void;
     if sets.first().is_none_or(|(_, anew)| *anew) && others {
         sets.insert(0, (&[], false));
     }
@@ -103,13 +104,15 @@ fn one(
         base: going.base,
         session: Some(session.id),
         packs: going.packs,
-        segments: scene.census.empty_segments(&packs.union(gone).copied().collect()),
+        segments: scene
+            .census
+            .empty_segments(&packs.union(gone).copied().collect(), &scene.sessions.running()),
         snapshots: going.snapshots.iter().map(|(id, _)| *id).collect(),
     };
     let number = removal::condemn(repo, &set)?;
     events.event(Event::Phase(Phase::Commit));
-    let Rescued { named, runs_go_on, fenced, unclear } =
-        scene.sessions.look_again(repo, session.id, number)?;
+    let Rescued { named, going_on, fenced, unclear } = scene.sessions.look_again(repo, session.id, number)?;
+    let runs_go_on = !going_on.is_empty();
     report.fenced += fenced;
     let forgotten = repo.retention()?.forgotten;
     let is_needed = |id: &ObjectId| {
@@ -131,7 +134,9 @@ fn one(
     if going.anew && !packs.is_empty() {
         events.event(Event::Phase(Phase::Store));
         let how = How { level: options.level, threads: options.threads, elapsed: options.elapsed };
-        let repacked = repack::repack(repo, session, &scene.census, &scene.live, &packs, &how, events)?;
+        let mut repacked = repack::repack(repo, session, &scene.census, &scene.live, &packs, &how, events)?;
+        scene.own_segments.add(repacked.stored.segments);
+        repacked.stored.segments = scene.own_segments.renew()?;
         repack::announce(session, &repacked.stored)?;
         report.bytes_written += repacked.stored.bytes_stored;
         packs.retain(|id| !repacked.damaged.contains_key(id));
@@ -143,7 +148,7 @@ fn one(
     }
     report.packs_damaged += damaged.len() as u64;
     damaged.into_values().for_each(|why| events.event(Event::Notice(why)));
-    let mut segments = scene.census.empty_segments(&packs.union(gone).copied().collect());
+    let mut segments = scene.census.empty_segments(&packs.union(gone).copied().collect(), &going_on);
     segments.retain(|id| !named.segments.contains(id) && set.segments.contains(id));
     let parity = parity::going(scene, &packs, !runs_go_on, events)?;
     let generation = Generation {
@@ -164,6 +169,8 @@ fn one(
     if put == Put::Present && !planted(Bug::PruneIgnoresRace) {
         return Ok(Outcome::Again { snapshots: BTreeSet::new() });
     }
+    // Also where an epoch began at that very moment: what goes must be told of by something that counts.
+    scene.own_segments.renew()?;
     events.event(Event::Phase(Phase::Finish));
     // The index must not vouch any more for what goes.
     repo.apply_generations()?;

@@ -43,8 +43,8 @@ impl Named {
 pub(super) struct Rescued {
     /// What runs that go on, or that have committed meanwhile, depend on.
     pub named: Named,
-    /// A run goes on: packs in no segment may be its own.
-    pub runs_go_on: bool,
+    /// Runs that go on: packs in no segment may be theirs.
+    pub going_on: BTreeSet<SessionId>,
     /// Sessions that were fenced.
     pub fenced: u64,
     /// A run has committed without saying all that it depends on.
@@ -149,7 +149,7 @@ impl Sessions {
                 }
                 Some(_) => {}
                 None => {
-                    rescued.runs_go_on = true;
+                    rescued.going_on.insert(id);
                     rescued.named.add(named);
                 }
             }

@@ -14,6 +14,7 @@ use crate::map::Class;
 use crate::progress::{Event, Events, Phase};
 use crate::prune::Removal;
 use crate::repo::control::{Purpose, Verdict};
+use crate::repo::segments::OwnSegments;
 use crate::repo::sessions::{Dependencies, OpenSession};
 use crate::repo::write::{Meter, Store, StoreOptions, store_chunks};
 use crate::repo::{RepoError, Repository};
@@ -62,6 +63,7 @@ pub(super) fn lost_chunks(
     repo.index()?.begin_run().map_err(RepoError::from)?;
     let seen = repo.newest_generation()?;
     let session = OpenSession::begin(&repo.objects, Purpose::Repair, how.host, how.now, seen)?;
+    let own = OwnSegments::new(repo, session.id);
     let avoid: BTreeSet<ObjectId> = damaged.keys().copied().collect();
     let options = StoreOptions {
         session: session.id,
@@ -88,14 +90,15 @@ pub(super) fn lost_chunks(
         }
     };
     memo.into_inner().flush()?;
+    own.add(stored.segments);
     session.publish(&Dependencies {
         snapshots: Vec::new(),
         packs: stored.relied_on,
         own_packs: stored.packs,
-        own_segments: stored.segments,
+        own_segments: own.renew()?,
     })?;
     session.end(Verdict::Done)?;
-    Removal { repo, session: &session, fence_all: false }.forget_session()?;
+    Removal { repo, session: &session, fence_all: false, own }.forget_session()?;
     Ok(stored.chunks_new)
 }
 

@@ -18,6 +18,7 @@ use crate::parity::{self, Doer, MendOptions, Outcome};
 use crate::progress::{Event, Events, Phase};
 use crate::prune::{Going, Removal, Removed};
 use crate::repo::control::{Purpose, Verdict};
+use crate::repo::segments::OwnSegments;
 use crate::repo::sessions::OpenSession;
 use crate::repo::write::{StoreOptions, Stored, store_chunks};
 use crate::repo::{RepoError, Repository};
@@ -241,9 +242,16 @@ pub(super) fn in_session<T>(
 ) -> Result<T, RepairError> {
     let seen = repo.newest_generation()?;
     let session = OpenSession::begin(&repo.objects, Purpose::Repair, how.host, how.now, seen)?;
-    let removal = Removal { repo, session: &session, fence_all: how.fence_all };
-    let result =
-        adopt(repo, &session, disbelieved, events).map_err(RepairError::from).and_then(|()| work(&removal));
+    let own = OwnSegments::new(repo, session.id);
+    let removal = Removal { repo, session: &session, fence_all: how.fence_all, own };
+    let adopted = adopt(repo, &session, disbelieved, events).map_err(RepairError::from);
+    let result = adopted.and_then(|adopted| {
+        removal.own.add(adopted);
+        let result = work(&removal)?;
+        // Where nothing was removed too.
+        removal.own.renew()?;
+        Ok(result)
+    });
     // Best effort: a later prune ends it.
     let ended = session.end(Verdict::Done);
     if result.is_ok() && ended.is_ok() {
@@ -252,13 +260,13 @@ pub(super) fn in_session<T>(
     result
 }
 
-/// Puts all packs into segments that are in none, as the storage tells and not the local index.
+/// Puts all packs into segments that are in none, as the storage tells and not the local index; returns their names.
 fn adopt(
     repo: &Repository,
     session: &OpenSession,
     disbelieved: &BTreeSet<ObjectId>,
     events: &dyn Events,
-) -> Result<(), RepoError> {
+) -> Result<Vec<ObjectId>, RepoError> {
     let mut named = BTreeSet::new();
     repo.each_readable_segment(&mut |id, segment| {
         let segment = segment.ok().filter(|_| !disbelieved.contains(&id));

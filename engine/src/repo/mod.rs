@@ -8,6 +8,7 @@
 //! - `kept`: copies of them on this machine, and whether one of them is alive.
 //! - `budget`: how the most memory of a run is shared out.
 //! - `directories`: what packs say of themselves.
+//! - `segments`: segments as they are stored.
 //! - `refresh`: brings the local index up to date with the storage.
 //! - `history`: the log, read before anything else and written after whatever changes what is alive.
 //! - `records`: what is said of runs after they committed.
@@ -35,6 +36,7 @@ pub mod read;
 pub mod records;
 pub(crate) mod refresh;
 pub mod retention;
+pub(crate) mod segments;
 pub(crate) mod sessions;
 mod signed;
 mod slots;

@@ -6,6 +6,7 @@
 
 use super::directories::{each_directory, read_directory, unknown_packs};
 use super::objects::Objects;
+use super::segments::read_segment;
 use super::sessions::{any_unended, generation, is_obeyed, read_generation};
 use super::write::lock;
 use super::{RepoError, Repository};
@@ -149,17 +150,6 @@ fn fill(objects: &Objects, index: &Index, events: &dyn Events) -> Result<Vec<Obj
     Ok(unlisted)
 }
 
-/// Reads a segment. One of an earlier epoch that the newest does not name is as good as damaged: who was left out may
-/// have written it (`FORMAT.md` 16).
-pub(crate) fn read_segment(objects: &Objects, id: ObjectId) -> Result<Segment, RepoError> {
-    let name = Name::segment(id);
-    let opened = objects.get_opened(ObjectKind::Segment, &name)?;
-    if !objects.counts(&id, opened.epoch) {
-        return Err(RepoError::Void { object: name.to_string(), epoch: opened.epoch });
-    }
-    Ok(Segment::decode(&opened.plain).map_err(|corrupt| corrupt.within(name))?)
-}
-
 /// Returns whether a segment that does not count names packs that the index does not know from another.
 fn names_unknown(objects: &Objects, index: &Index, id: ObjectId) -> Result<bool, RepoError> {
     let plain = objects.get(ObjectKind::Segment, &Name::segment(id))?;
@@ -241,6 +231,8 @@ impl Repository {
         // Another thread may just have learnt what this one lacks.
         let is_newer = newest > before || newest > index.generation()?.map_or(0, |mark| mark.number);
         if newest > before {
+            // What a prune wrote anew may be of a key epoch that began since.
+            self.newest_epoch()?;
             for id in self.objects.ids(Family::Segments)? {
                 if index.knows_segment(&id)? {
                     continue;
@@ -256,36 +248,6 @@ impl Repository {
             *learnt = newest;
         }
         Ok(is_newer)
-    }
-
-    /// Hands out every stored segment that counts; one that cannot be read ends it with its error.
-    pub(crate) fn each_segment(
-        &self,
-        each: &mut dyn FnMut(ObjectId, Segment) -> Result<(), RepoError>,
-    ) -> Result<(), RepoError> {
-        for id in self.objects.ids(Family::Segments)? {
-            match read_segment(&self.objects, id) {
-                Err(RepoError::Void { .. }) => {}
-                segment => each(id, segment?)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands out every stored segment, or why it cannot be read. One that is gone since the listing was somebody's to remove.
-    pub(crate) fn each_readable_segment(
-        &self,
-        each: &mut dyn FnMut(ObjectId, Result<Segment, RepoError>) -> Result<(), RepoError>,
-    ) -> Result<(), RepoError> {
-        for id in self.objects.ids(Family::Segments)? {
-            match read_segment(&self.objects, id) {
-                Err(RepoError::Storage(error)) if error.is_missing() => {}
-                // One of a newer program hashes to its name: it is not damaged, and ends the work.
-                Err(error) if error.kind() != Kind::Integrity => return Err(error),
-                segment => each(id, segment)?,
-            }
-        }
-        Ok(())
     }
 
     /// Returns what a pack says of itself, if that can be read.
@@ -319,55 +281,6 @@ impl Repository {
         if self.can_read() && any_unended(&self.objects, session)? {
             packs.extend(unknown_packs(&self.objects, index)?);
         }
-        self.adopt(session, packs, &|_| Ok(true), events)
-    }
-
-    /// Stores segments of this run again under the newest key epoch, if one began since they were stored; returns what
-    /// stands in their stead.
-    pub(crate) fn renew_segments(
-        &self,
-        session: SessionId,
-        segments: &[ObjectId],
-    ) -> Result<Vec<ObjectId>, RepoError> {
-        let mut renewed = Vec::with_capacity(segments.len());
-        for id in segments {
-            let opened = self.objects.get_opened(ObjectKind::Segment, &Name::segment(*id))?;
-            if opened.epoch == self.objects.keyring.epoch() {
-                renewed.push(*id);
-                continue;
-            }
-            let means = |again: &[u8]| again == opened.plain;
-            let (kind, name) = (ObjectKind::Segment, Name::segment);
-            renewed.push(self.objects.put_hashed(kind, name, &opened.plain, Some(session), &means)?);
-        }
-        Ok(renewed)
-    }
-
-    /// Reads the directories of packs that are in no segment, and writes segments of `session` for those `wanted`.
-    pub(crate) fn adopt(
-        &self,
-        session: SessionId,
-        packs: Vec<(ObjectId, u64)>,
-        wanted: &dyn Fn(&SegmentPack) -> Result<bool, RepoError>,
-        events: &dyn Events,
-    ) -> Result<(), RepoError> {
-        let index = self.index()?;
-        each_directory(&self.objects, packs, events, &mut |all| {
-            let mut packs = Vec::new();
-            for pack in all {
-                if wanted(&pack)? {
-                    packs.push(pack);
-                }
-            }
-            if packs.is_empty() {
-                return Ok(());
-            }
-            let segment = Segment { session, packs };
-            let plain = segment.encode();
-            let means = |opened: &[u8]| Segment::decode(opened).is_ok_and(|again| again == segment);
-            let (kind, name) = (ObjectKind::Segment, Name::segment);
-            let id = self.objects.put_hashed(kind, name, &plain, Some(session), &means)?;
-            Ok(index.apply_segment(id, &segment.packs)?)
-        })
+        self.adopt(session, packs, &|_| Ok(true), events).map(drop)
     }
 }

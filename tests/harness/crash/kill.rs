@@ -5,13 +5,14 @@
 //! as far as the threads of the program arrive in the same order.
 
 mod keys;
+mod repairs;
 
 use super::program::{
     Outputs, Station, assert_resumed, assert_whole_or_temporary, backup, build_tree, change_tree, init,
     restore, rot, wait, words,
 };
 use super::tracer::{self, Death, WRAPPER};
-use crate::cli::support::{packs, skip};
+use crate::cli::support::skip;
 use crate::support::Scratch;
 use crate::support::budget::Budget;
 use crate::support::compare::Tree;
@@ -42,12 +43,13 @@ enum Work {
     Forget,
     Prune,
     RepairPacks,
+    RepairSnapshots,
     RepairIndex,
     ParityAdd,
     ParityRepair,
 }
 
-const WORKS: [Work; 18] = [
+const WORKS: [Work; 19] = [
     Work::Init,
     Work::FirstBackup,
     Work::SecondBackup,
@@ -63,12 +65,11 @@ const WORKS: [Work; 18] = [
     Work::Forget,
     Work::Prune,
     Work::RepairPacks,
+    Work::RepairSnapshots,
     Work::RepairIndex,
     Work::ParityAdd,
     Work::ParityRepair,
 ];
-
-const PARITY_ADD: [&str; 4] = ["parity", "add", "--shards", "2"];
 
 /// Repositories at rest, from which every case starts, and what is known of them.
 struct Course {
@@ -90,6 +91,10 @@ struct Course {
     aged: Station,
     /// With both, and a pack whose own directory has rotted: all chunks in it are sound.
     rotten: Station,
+    /// With both, and a pack lost and given up that only the second one needs.
+    hurt: Station,
+    /// What is left of that one.
+    left: Arc<Tree>,
     /// With both, and a segment that has rotted.
     torn: Station,
     /// With two snapshots and parity, a pack lost and one damaged.
@@ -115,16 +120,10 @@ impl Course {
         made.run("key", &init()).ok("init");
         let keyed = next(&made, "keyed");
         keyed.run("key", &key_add(&keyed)).ok("key add");
-        let list = keyed.run("key", &words(&["key", "list", "--json"])).ok("key list").out;
-        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
-        let other = list["keys"].as_array().unwrap().iter().find(|key| key["in_use"] == false).unwrap();
-        let slot = other["id"].as_str().unwrap().to_owned();
+        let slot = keys::other_slot(&keyed);
 
         let keyless = next(&made, "keyless");
-        let sheet = keyless.path("sheet").display().to_string();
-        keyless.run("key", &words(&["key", "export", &sheet])).ok("key export");
-        std::fs::remove_dir_all(keyless.path("repo/keys")).unwrap();
-        std::fs::create_dir(keyless.path("repo/keys")).unwrap();
+        keys::put_on_paper(&keyless);
 
         let mut committed = Vec::new();
         let mut commit = |station: &Station| {
@@ -142,13 +141,12 @@ impl Course {
         aged.run("key", &words(&["forget", &committed[0].0.to_hex()])).ok("forget");
         let rotten = next(&two, "rotten");
         rot(&rotten, "packs");
+        let hurt = next(&two, "hurt");
+        let left = repairs::hurt(&hurt, &one, committed[1].0, &tree);
         let torn = next(&two, "torn");
         rot(&torn, "segments");
         let lossy = next(&two, "lossy");
-        lossy.run("key", &words(&PARITY_ADD)).ok("parity add");
-        let packs = packs(&lossy.path("repo"), 3);
-        std::fs::remove_file(&packs[0]).unwrap();
-        std::fs::write(&packs[1], "rotten").unwrap();
+        repairs::lose_two(&lossy);
         let first = Arc::new(Tree::read(&scratch.path("first")));
         Self {
             empty,
@@ -161,6 +159,8 @@ impl Course {
             two,
             aged,
             rotten,
+            hurt,
+            left,
             torn,
             lossy,
             committed,
@@ -180,6 +180,7 @@ impl Course {
             Work::Restore | Work::Check | Work::Forget | Work::ParityAdd => &self.two,
             Work::Prune => &self.aged,
             Work::RepairPacks => &self.rotten,
+            Work::RepairSnapshots => &self.hurt,
             Work::RepairIndex => &self.torn,
             Work::ParityRepair => &self.lossy,
         }
@@ -189,7 +190,7 @@ impl Course {
         let new_key = at.path("key2").display().to_string();
         match work {
             Work::Init => init(),
-            Work::FirstBackup => backup(&self.first_tree()),
+            Work::FirstBackup => backup(&self.scratch.path("first")),
             Work::SecondBackup | Work::WriterBackup => backup(&self.tree()),
             Work::Restore => restore(self.committed[1].0, &self.tree(), &at.path("out")),
             Work::Check => words(&["check", "--read-data"]),
@@ -202,8 +203,9 @@ impl Course {
             Work::Forget => words(&["forget", &self.committed[0].0.to_hex()]),
             Work::Prune => words(&["prune", "--max-unused", "0"]),
             Work::RepairPacks => words(&["repair", "packs", "--read-data"]),
+            Work::RepairSnapshots => words(&repairs::SNAPSHOTS),
             Work::RepairIndex => words(&["repair", "index"]),
-            Work::ParityAdd => words(&PARITY_ADD),
+            Work::ParityAdd => words(&repairs::PARITY_ADD),
             Work::ParityRepair => words(&["parity", "repair"]),
         }
     }
@@ -217,14 +219,12 @@ impl Course {
         self.scratch.path("tree")
     }
 
-    fn first_tree(&self) -> PathBuf {
-        self.scratch.path("first")
-    }
-
     /// Returns the snapshots that must be there, whatever became of the work.
     fn kept(&self, work: Work) -> &[(ObjectId, Arc<Tree>)] {
         match work {
-            Work::SecondBackup | Work::WriterBackup | Work::KeyRotate => &self.committed[..1],
+            Work::SecondBackup | Work::WriterBackup | Work::KeyRotate | Work::RepairSnapshots => {
+                &self.committed[..1]
+            }
             Work::Restore | Work::Check | Work::RepairPacks | Work::RepairIndex => &self.committed[..2],
             Work::ParityAdd | Work::ParityRepair => &self.committed[..2],
             Work::Forget | Work::Prune => &self.committed[1..2],
@@ -270,24 +270,27 @@ impl Course {
                 let again = words(&["prune", "--max-unused", "0", "--fence"]);
                 drop(at.run("key", &again).ok(&format!("{case}: prune again")));
             }
-            Work::RepairPacks | Work::RepairIndex => {
+            Work::RepairPacks | Work::RepairSnapshots | Work::RepairIndex => {
                 drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: repair again")));
             }
             Work::FirstBackup | Work::SecondBackup | Work::WriterBackup | Work::Check | Work::Prune => {}
         }
         let (tree, now) = match work {
-            Work::FirstBackup => (self.first_tree(), Some(self.first.clone())),
+            Work::FirstBackup => (self.scratch.path("first"), Some(self.first.clone())),
             Work::SecondBackup | Work::WriterBackup => (self.tree(), Some(self.committed[1].1.clone())),
             // Small, where nothing is to be said of snapshots.
             _ => (self.tree(), None),
         };
         let key = if at.open_by("key").is_ok() { "key" } else { "key2" };
         let mut oracle = Oracle::new(at.key(key).unwrap());
-        let committed = self.kept(work);
+        let mut committed = self.kept(work).to_vec();
+        if work == Work::RepairSnapshots {
+            committed.push((repairs::made_once(at, &committed, case), self.left.clone()));
+        }
         committed.iter().for_each(|(id, expected)| oracle.commit(*id, &self.tree(), expected.clone()));
         let told = now.as_ref().and_then(|_| said.snapshot());
         if random.below(10) == 0 {
-            at.judge_by_program(committed, &tree, key, &format!("{case}, by the program"));
+            at.judge_by_program(&committed, &tree, key, &format!("{case}, by the program"));
         } else {
             at.judge(
                 &oracle,
@@ -311,7 +314,7 @@ fn the_program_can_be_killed_at_every_system_call() {
     if !cfg!(target_arch = "x86_64") {
         return skip("kill points: the tracer reads the registers of x86-64 only");
     }
-    let budget = Budget::of("R1 kill points of the program", 32, 2600);
+    let budget = Budget::of("R1 kill points of the program", 32, 3000);
     let course = Course::new(1);
     let mut calls = Vec::new();
     for work in WORKS {

@@ -119,6 +119,7 @@ pub const FOUND_BY: &[Row] = {
         (BelieveOldSegments, Whole, &["engine::epochs_left_out::"]),
         (BelieveOldPacks, Whole, &["engine::epochs_left_out::"]),
         (BelieveOldEnds, Whole, &["engine::epochs_left_out::"]),
+        (DropVoidSegments, Whole, &["engine::epochs_under_way::"]),
         (TrustFileCache, Whole, &["engine::write_only"]),
         (TrustStoredPublicKey, Engine, &["repo::config"]),
         (AcceptZeroSecret, Engine, &["crypto::exchange"]),

@@ -154,6 +154,18 @@ impl Repository {
         Ok(self.objects.keyring.epoch())
     }
 
+    /// The same; if one began since the log was read, counts anew what that says of rights.
+    pub(crate) fn newest_era(&self) -> Result<u32, RepoError> {
+        let newest = self.newest_epoch()?;
+        let known = self.objects.known.read().unwrap_or_else(PoisonError::into_inner);
+        let is_old = known.rights.is_some() && known.era < newest;
+        drop(known);
+        if is_old {
+            self.begin_era()?;
+        }
+        Ok(newest)
+    }
+
     /// Returns the numbers of objects that have the name of a key epoch and are none that counts.
     pub(crate) fn void_epochs(&self) -> Result<Vec<u64>, RepoError> {
         let counted = self.objects.epochs();

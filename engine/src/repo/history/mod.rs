@@ -45,6 +45,8 @@ const MAX_STORED: u64 = 19 << 20;
 pub(crate) struct Known {
     /// Who may do what; until the log is read, all who can write.
     pub rights: Option<Rights>,
+    /// Newest key epoch when that was counted.
+    pub era: u32,
     /// Number of the retention object below which none counts.
     pub retention: u64,
     /// Key epochs that count, from the second on, in their order.
@@ -219,9 +221,10 @@ impl Repository {
 
     /// Tells everybody who reads objects what the log says.
     fn know(&self, memory: &Memory) {
+        let era = self.objects.keyring.epoch();
         let rights = rights(&self.objects, self.first_client(), &memory.words);
         let mut known = self.objects.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        (known.rights, known.retention) = (Some(rights), memory.retention.number);
+        (known.rights, known.era, known.retention) = (Some(rights), era, memory.retention.number);
     }
 
     /// Reads on from what is known; an error comes with what was read.

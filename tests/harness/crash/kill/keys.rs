@@ -37,3 +37,19 @@ pub(super) fn key_writer(at: &Station) -> Vec<String> {
 pub(super) fn key_add(at: &Station) -> Vec<String> {
     words(&["key", "add", "--new-key-file", &at.path("key2").display().to_string()])
 }
+
+/// Returns the slot that is not in use.
+pub(super) fn other_slot(at: &Station) -> String {
+    let list = at.run("key", &words(&["key", "list", "--json"])).ok("key list").out;
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let other = list["keys"].as_array().unwrap().iter().find(|key| key["in_use"] == false).unwrap();
+    other["id"].as_str().unwrap().to_owned()
+}
+
+/// Writes the key down in `sheet`, and loses all slots.
+pub(super) fn put_on_paper(at: &Station) {
+    let sheet = at.path("sheet").display().to_string();
+    at.run("key", &words(&["key", "export", &sheet])).ok("key export");
+    std::fs::remove_dir_all(at.path("repo/keys")).unwrap();
+    std::fs::create_dir(at.path("repo/keys")).unwrap();
+}
