@@ -74,8 +74,8 @@ fn a_clock_that_was_wrong_for_a_day_costs_no_other_day() {
     let (days, wrong) = believed(&[40, 39, 8, 37, 36, 35, 10, 2, 1]);
     assert_eq!((days, wrong), (vec![40, 39, 38, 37, 36, 35, 10, 2, 1], 1));
     let mut all: Vec<Snapshot> = [40, 8, 38, 37].iter().map(|day| snapshot(NOW - day * DAY, "pi")).collect();
-    for at in 1..4 {
-        all[at].parents = vec![id(at - 1)];
+    for (before, one) in all.iter_mut().skip(1).enumerate() {
+        one.parents = vec![id(before)];
     }
     let order = order(&logged(&all), NOW);
     let days: Vec<i64> = order.placed.iter().map(|one| (NOW - one.secs) / DAY).collect();
