@@ -105,6 +105,10 @@ bugs! {
     PruneTrustsNothing = "prune-trusts-empty-listing",
     /// A snapshot is taken back without a look at the prune that is about to remove it.
     UndoWithoutLook = "undo-forget-without-look",
+    /// The newest snapshot is the one with the latest time, whatever the log says.
+    OrderByClock = "order-by-clock",
+    /// No time is earlier than one before it: after a clock that was ahead all days are one.
+    BelieveHighestTime = "believe-highest-time",
     /// What is read of the log is remembered before it was compared.
     RememberFirst = "remember-before-comparing",
     /// A log that ends before the entry that is remembered is as good.

@@ -6,6 +6,7 @@
 //! where their time puts them among the others of their machine.
 
 use crate::id::ObjectId;
+use crate::planted::{Bug, planted};
 use crate::snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,7 +76,8 @@ fn by_log(all: &[Dated<'_>]) -> Vec<usize> {
         .filter(|(_, one)| !one.is_made_of_another())
         .map(|(at, one)| (one.id, at))
         .collect();
-    let key = |at: usize| (all[at].rank.unwrap_or(u64::MAX), all[at].snapshot.time, all[at].id, at);
+    let rank = |at: usize| if planted(Bug::OrderByClock) { 0 } else { all[at].rank.unwrap_or(u64::MAX) };
+    let key = |at: usize| (rank(at), all[at].snapshot.time, all[at].id, at);
     let mut waits_for = vec![0; all.len()];
     let mut children = vec![Vec::new(); all.len()];
     for at in own.values() {
@@ -107,6 +109,10 @@ fn by_log(all: &[Dated<'_>]) -> Vec<usize> {
 /// was wrong for a week does not make one day of that week.
 fn believe(said: &[i64], last: i64) -> (Vec<i64>, u64) {
     let mut believed: Vec<i64> = said.iter().map(|secs| (*secs).min(last)).collect();
+    if planted(Bug::BelieveHighestTime) {
+        (1..believed.len()).for_each(|at| believed[at] = believed[at].max(believed[at - 1]));
+        return (believed, 0);
+    }
     let (mut wrong, mut from) = (0, 0_usize);
     for end in longest_rising(said, last).into_iter().chain([said.len()]) {
         let before = from.checked_sub(1).map(|at| said[at]);

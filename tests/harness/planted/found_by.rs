@@ -86,6 +86,8 @@ pub const FOUND_BY: &[Row] = {
         (IgnoreFence, Whole, &["engine::sessions"]),
         // A prune beside anybody, and cut off after every storage call.
         (UndoWithoutLook, Whole, &["engine::forgetting", "engine::pruning"]),
+        (OrderByClock, Whole, &["engine::forgetting::the_newest"]),
+        (BelieveHighestTime, Engine, &["repo::order"]),
         (PruneSkipsDumps, Whole, &["engine::prune_parts"]),
         (PruneDeletesFirst, Whole, &["engine::pruning", "harness::crash::prune"]),
         (PruneLooksOnce, Whole, &["engine::pruning"]),
