@@ -1,9 +1,10 @@
 //! The signed log: what is written when, who may do what, and what becomes of machines that were set back themselves.
 
-use crate::support::copy_dir;
+use crate::support::hooked::Hooked;
 use crate::support::pruned::{forget, prune};
 use crate::support::witness::Client;
 use crate::support::world::{NO_KDF, Run, World, backup, check, open, open_keys, snapshots};
+use crate::support::{copy_dir, trees};
 use dedup_engine::crypto::slot::Unlock;
 use dedup_engine::listing::Time;
 use dedup_engine::log::{Act, Entry};
@@ -11,11 +12,12 @@ use dedup_engine::progress::Silent;
 use dedup_engine::repo::Repository;
 use dedup_engine::storage::fault::FaultStorage;
 use dedup_engine::storage::local::LocalStorage;
-use dedup_engine::storage::{Family, Name, Storage};
+use dedup_engine::storage::{Family, Name, Part, Storage};
 use dedup_engine::{forget as forgetting, prune as pruning};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub const NOW: Time = Time { secs: 4_000_002_000, nanos: 0 };
 
@@ -287,4 +289,49 @@ fn a_key_that_was_removed_opens_nothing_any_more() {
     assert!(report.findings.iter().any(|found| found.object == Name::slot(slot).to_string()), "{report:?}");
     look(&one, &world).remove_slot(&slot).unwrap();
     assert_eq!(world.assert_sound(&one.open(world.storage.clone()).unwrap()).findings, []);
+}
+
+/// Once a machine said of a snapshot that it was made though it knew that it had been removed: another one with the same key had
+/// adopted it, forgotten it and pruned between two tries of its entry. The count of that entry did not add up, which
+/// `check` called damage for ever (a fleet with seed 10,000).
+#[test]
+fn an_entry_that_came_second_says_nothing_of_what_is_gone_meanwhile() {
+    let world = World::new();
+    let tree = world.scratch.dir("tree");
+    let first = world.backup(Run { tree: &tree, moment: 0 }).unwrap().snapshot.unwrap();
+    let (storage, unlock, index) = (world.storage.clone(), world.unlock.clone(), world.other_index("other"));
+    let other = move || {
+        let repo = open(storage.clone(), &unlock, &index, &Silent).unwrap();
+        let newest = *snapshots(&repo).last().unwrap();
+        forget(&repo, &[newest]);
+        prune(&repo).unwrap();
+        assert_eq!(snapshots(&repo).len(), 1);
+    };
+    // After the commit snapshots are listed once more: for those that have no entry, after the log was read.
+    let is_committed = Arc::new(AtomicBool::new(false));
+    let committed = is_committed.clone();
+    let ends = Hooked::new(
+        world.storage.clone(),
+        Box::new(move |name| {
+            if matches!(name, Name::Session(_, Part::End)) {
+                committed.store(true, Ordering::SeqCst);
+            }
+        }),
+    );
+    let (waits, done) = (is_committed.clone(), Arc::new(AtomicBool::new(false)));
+    let acted = done.clone();
+    let hooked = Hooked::listed(ends, move |family| {
+        if family == Family::Snapshots && waits.load(Ordering::SeqCst) && !acted.swap(true, Ordering::SeqCst)
+        {
+            other();
+        }
+    });
+    let repo = open(hooked, &world.unlock, &world.index(), &Silent).unwrap();
+    trees::write(&tree.join("file"), b"new", 1);
+    backup(&repo, Run { tree: &tree, moment: 9 }).unwrap();
+    assert!(done.load(Ordering::SeqCst), "nobody came in between");
+    drop(repo);
+    let repo = world.open_afresh();
+    assert_eq!((snapshots(&repo), repo.log_state().unwrap().alive), (vec![first], 1));
+    assert_eq!(world.assert_sound(&repo).findings, []);
 }

@@ -59,15 +59,17 @@ impl Repository {
         self.look(&mut state)?;
         let made = self.unlogged(&state, &BTreeSet::new())?;
         self.append_made(&mut state, &made)?;
-        self.append(&mut state, &act)
+        let since = state.generation();
+        self.append(&mut state, &act, since)
     }
 
     /// Writes what was done, and adopts nothing.
     pub(super) fn log_alone(&self, act: &Act, time: Time) -> Result<(), RepoError> {
         let mut state = lock(&self.history.0);
         state.time = time;
+        let since = state.generation();
         self.look(&mut state)?;
-        self.append(&mut state, act)
+        self.append(&mut state, act, since)
     }
 
     /// The same, after something that is done and needs no entry to count: only a contradiction is an error. Whoever
@@ -80,8 +82,8 @@ impl Repository {
     }
 
     fn append_made(&self, state: &mut State, made: &BTreeSet<ObjectId>) -> Result<(), RepoError> {
-        let made: Vec<ObjectId> = made.iter().copied().collect();
-        made.chunks(MAX_MADE).try_for_each(|made| self.append(state, &Act::Made(made.to_vec())))
+        let (made, since): (Vec<ObjectId>, _) = (made.iter().copied().collect(), state.generation());
+        made.chunks(MAX_MADE).try_for_each(|made| self.append(state, &Act::Made(made.to_vec()), since))
     }
 
     /// Returns the snapshots that were committed and have no entry, those of runs that were cut off in between and of
@@ -132,8 +134,21 @@ impl Repository {
         Some(committed)
     }
 
-    /// Appends one entry, after whatever others with the same key append at this moment.
-    fn append(&self, state: &mut State, act: &Act) -> Result<(), RepoError> {
+    /// Leaves out the snapshots that generations after `since` removed. Returns whether anything is left to say.
+    fn leave_out_removed(&self, act: &mut Act, since: u64, newest: u64) -> Result<bool, RepoError> {
+        let Act::Made(made) = act else { return Ok(true) };
+        for number in since + 1..=newest {
+            if let Some((generation, _)) = read_generation(&self.objects, number)? {
+                made.retain(|id| !generation.snapshots.contains(id));
+            }
+        }
+        Ok(!made.is_empty())
+    }
+
+    /// Appends one entry, after whatever others with the same key append at this moment. What it is about was found out when
+    /// generation `since` was the newest.
+    fn append(&self, state: &mut State, act: &Act, since: u64) -> Result<(), RepoError> {
+        let mut act = act.clone();
         let (keyring, own) = (&self.objects.keyring, self.objects.keyring.client()?);
         let key = signed::signer(keyring)?;
         for attempt in 0..ATTEMPTS {
@@ -141,11 +156,15 @@ impl Repository {
                 state.probe = Some(own);
                 self.look(state)?;
             }
+            // Somebody with the same key may have adopted it, and a prune removed it.
+            if !self.leave_out_removed(&mut act, since, state.generation())? {
+                return Ok(());
+            }
             let Some(memory) = &mut state.memory else { break };
             let last = memory.heads.get(&own).map_or(Mark::NONE, |seen| seen.mark);
             let heads = memory.heads.iter().filter(|(client, _)| **client != own);
             let heads = heads.map(|(client, seen)| Head { client: *client, mark: seen.mark });
-            let new: &[ObjectId] = if let Act::Made(made) = act { made } else { &[] };
+            let new: &[ObjectId] = if let Act::Made(made) = &act { made } else { &[] };
             let more = new.iter().filter(|id| !memory.alive.contains_key(id)).count();
             let mut entry = Entry {
                 number: last.number + 1,
@@ -183,7 +202,7 @@ impl Repository {
             for id in new {
                 memory.alive.entry(*id).or_insert(rank);
             }
-            match act {
+            match &act {
                 Act::Slot { id, is_removed: true } => drop(memory.slots_gone.insert(*id)),
                 Act::Admitted { public_key, rights } => memory.words.push(Word {
                     by: own,

@@ -74,6 +74,13 @@ struct State {
     probe: Option<ClientId>,
 }
 
+impl State {
+    /// Returns the number of the newest generation that is known.
+    fn generation(&self) -> u64 {
+        self.memory.as_ref().map_or(0, |memory| memory.generation.number)
+    }
+}
+
 /// The log of one client, as people see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogHead {

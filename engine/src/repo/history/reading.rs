@@ -31,6 +31,8 @@ pub(crate) struct Made {
     pub number: u64,
     /// How many entries it follows.
     pub rank: u64,
+    /// The newest generation that its writer knew.
+    pub generation: u64,
     /// The snapshots.
     pub snapshots: Vec<ObjectId>,
 }
@@ -294,7 +296,8 @@ impl<'o> Reading<'o> {
             Act::Made(snapshots) => {
                 self.oldest_seen = self.oldest_seen.min(entry.generation.number);
                 let (rank, snapshots) = (entry.rank(), snapshots.clone());
-                self.made.push(Made { by: client, number, rank, snapshots });
+                let generation = entry.generation.number;
+                self.made.push(Made { by: client, number, rank, generation, snapshots });
             }
             Act::Slot { id, is_removed: true } => self.slots_gone.push((client, number, *id)),
             Act::Slot { id, is_removed: false } => self.slots_added.push((client, number, *id)),
