@@ -229,4 +229,8 @@ fn the_newest_is_what_was_stored_last() {
     let days: Vec<i64> = plan.decisions.iter().map(|one| (now.secs - one.secs) / DAY).collect();
     assert_eq!(days, [0, 1, 2, 3, 4]);
     assert_eq!(plan.oddities, [Oddity::OutOfOrder { snapshots: 1 }]);
+    // Nor do its parents say it: there are none.
+    let other = world.scratch.dir("other");
+    let report = world.backup(Run { tree: &other, moment: -100 * DAY }).unwrap();
+    assert_eq!((report.parent, snapshots(&repo).pop()), (None, report.snapshot));
 }

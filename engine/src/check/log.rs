@@ -3,7 +3,7 @@
 
 use super::{CheckError, CheckReport};
 use crate::crypto::keyring::client_of;
-use crate::id::{ClientId, ObjectId};
+use crate::id::ClientId;
 use crate::log::{APPEND, Entry, MAX_HEADS, Seen};
 use crate::repo::history::Whole;
 use crate::repo::sessions::{generation, is_obeyed};
