@@ -40,14 +40,10 @@ impl Repository {
         let mut state = lock(&self.history.0);
         state.time = time;
         self.look(&mut state)?;
-        let newest = state.memory.as_ref().map_or(0, |memory| memory.generation.number);
-        let mut made = BTreeSet::from([id]);
-        for number in seen + 1..=newest {
-            // A prune was quicker: it came and went.
-            if let Some((generation, _)) = read_generation(&self.objects, number)? {
-                made.retain(|id| !generation.snapshots.contains(id));
-            }
-        }
+        // Perhaps a prune was quicker: it came and went.
+        let mut own = vec![id];
+        self.leave_out_removed(&mut own, seen, state.generation())?;
+        let mut made = BTreeSet::from_iter(own);
         made.extend(self.unlogged(&state, &made)?);
         self.append_made(&mut state, &made)
     }
@@ -134,15 +130,14 @@ impl Repository {
         Some(committed)
     }
 
-    /// Leaves out the snapshots that generations after `since` removed. Returns whether anything is left to say.
-    fn leave_out_removed(&self, act: &mut Act, since: u64, newest: u64) -> Result<bool, RepoError> {
-        let Act::Made(made) = act else { return Ok(true) };
+    /// Leaves out the snapshots that generations after `since` removed.
+    fn leave_out_removed(&self, made: &mut Vec<ObjectId>, since: u64, newest: u64) -> Result<(), RepoError> {
         for number in since + 1..=newest {
             if let Some((generation, _)) = read_generation(&self.objects, number)? {
                 made.retain(|id| !generation.snapshots.contains(id));
             }
         }
-        Ok(!made.is_empty())
+        Ok(())
     }
 
     /// Appends one entry, after whatever others with the same key append at this moment. What it is about was found out when
@@ -157,8 +152,11 @@ impl Repository {
                 self.look(state)?;
             }
             // Somebody with the same key may have adopted it, and a prune removed it.
-            if !self.leave_out_removed(&mut act, since, state.generation())? {
-                return Ok(());
+            if let Act::Made(made) = &mut act {
+                self.leave_out_removed(made, since, state.generation())?;
+                if made.is_empty() {
+                    return Ok(());
+                }
             }
             let Some(memory) = &mut state.memory else { break };
             let last = memory.heads.get(&own).map_or(Mark::NONE, |seen| seen.mark);
