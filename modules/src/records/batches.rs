@@ -70,12 +70,9 @@ impl<'t> Batches<'t> {
         &self,
         values: usize,
         target: &mut dyn RecordTarget,
-        run: &Run<'_>,
     ) -> Option<(Vec<&'t str>, LineForm)> {
-        let is_plain = self.is_all && self.places.len() == values && !self.is_part;
-        let ends_all = run.request.options.row_errors == OnError::Fail;
-        let form =
-            (is_plain && ends_all && self.mode == WriteMode::Insert).then(|| target.line_form(self.there))?;
+        let is_whole = self.is_all && self.places.len() == values && !self.is_part;
+        let form = (is_whole && self.mode == WriteMode::Insert).then(|| target.line_form(self.there))?;
         Some((self.columns.clone(), form?))
     }
 

@@ -177,8 +177,8 @@ pub trait RecordTarget {
     /// Writes rows.
     fn write(&mut self, batch: &Batch<'_>) -> Result<Written, RecordError>;
 
-    /// Returns how rows for a table are written as lines, if it takes them so: all of them new, and the first that is refused
-    /// ends the import.
+    /// Returns how rows for a table are written as lines, if it takes them so under the options it was begun with: all of
+    /// them are new, and the first that is refused ends the import.
     fn line_form(&mut self, _table: &TableSchema) -> Option<LineForm> {
         None
     }

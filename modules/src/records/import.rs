@@ -172,7 +172,7 @@ impl Run<'_> {
         let before = if is_new { 0 } else { target.count(&there, condition)? };
         let mut into = Batches::new(&table, &there, mode, self)?;
         into.is_part = source.facts.iter().any(is_part) && !is_new;
-        let (written, given) = match into.lines(table.schema.row_columns().count(), target, self) {
+        let (written, given) = match into.lines(table.schema.row_columns().count(), target) {
             Some((columns, form)) => {
                 let sent =
                     send_lines(rows, form, |lines, rows| target.write_lines(&there, &columns, lines, rows))?;
