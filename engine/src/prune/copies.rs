@@ -22,8 +22,7 @@ pub(super) fn irreplaceable(
     events: &dyn Events,
 ) -> Result<BTreeMap<ObjectId, String>, RepoError> {
     let mut stay = BTreeMap::new();
-    let readers = PackKind::ALL
-        .map(|kind| (kind, ChunkReader::new(scene.repo, super::repack::chunk_kind(kind), CACHE)));
+    let readers = PackKind::ALL.map(|kind| (kind, ChunkReader::new(scene.repo, kind.chunks(), CACHE)));
     for id in going.iter().filter(|_| !planted(Bug::TrustOtherCopy)) {
         if events.cancelled() {
             return Err(RepoError::Cancelled);
