@@ -48,23 +48,23 @@ impl Openers {
         mut hand_on: impl FnMut(Block, &mut BlockReader) -> Result<(), RepoError>,
     ) -> Result<(), RepoError> {
         let Self { pool, idle, ahead } = self;
+        // Waits for a block, hands it on, and gives its reader back.
+        let mut end = |open: Receiver<Opened>| -> Result<BlockReader, RepoError> {
+            let lost = |_| RepoError::Internal("a thread that opens blocks panicked".into());
+            let (block, mut reader, opened) = open.recv().map_err(lost)?;
+            opened?;
+            hand_on(block, &mut reader)?;
+            Ok(reader)
+        };
         pool.in_place_scope(|scope| {
-            let mut open: VecDeque<Receiver<Opened>> = VecDeque::new();
-            let mut next = |open: &mut VecDeque<Receiver<Opened>>, idle: &mut Vec<BlockReader>| {
-                let Some(first) = open.pop_front() else { return Ok(()) };
-                let lost = |_| RepoError::Internal("a thread that opens blocks panicked".into());
-                let (block, mut reader, opened) = first.recv().map_err(lost)?;
-                opened?;
-                hand_on(block, &mut reader)?;
-                idle.push(reader);
-                Ok(())
-            };
+            let mut open = VecDeque::new();
             for block in blocks {
                 let block = block?;
-                if open.len() == *ahead {
-                    next(&mut open, idle)?;
-                }
-                let mut reader = idle.pop().map_or_else(BlockReader::new, Ok)?;
+                let reader = match open.len() == *ahead {
+                    true => open.pop_front().map(&mut end).transpose()?,
+                    false => idle.pop(),
+                };
+                let mut reader = reader.map_or_else(BlockReader::new, Ok)?;
                 let (tell, told) = bounded(1);
                 open.push_back(told);
                 scope.spawn(move |_| {
@@ -73,8 +73,8 @@ impl Openers {
                     drop(tell.send((block, reader, opened)));
                 });
             }
-            while !open.is_empty() {
-                next(&mut open, idle)?;
+            for last in open {
+                idle.push(end(last)?);
             }
             Ok(())
         })
