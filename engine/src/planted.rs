@@ -109,6 +109,8 @@ bugs! {
     OrderByClock = "order-by-clock",
     /// No time is earlier than one before it: after a clock that was ahead all days are one.
     BelieveHighestTime = "believe-highest-time",
+    /// An entry of the log that is tried again says that a snapshot was made which was removed meanwhile.
+    TellOfGone = "log-tells-of-what-is-gone",
     /// What is read of the log is remembered before it was compared.
     RememberFirst = "remember-before-comparing",
     /// A log that ends before the entry that is remembered is as good.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::id::SessionId;
-use crate::snapshot::{Account, Provenance, Snapshot, Totals};
+use crate::snapshot::{Account, Snapshot};
 use proptest::prelude::*;
 
 const NOW: Time = Time { secs: 1_800_000_000, nanos: 0 };
@@ -11,17 +11,8 @@ fn snapshot(n: u8, secs: i64, host: &str, states: &[(&str, State)]) -> Candidate
     let account = |(module, state): &(&str, State)| Account { state: *state, ..Account::new(module) };
     let snapshot = Snapshot {
         session: SessionId::from_bytes([n; 16]),
-        time: Time { secs, nanos: 0 },
-        utc_offset_minutes: 0,
-        host: host.into(),
-        user: String::new(),
-        program: String::new(),
-        tags: Vec::new(),
-        comment: String::new(),
-        parents: Vec::new(),
         accounts: states.iter().map(account).collect(),
-        totals: Totals::default(),
-        provenance: Provenance::default(),
+        ..Snapshot::bare(host, secs)
     };
     Candidate { id: ObjectId::from_bytes([n; 32]), snapshot, rank: None, is_suspect: false, is_pinned: false }
 }

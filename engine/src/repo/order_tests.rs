@@ -1,30 +1,12 @@
 //! Orders beside what a person would say, and times beside a naive model.
 
 use super::*;
-use crate::id::{RepoId, SessionId};
-use crate::listing::Time;
-use crate::snapshot::{Origin, Provenance, Totals};
+use crate::id::RepoId;
+use crate::snapshot::Origin;
 use proptest::prelude::*;
 
 const DAY: i64 = 86_400;
 const NOW: i64 = 1_800_000_000;
-
-fn snapshot(secs: i64, host: &str) -> Snapshot {
-    Snapshot {
-        session: SessionId::from_bytes([1; 16]),
-        time: Time { secs, nanos: 0 },
-        utc_offset_minutes: 0,
-        host: host.into(),
-        user: String::new(),
-        program: String::new(),
-        tags: Vec::new(),
-        comment: String::new(),
-        parents: Vec::new(),
-        accounts: Vec::new(),
-        totals: Totals::default(),
-        provenance: Provenance::default(),
-    }
-}
 
 fn id(at: usize) -> ObjectId {
     ObjectId::from_bytes([at as u8; 32])
@@ -57,7 +39,7 @@ fn believed(days: &[i64]) -> (Vec<i64>, u64) {
 
 #[test]
 fn the_log_decides_and_clocks_where_it_is_silent() {
-    let all = [snapshot(900, "web"), snapshot(500, "db"), snapshot(700, "web")];
+    let all = [Snapshot::bare("web", 900), Snapshot::bare("db", 500), Snapshot::bare("web", 700)];
     assert_eq!(places(&order(&dated(&all, |at| Some(at as u64)), NOW)), [0, 1, 2]);
     assert_eq!(places(&order(&dated(&all, |_| None), NOW)), [1, 2, 0]);
     // One that has no entry yet was committed a moment ago.
@@ -73,7 +55,8 @@ fn the_log_decides_and_clocks_where_it_is_silent() {
 fn a_clock_that_was_wrong_for_a_day_costs_no_other_day() {
     let (days, wrong) = believed(&[40, 39, 8, 37, 36, 35, 10, 2, 1]);
     assert_eq!((days, wrong), (vec![40, 39, 38, 37, 36, 35, 10, 2, 1], 1));
-    let mut all: Vec<Snapshot> = [40, 8, 38, 37].iter().map(|day| snapshot(NOW - day * DAY, "pi")).collect();
+    let mut all: Vec<Snapshot> =
+        [40, 8, 38, 37].iter().map(|day| Snapshot::bare("pi", NOW - day * DAY)).collect();
     for (before, one) in all.iter_mut().skip(1).enumerate() {
         one.parents = vec![id(before)];
     }
@@ -111,8 +94,8 @@ fn hours_contradict_nothing() {
 /// the newest generation, and `--keep-last 1` dropped last night's for it.
 #[test]
 fn what_was_made_of_another_stands_where_that_stood() {
-    let day = |day: i64| snapshot(NOW - day * DAY, "web");
-    let mut all = vec![day(5), day(4), day(3), day(4), day(9), snapshot(NOW, "db"), day(2)];
+    let day = |day: i64| Snapshot::bare("web", NOW - day * DAY);
+    let mut all = vec![day(5), day(4), day(3), day(4), day(9), Snapshot::bare("db", NOW), day(2)];
     all[3].provenance.rewritten_from = origin(1);
     all[4].provenance.copy_of = origin(40);
     assert_eq!(places(&order(&logged(&all), NOW)), [4, 0, 1, 3, 2, 5, 6]);
@@ -133,7 +116,7 @@ fn what_was_made_of_another_stands_where_that_stood() {
 /// Two runs of one machine overlapped: the one that began earlier was stored later, and is made anew.
 #[test]
 fn what_is_made_anew_comes_after_what_it_was_made_from() {
-    let mut all = [10, 9, 9].map(|hour| snapshot(NOW - DAY + hour * 3600, "web"));
+    let mut all = [10, 9, 9].map(|hour| Snapshot::bare("web", NOW - DAY + hour * 3600));
     all[2].provenance.rewritten_from = origin(1);
     assert_eq!(places(&order(&logged(&all), NOW)), [0, 1, 2]);
 }
@@ -182,7 +165,7 @@ proptest! {
         made in proptest::collection::vec((any::<i64>(), 0..3_usize, 0..5_u8, 0..40_usize, any::<bool>()), 0..40),
     ) {
         let all: Vec<Snapshot> = made.iter().enumerate().map(|(at, (secs, host, kind, parent, has_parent))| {
-            let mut one = snapshot(*secs, ["a", "b", "c"][*host]);
+            let mut one = Snapshot::bare(["a", "b", "c"][*host], *secs);
             one.provenance.copy_of = (*kind == 0).then(|| origin(1)).flatten();
             one.provenance.rewritten_from = (*kind == 1).then(|| origin(2)).flatten();
             if *has_parent && at > 0 {

@@ -39,6 +39,27 @@ pub struct Snapshot {
     pub provenance: Provenance,
 }
 
+#[cfg(any(test, feature = "testing"))]
+impl Snapshot {
+    /// Makes one of a host and a moment that says nothing else.
+    pub(crate) fn bare(host: &str, secs: i64) -> Self {
+        Self {
+            session: SessionId::from_bytes([1; 16]),
+            time: Time { secs, nanos: 0 },
+            utc_offset_minutes: 0,
+            host: host.into(),
+            user: String::new(),
+            program: String::new(),
+            tags: Vec::new(),
+            comment: String::new(),
+            parents: Vec::new(),
+            accounts: Vec::new(),
+            totals: Totals::default(),
+            provenance: Provenance::default(),
+        }
+    }
+}
+
 /// What a snapshot was made from: the word of whoever stored it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Provenance {

@@ -17,7 +17,7 @@ use crate::repo::control::{Purpose, Verdict};
 use crate::repo::sessions::{Dependencies, OpenSession};
 use crate::repo::write::lock;
 use crate::repo::{RepoError, Repository};
-use crate::snapshot::{self, Account, Listing, Provenance, Section, Snapshot, Totals};
+use crate::snapshot::{self, Account, Listing, Section, Snapshot};
 use crate::storage::{Name, Put};
 use crate::wire::Put as _;
 use std::sync::Mutex;
@@ -216,17 +216,10 @@ impl<'r> Forge<'r> {
         account.listings.push(listing);
         Snapshot {
             session: self.session.id,
-            time: Time { secs: 1_700_000_000, nanos: 0 },
-            utc_offset_minutes: 0,
-            host: "liar".into(),
             user: "liar".into(),
             program: "forge".into(),
-            tags: Vec::new(),
-            comment: String::new(),
-            parents: Vec::new(),
             accounts: vec![account],
-            totals: Totals::default(),
-            provenance: Provenance::default(),
+            ..Snapshot::bare("liar", 1_700_000_000)
         }
     }
 

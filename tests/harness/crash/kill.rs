@@ -4,234 +4,23 @@
 //! twice: killed as it is entered, and as it is left with a write cut short. The same seed is the same point,
 //! as far as the threads of the program arrive in the same order.
 
+mod copies;
+mod course;
 mod keys;
 mod repairs;
 
-use super::program::{
-    Outputs, Station, assert_resumed, assert_whole_or_temporary, backup, build_tree, change_tree, init,
-    restore, rot, wait, words,
-};
+use super::program::{Outputs, Station, assert_resumed, assert_whole_or_temporary, wait, words};
 use super::tracer::{self, Death, WRAPPER};
 use crate::cli::support::skip;
 use crate::support::Scratch;
 use crate::support::budget::Budget;
-use crate::support::compare::Tree;
 use crate::support::oracle::{Disturbed, Oracle};
 use crate::support::random::{Random, spread};
-use dedup_engine::id::ObjectId;
-use keys::{key_add, key_writer};
+use course::{Course, WORKS, Work};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Work {
-    Init,
-    FirstBackup,
-    SecondBackup,
-    Restore,
-    Check,
-    KeyAdd,
-    KeyChange,
-    KeyRemove,
-    KeyWriter,
-    KeyImport,
-    KeyRotate,
-    WriterBackup,
-    Forget,
-    Prune,
-    RepairPacks,
-    RepairSnapshots,
-    RepairIndex,
-    ParityAdd,
-    ParityRepair,
-}
-
-const WORKS: [Work; 19] = [
-    Work::Init,
-    Work::FirstBackup,
-    Work::SecondBackup,
-    Work::Restore,
-    Work::Check,
-    Work::KeyAdd,
-    Work::KeyChange,
-    Work::KeyRemove,
-    Work::KeyWriter,
-    Work::KeyImport,
-    Work::KeyRotate,
-    Work::WriterBackup,
-    Work::Forget,
-    Work::Prune,
-    Work::RepairPacks,
-    Work::RepairSnapshots,
-    Work::RepairIndex,
-    Work::ParityAdd,
-    Work::ParityRepair,
-];
-
-/// Repositories at rest, from which every case starts, and what is known of them.
-struct Course {
-    scratch: Scratch,
-    empty: Station,
-    made: Station,
-    /// With a second slot, `key2`.
-    keyed: Station,
-    slot: String,
-    /// Without any slot; `sheet` has the one there was.
-    keyless: Station,
-    /// With a snapshot of `tree`, which has changed since.
-    one: Station,
-    /// The same, and `key2` that only writes.
-    served: Station,
-    /// With another one of it.
-    two: Station,
-    /// With the first of them forgotten.
-    aged: Station,
-    /// With both, and a pack whose own directory has rotted: all chunks in it are sound.
-    rotten: Station,
-    /// With both, and a pack lost and given up that only the second one needs.
-    hurt: Station,
-    /// What is left of that one.
-    left: Arc<Tree>,
-    /// With both, and a segment that has rotted.
-    torn: Station,
-    /// With two snapshots and parity, a pack lost and one damaged.
-    lossy: Station,
-    committed: Vec<(ObjectId, Arc<Tree>)>,
-    first: Arc<Tree>,
-}
-
 impl Course {
-    fn new(seed: u64) -> Self {
-        let scratch = Scratch::for_trees();
-        build_tree(&scratch.dir("first"), seed);
-        let tree = scratch.dir("tree");
-        build_tree(&tree, seed + 1);
-        let station = |name: &str| Station::new(scratch.path(name));
-        let empty = station("empty");
-        let next = |of: &Station, name: &str| {
-            let next = station(name);
-            crate::support::copy_dir(&of.path(""), &next.path(""));
-            next
-        };
-        let made = next(&empty, "made");
-        made.run("key", &init()).ok("init");
-        let keyed = next(&made, "keyed");
-        keyed.run("key", &key_add(&keyed)).ok("key add");
-        let slot = keys::other_slot(&keyed);
-
-        let keyless = next(&made, "keyless");
-        keys::put_on_paper(&keyless);
-
-        let mut committed = Vec::new();
-        let mut commit = |station: &Station| {
-            let id = station.run("key", &backup(&tree)).ok("backup").snapshot().unwrap();
-            committed.push((id, Arc::new(Tree::read(&tree))));
-        };
-        let one = next(&made, "one");
-        commit(&one);
-        let served = next(&one, "served");
-        served.run("key", &key_writer(&served)).ok("key add --write-only");
-        change_tree(&tree, seed);
-        let two = next(&one, "two");
-        commit(&two);
-        let aged = next(&two, "aged");
-        aged.run("key", &words(&["forget", &committed[0].0.to_hex()])).ok("forget");
-        let rotten = next(&two, "rotten");
-        rot(&rotten, "packs");
-        let hurt = next(&two, "hurt");
-        let left = repairs::hurt(&hurt, &one, committed[1].0, &tree);
-        let torn = next(&two, "torn");
-        rot(&torn, "segments");
-        let lossy = next(&two, "lossy");
-        repairs::lose_two(&lossy);
-        let first = Arc::new(Tree::read(&scratch.path("first")));
-        Self {
-            empty,
-            made,
-            keyed,
-            slot,
-            keyless,
-            one,
-            served,
-            two,
-            aged,
-            rotten,
-            hurt,
-            left,
-            torn,
-            lossy,
-            committed,
-            first,
-            scratch,
-        }
-    }
-
-    fn start(&self, work: Work) -> &Station {
-        match work {
-            Work::Init => &self.empty,
-            Work::FirstBackup | Work::KeyAdd | Work::KeyChange | Work::KeyWriter => &self.made,
-            Work::KeyRemove => &self.keyed,
-            Work::KeyImport => &self.keyless,
-            Work::WriterBackup | Work::KeyRotate => &self.served,
-            Work::SecondBackup => &self.one,
-            Work::Restore | Work::Check | Work::Forget | Work::ParityAdd => &self.two,
-            Work::Prune => &self.aged,
-            Work::RepairPacks => &self.rotten,
-            Work::RepairSnapshots => &self.hurt,
-            Work::RepairIndex => &self.torn,
-            Work::ParityRepair => &self.lossy,
-        }
-    }
-
-    fn args(&self, work: Work, at: &Station) -> Vec<String> {
-        let new_key = at.path("key2").display().to_string();
-        match work {
-            Work::Init => init(),
-            Work::FirstBackup => backup(&self.scratch.path("first")),
-            Work::SecondBackup | Work::WriterBackup => backup(&self.tree()),
-            Work::Restore => restore(self.committed[1].0, &self.tree(), &at.path("out")),
-            Work::Check => words(&["check", "--read-data"]),
-            Work::KeyAdd => key_add(at),
-            Work::KeyChange => words(&["key", "change", "--new-key-file", &new_key]),
-            Work::KeyRemove => words(&["key", "remove", &self.slot]),
-            Work::KeyWriter => key_writer(at),
-            Work::KeyImport => words(&["key", "import", &at.path("sheet").display().to_string()]),
-            Work::KeyRotate => words(&["key", "rotate", "--keep-all"]),
-            Work::Forget => words(&["forget", &self.committed[0].0.to_hex()]),
-            Work::Prune => words(&["prune", "--max-unused", "0"]),
-            Work::RepairPacks => words(&["repair", "packs", "--read-data"]),
-            Work::RepairSnapshots => words(&repairs::SNAPSHOTS),
-            Work::RepairIndex => words(&["repair", "index"]),
-            Work::ParityAdd => words(&repairs::PARITY_ADD),
-            Work::ParityRepair => words(&["parity", "repair"]),
-        }
-    }
-
-    /// Returns the key file that a work is done with.
-    fn key(&self, work: Work) -> &'static str {
-        if work == Work::WriterBackup { "key2" } else { "key" }
-    }
-
-    fn tree(&self) -> PathBuf {
-        self.scratch.path("tree")
-    }
-
-    /// Returns the snapshots that must be there, whatever became of the work.
-    fn kept(&self, work: Work) -> &[(ObjectId, Arc<Tree>)] {
-        match work {
-            Work::SecondBackup | Work::WriterBackup | Work::KeyRotate | Work::RepairSnapshots => {
-                &self.committed[..1]
-            }
-            Work::Restore | Work::Check | Work::RepairPacks | Work::RepairIndex => &self.committed[..2],
-            Work::ParityAdd | Work::ParityRepair => &self.committed[..2],
-            Work::Forget | Work::Prune => &self.committed[1..2],
-            _ => &[],
-        }
-    }
-
     /// Judges what a work left behind that may have died.
     fn judge(&self, work: Work, at: &Station, said: &super::program::Said, random: &mut Random, case: &str) {
         let is_done = said.code == Some(0);
@@ -266,12 +55,13 @@ impl Course {
             Work::Forget | Work::ParityAdd | Work::ParityRepair => {
                 drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: again")))
             }
+            Work::Copy => copies::judge(at, &self.committed, &self.tree(), case),
             Work::Prune if random.below(2) == 0 => {
                 let again = words(&["prune", "--max-unused", "0", "--fence"]);
                 drop(at.run("key", &again).ok(&format!("{case}: prune again")));
             }
-            Work::RepairPacks | Work::RepairSnapshots | Work::RepairIndex => {
-                drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: repair again")));
+            Work::RepairPacks | Work::RepairSnapshots | Work::RepairIndex | Work::Rewrite => {
+                drop(at.run("key", &self.args(work, at)).ok(&format!("{case}: again")));
             }
             Work::FirstBackup | Work::SecondBackup | Work::WriterBackup | Work::Check | Work::Prune => {}
         }
@@ -286,6 +76,9 @@ impl Course {
         let mut committed = self.kept(work).to_vec();
         if work == Work::RepairSnapshots {
             committed.push((repairs::made_once(at, &committed, case), self.left.clone()));
+        }
+        if work == Work::Rewrite {
+            committed = copies::rewritten(at, &self.committed, case);
         }
         committed.iter().for_each(|(id, expected)| oracle.commit(*id, &self.tree(), expected.clone()));
         let told = now.as_ref().and_then(|_| said.snapshot());

@@ -136,6 +136,14 @@ impl Station {
         outputs.read(wait(child))
     }
 
+    /// Returns what the program lists of each snapshot.
+    #[track_caller]
+    pub fn snapshots(&self) -> Vec<serde_json::Value> {
+        let list = self.run("key", &words(&["snapshots", "--json"])).ok("snapshots").out;
+        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        list["snapshots"].as_array().unwrap().clone()
+    }
+
     /// Reads a key file, if it is there and whole.
     pub fn key(&self, name: &str) -> Option<Unlock> {
         Unlock::read_key_file(&fs::read_to_string(self.path(name)).ok()?).ok()
@@ -217,6 +225,12 @@ pub fn wait(mut child: Child) -> Option<i32> {
 /// Returns arguments.
 pub fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Reads an id as the program writes it.
+#[track_caller]
+pub fn id_in(value: &serde_json::Value) -> ObjectId {
+    ObjectId::from_hex(value.as_str().unwrap()).unwrap()
 }
 
 /// Returns the arguments that make a repository of small packs.

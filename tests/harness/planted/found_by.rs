@@ -104,6 +104,7 @@ pub const FOUND_BY: &[Row] = {
         (StoreUncompared, Engine, &["parity::tests::lies"]),
         (GroupUnread, Engine, &["parity::tests::lies"]),
         // The log, and storages that lie.
+        (TellOfGone, Whole, &["engine::witness::an_entry_that_came_second"]),
         (RememberFirst, Whole, &["harness::lying::what_is_wrong"]),
         (AcceptLowerHead, Whole, &["harness::lying::every_attack"]),
         (IgnoreOtherHeads, Whole, &["harness::lying::every_attack"]),

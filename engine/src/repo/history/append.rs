@@ -6,6 +6,7 @@ use crate::crypto::header::ObjectKind;
 use crate::id::{ObjectId, SessionId};
 use crate::listing::Time;
 use crate::log::{Act, Entry, Head, MAX_HEADS, MAX_MADE, Mark, Seen, Word};
+use crate::planted::{Bug, planted};
 use crate::repo::control::Verdict;
 use crate::repo::sessions::read_generation;
 use crate::repo::write::lock;
@@ -133,6 +134,9 @@ impl Repository {
     /// Leaves out the snapshots that generations after `since` removed.
     fn leave_out_removed(&self, made: &mut Vec<ObjectId>, since: u64, newest: u64) -> Result<(), RepoError> {
         for number in since + 1..=newest {
+            if planted(Bug::TellOfGone) {
+                break;
+            }
             if let Some((generation, _)) = read_generation(&self.objects, number)? {
                 made.retain(|id| !generation.snapshots.contains(id));
             }

@@ -2,7 +2,7 @@
 
 use super::{Station, words};
 use crate::cli::support::packs;
-use crate::harness::crash::program::restore;
+use crate::harness::crash::program::{id_in, restore};
 use crate::support::Scratch;
 use crate::support::compare::Tree;
 use dedup_engine::id::ObjectId;
@@ -43,10 +43,7 @@ pub(super) fn hurt(at: &Station, one: &Station, second: ObjectId, tree: &Path) -
 }
 
 fn snapshots(at: &Station) -> BTreeSet<ObjectId> {
-    let list = at.run("key", &words(&["snapshots", "--json"])).ok("snapshots").out;
-    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
-    let ids = list["snapshots"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap());
-    ids.map(|id| ObjectId::from_hex(id).unwrap()).collect()
+    at.snapshots().iter().map(|one| id_in(&one["id"])).collect()
 }
 
 /// Returns what stands in the stead of the snapshot that lost something: exactly one, beside those that are whole.
