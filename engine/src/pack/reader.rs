@@ -91,16 +91,14 @@ pub struct BlockReader {
     decompressor: Decompressor,
     /// A block as it is sealed, and then as it is coded.
     held: Vec<u8>,
-    /// The same as it was before it was coded, if that changed anything.
     plain: Vec<u8>,
-    is_plain_held: bool,
 }
 
 impl BlockReader {
     /// Makes a reader; it holds at most one block, sealed and plain.
     pub fn new() -> Result<Self, CryptoError> {
         let decompressor = Decompressor::new().map_err(|error| CryptoError::Internal(error.to_string()))?;
-        Ok(Self { decompressor, held: Vec::new(), plain: Vec::new(), is_plain_held: true })
+        Ok(Self { decompressor, held: Vec::new(), plain: Vec::new() })
     }
 
     /// Opens block `number` of a pack and returns its plaintext. Ids are the caller's to check.
@@ -130,11 +128,6 @@ impl BlockReader {
         self.open_held(key, number, codec, plain_len)
     }
 
-    /// Returns the plaintext of the block that was opened last. Of one that could not be opened nothing is said.
-    pub(crate) fn plain(&self) -> &[u8] {
-        if self.is_plain_held { &self.held } else { &self.plain }
-    }
-
     /// Returns the coded bytes of the block that was opened last, as they were before they were sealed.
     pub(crate) fn take_coded(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
@@ -150,12 +143,12 @@ impl BlockReader {
         let extra = block_extra(codec, plain_len);
         let len = key.key.unseal(Domain::Block, number.into(), &extra, &mut self.held)?.len();
         self.held.truncate(len);
-        self.is_plain_held = codec == Codec::Raw && len == plain_len as usize;
-        if !self.is_plain_held {
-            self.plain.clear();
-            self.decompressor.decode(codec, &self.held, plain_len as usize, &mut self.plain)?;
+        if codec == Codec::Raw && len == plain_len as usize {
+            return Ok(&self.held);
         }
-        Ok(self.plain())
+        self.plain.clear();
+        self.decompressor.decode(codec, &self.held, plain_len as usize, &mut self.plain)?;
+        Ok(&self.plain)
     }
 }
 

@@ -10,8 +10,8 @@
 //! - `marks`: what snapshots need, noted in `live`. `census`: what is stored. Both are read from the storage; the local index only
 //!   says where to look for a node, which is verified.
 //! - `parity`: what becomes of parity groups whose packs go.
-//! - `witness`: who else is at work. `round`: one condemned set carried out. `copies`, `repack`, `openers`, `sweep`: reading the
-//!   copies that stay, writing and deleting.
+//! - `witness`: who else is at work. `round`: one condemned set carried out. `copies`, `repack`, `sweep`: reading the copies that
+//!   stay, writing and deleting.
 //!
 //! What can be freed without writing is freed first, so that a full disk has room for the rest. Every step may be
 //! the last one: whoever prunes next finishes what a generation says, and begins anew with what none says yet.
@@ -24,7 +24,6 @@ mod census;
 mod copies;
 mod live;
 mod marks;
-mod openers;
 mod parity;
 pub mod plan;
 mod removal;

@@ -6,16 +6,16 @@
 
 use super::census::Census;
 use super::live::{Live, Need};
-use super::openers::{Block, Openers};
 use crate::compress::Level;
 use crate::error::{Corrupt, Kind};
 use crate::id::{ObjectId, SessionId};
+use crate::index::PackInfo;
 use crate::pack::builder::CodedBlock;
 use crate::pack::reader::BlockReader;
 use crate::planted::{Bug, planted};
 use crate::progress::{Event, Events};
 use crate::repo::sessions::OpenSession;
-use crate::repo::write::{ChunkSink, Meter, Store, StoreOptions, Stored, store_chunks};
+use crate::repo::write::{Meter, Store, StoreOptions, Stored, store_chunks};
 use crate::repo::{RepoError, Repository};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,15 +56,13 @@ pub(super) fn repack(
         elapsed: how.elapsed,
     };
     repo.index()?.begin_run()?;
-    // As many as compress: that is how the budget reckons.
-    let mut openers = Openers::new(options.coders)?;
     let (damaged, stored) = store_chunks(repo, &options, |store| {
         let mut damaged = BTreeMap::new();
         for id in going {
             if events.cancelled() {
                 return Err(RepoError::Cancelled);
             }
-            match pack(repo, store, census, live, &mut openers, id) {
+            match pack(repo, store, census, live, id) {
                 Ok(bytes) => events.event(Event::Done { entries: 1, bytes, path: None }),
                 Err(error) if is_of_pack(&error) => {
                     let why = format!("a pack stays as it is, since something in it cannot be read: {error}");
@@ -83,14 +81,12 @@ fn is_of_pack(error: &RepoError) -> bool {
     !matches!(error, RepoError::Index(_)) && error.kind() == Kind::Integrity
 }
 
-/// Hands on what is needed of one pack; returns the plain bytes. Blocks are opened ahead by the pool's threads, and handed on
-/// in their order, so what lay together still does.
+/// Hands on what is needed of one pack; returns the plain bytes.
 fn pack(
     repo: &Repository,
     store: &Store<'_>,
     census: &Census,
     live: &Live<'_>,
-    openers: &mut Openers,
     id: &ObjectId,
 ) -> Result<u64, RepoError> {
     let gone =
@@ -99,71 +95,71 @@ fn pack(
     let number = repo.index()?.pack_number(id)?.ok_or_else(gone)?;
     let info = repo.pack_info(number)?;
     let directory = repo.index()?.directory(number)?.ok_or_else(gone)?;
-    let mut hand = Hand {
-        sink: store.sink(info.kind.chunks(), &Arc::new(Meter::default())),
-        found: 0,
-        bytes: 0,
-        skipped: false,
-    };
-    let blocks = directory.blocks().iter().enumerate().map(|(number, block)| {
+    let (kind, mut reader, mut bytes) = (info.kind.chunks(), BlockReader::new()?, 0);
+    let mut sink = store.sink(kind, &Arc::new(Meter::default()));
+    let mut skipped = false;
+    let mut found = 0;
+    for (block, of_block) in directory.blocks().iter().enumerate() {
         let (mut needed, mut at) = (Vec::new(), 0usize);
-        for chunk in directory.chunks_of(number) {
+        for chunk in directory.chunks_of(block) {
             let range = at..at + chunk.len as usize;
             at = range.end;
             if live.need(&chunk.id)? == Need::Claimed(place) {
                 needed.push((*chunk, range));
             }
         }
-        let number = u16::try_from(number).map_err(|_| RepoError::Internal(format!("block {number}")))?;
-        Ok(Block { number, codec: block.codec, chunks: block.chunks, needed })
-    });
-    let blocks = blocks.filter(|block| !matches!(block, Ok(Block { needed, .. }) if needed.is_empty()));
-    openers.each(repo, &info, blocks, |block, reader| hand.on(block, reader))?;
+        if needed.is_empty() {
+            continue;
+        }
+        let plain = read(repo, &info, block, &mut reader)?;
+        for (chunk, range) in &needed {
+            let wrong = || Corrupt::new(format!("chunk {}", chunk.id), "it is not what its name says");
+            let part = plain.get(range.clone()).ok_or_else(wrong)?;
+            if repo.namer.name(kind, part) != chunk.id {
+                return Err(wrong().into());
+            }
+            found += part.len() as u64;
+        }
+        // Only now: what a sink has taken must become durable.
+        if planted(Bug::RepackForgets) && !std::mem::replace(&mut skipped, true) {
+            needed.remove(0);
+        }
+        let mut taken = Vec::with_capacity(needed.len());
+        for (chunk, range) in needed {
+            bytes += u64::from(chunk.len);
+            if sink.claim(&chunk)? {
+                taken.push((chunk, range));
+            }
+        }
+        if taken.len() == of_block.chunks as usize {
+            let chunks = taken.into_iter().map(|(chunk, _)| chunk).collect();
+            sink.take_over(CodedBlock::coded_before(of_block.codec, reader.take_coded(), chunks))?;
+            continue;
+        }
+        for (chunk, range) in taken {
+            sink.push(chunk, &plain[range])?;
+        }
+        sink.flush()?;
+    }
     // What segments say in the storage counts, not what the index made of it: both must be the same.
-    if hand.found < census.packs[place as usize].live_bytes {
+    if found < census.packs[place as usize].live_bytes {
         return Err(Corrupt::new(
             crate::storage::Name::pack(*id).to_string(),
             "the local index has less of it",
         )
         .into());
     }
-    Ok(hand.bytes)
+    Ok(bytes)
 }
 
-/// Where the blocks of one pack go.
-struct Hand<'s> {
-    sink: ChunkSink<'s>,
-    /// Plain bytes that were needed, and that were handed on.
-    found: u64,
-    bytes: u64,
-    skipped: bool,
-}
-
-impl Hand<'_> {
-    /// Hands on what is needed of a block, which was compared with its name.
-    fn on(&mut self, block: Block, reader: &mut BlockReader) -> Result<(), RepoError> {
-        let Block { codec, chunks, mut needed, .. } = block;
-        self.found += needed.iter().map(|(chunk, _)| u64::from(chunk.len)).sum::<u64>();
-        // Only now: what a sink has taken must become durable.
-        if planted(Bug::RepackForgets) && !std::mem::replace(&mut self.skipped, true) {
-            needed.remove(0);
-        }
-        let mut taken = Vec::with_capacity(needed.len());
-        for (chunk, range) in needed {
-            self.bytes += u64::from(chunk.len);
-            if self.sink.claim(&chunk)? {
-                taken.push((chunk, range));
-            }
-        }
-        if taken.len() == chunks as usize {
-            let chunks = taken.into_iter().map(|(chunk, _)| chunk).collect();
-            return self.sink.take_over(CodedBlock::coded_before(codec, reader.take_coded(), chunks));
-        }
-        for (chunk, range) in taken {
-            self.sink.push(chunk, &reader.plain()[range])?;
-        }
-        self.sink.flush()
-    }
+fn read<'b>(
+    repo: &Repository,
+    info: &PackInfo,
+    block: usize,
+    reader: &'b mut BlockReader,
+) -> Result<&'b [u8], RepoError> {
+    let number = u16::try_from(block).map_err(|_| RepoError::Internal(format!("block {block}")))?;
+    repo.read_block(info, number, reader)
 }
 
 /// Returns what a prune's session says that it depends on: what it wrote.
