@@ -100,3 +100,28 @@ fn what_comes_after_something_new_is_compared_with_itself() {
     assert_eq!(report.totals.files_unmodified, 3, "{:?}", report.totals);
     world.assert_restores(&world.open_afresh(), report.snapshot.unwrap(), run, &Tree::read(&tree));
 }
+
+/// Two runs within two seconds trust no time, and read all again: they said that every file had changed.
+#[test]
+fn what_is_read_again_and_is_the_same_has_not_changed() {
+    let world = World::new();
+    let tree = world.scratch.dir("tree");
+    trees::write(&tree.join("file"), &[1; 5000], 1_700_000_000);
+    trees::write(&tree.join("other"), &[2; 5000], 1_700_000_000);
+    // Before the inodes changed last.
+    let run = |moment| Run { tree: &tree, moment: moment - 3_000_000_000 };
+    world.backup(run(0)).unwrap();
+    let totals = world.backup(run(1)).unwrap().totals;
+    assert_eq!(
+        (totals.bytes_read, totals.files_unmodified, totals.files_changed),
+        (10_000, 2, 0),
+        "{totals:?}"
+    );
+    trees::write(&tree.join("other"), &[3; 5000], 1_700_000_000);
+    let totals = world.backup(run(2)).unwrap().totals;
+    assert_eq!(
+        (totals.bytes_read, totals.files_unmodified, totals.files_changed),
+        (10_000, 1, 1),
+        "{totals:?}"
+    );
+}

@@ -147,10 +147,32 @@ pub(super) struct Merge<'a, 'r> {
 pub(super) enum Known {
     /// Nothing.
     New,
-    /// An entry of that name that differs.
-    Changed,
+    /// An entry of that name that differs, or may.
+    Changed(Was),
     /// The same entry: its node and the encoded form, to be used as it is.
     Same(Box<Node>, Vec<u8>),
+}
+
+impl Known {
+    /// Returns what the entry was, unless it is new.
+    pub fn was(&self) -> Option<Was> {
+        match self {
+            Self::New => None,
+            Self::Changed(was) => Some(*was),
+            Self::Same(_, value) => Some(Was::of(value)),
+        }
+    }
+}
+
+/// Tells whether an entry that was read again is as it was: a digest of its encoded node. It decides what is counted only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Was(blake3::Hash);
+
+impl Was {
+    /// Makes it of an encoded node.
+    pub fn of(value: &[u8]) -> Self {
+        Self(blake3::hash(value))
+    }
 }
 
 impl Merge<'_, '_> {
@@ -203,7 +225,7 @@ impl Merge<'_, '_> {
         if same_inode && is_same(&node, stat, self.parent_time) {
             Ok(Known::Same(Box::new(node), self.value.clone()))
         } else {
-            Ok(Known::Changed)
+            Ok(Known::Changed(Was::of(&self.value)))
         }
     }
 }

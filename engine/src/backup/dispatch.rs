@@ -256,7 +256,7 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
             }
             Compared::Nothing => (Known::New, None),
         };
-        let is_new = matches!(known, Known::New);
+        let was = known.was();
         if let Known::Same(node, value) = known
             && (self.is_rightly_linked(&path, &stat, &node)? || planted(Bug::ForgetLinkGroup))
             && match &remembered {
@@ -277,7 +277,7 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
         if stat.nlink > 1 && stat.kind != EntryKind::Directory {
             group = Some(self.links.note(&stat, self.group_of(&path))?);
         }
-        Ok(self.task(path, stat, Task { handle, group, is_new }))
+        Ok(self.task(path, stat, Task { handle, group, was }))
     }
 
     fn group_of(&self, path: &StoredPath) -> LinkGroup {

@@ -1,5 +1,6 @@
 //! Fold: finished entries, in their order, into the listing; problems into theirs; figures summed.
 
+use super::compare::Was;
 use super::dispatch::{Numbered, Pace};
 use super::inodes::Recorder;
 use super::sinks::{ListingSaver, Sinks, built};
@@ -29,7 +30,8 @@ pub(super) enum Item {
         path: StoredPath,
         node: Node,
         inode: u64,
-        is_new: bool,
+        /// What the parent has of that name.
+        was: Option<Was>,
         bytes_read: u64,
         problem: Option<(Outcome, String)>,
     },
@@ -148,18 +150,23 @@ impl Tree<'_, '_> {
                     built(self.listing.push(path.as_key(), &value))?;
                     path
                 }
-                Item::Made { path, mut node, inode, is_new, bytes_read, problem } => {
+                Item::Made { path, mut node, inode, was, bytes_read, problem } => {
                     assert_content_known(self.repo, self.store, &mut node)?;
                     self.inodes.note(inode);
                     // Large files told of their bytes while they were read.
                     bytes += node.size().saturating_sub(bytes_read.saturating_sub(64 << 10));
                     self.count(&node);
                     self.totals.bytes_read += bytes_read;
+                    let value = encode_node(&node)?;
                     if matches!(node.body, Body::File { .. }) {
-                        self.totals.files_new += u64::from(is_new);
-                        self.totals.files_changed += u64::from(!is_new);
+                        // What was only read again, because its times could not be trusted, is no change.
+                        *match was {
+                            None => &mut self.totals.files_new,
+                            Some(was) if was == Was::of(&value) => &mut self.totals.files_unmodified,
+                            Some(_) => &mut self.totals.files_changed,
+                        } += 1;
                     }
-                    built(self.listing.push(path.as_key(), &encode_node(&node)?))?;
+                    built(self.listing.push(path.as_key(), &value))?;
                     if let Some((outcome, message)) = problem {
                         self.problem(&path, outcome, message)?;
                     }

@@ -1,5 +1,6 @@
 //! Reading entries: content into chunks, everything else into the node.
 
+use super::compare::Was;
 use super::dispatch::Numbered;
 use super::fold::Item;
 use super::remembered::{FileCache, IdPages, Ids};
@@ -29,7 +30,8 @@ const RETRY_BYTES: u64 = 16 << 20;
 pub(super) struct Task<H> {
     pub handle: H,
     pub group: Option<LinkGroup>,
-    pub is_new: bool,
+    /// What the parent has of that name.
+    pub was: Option<Was>,
 }
 
 /// A numbered run of entries that must be read.
@@ -122,12 +124,12 @@ impl<S: Source> EntryReader<'_, '_, S> {
     fn entry(&mut self, path: StoredPath, stat: Stat, task: Task<S::Handle>) -> Result<Item, RepoError> {
         match self.node(&stat, &task) {
             Ok((node, bytes_read, problem)) => {
-                let (inode, is_new) = (stat.ino, task.is_new);
+                let (inode, was) = (stat.ino, task.was);
                 // What had a problem is looked at again by the next run, which tells it again.
                 if let Some(cache) = self.cache.filter(|_| problem.is_none()) {
                     cache.note(&path, inode, &node, self.pages.take())?;
                 }
-                Ok(Item::Made { path, node, inode, is_new, bytes_read, problem })
+                Ok(Item::Made { path, node, inode, was, bytes_read, problem })
             }
             Err(ReadError::Source(error)) => {
                 let outcome = match error.kind() {

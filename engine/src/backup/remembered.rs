@@ -14,7 +14,7 @@
 //! A page is never believed further than that: what is not stored is read again, and so is what is missing or damaged.
 //! Memory: the pages of the entries that walk together, one list, and what waits to be written.
 
-use super::compare::{Known, is_same};
+use super::compare::{Known, Was, is_same};
 use super::source::{Found, Stat};
 use crate::crypto::{Secret, random};
 use crate::error::Corrupt;
@@ -162,7 +162,7 @@ impl<'a> FileCache<'a> {
         let opened = self.open(&key, &page.sealed).and_then(|plain| Entry::decode(&plain).ok());
         let Some((entry, node)) = opened else { return (Known::New, None) };
         if entry.inode != stat.ino || !is_same(&node, stat, entry.began) {
-            return (Known::Changed, None);
+            return (Known::Changed(Was::of(&entry.value)), None);
         }
         let ageing = page.is_ageing.then_some((key, page.sealed));
         (Known::Same(Box::new(node), entry.value), Some(Remembered { pages: entry.pages, ageing }))

@@ -240,7 +240,7 @@ pub struct Totals {
     pub files_new: u64,
     /// Files that differ from the parent's.
     pub files_changed: u64,
-    /// Files taken from the parent without reading.
+    /// Files that are as the parent has them, most of them taken from it without reading.
     pub files_unmodified: u64,
     /// Bytes read from files.
     pub bytes_read: u64,
