@@ -109,7 +109,7 @@ fn what_is_read_again_and_is_the_same_has_not_changed() {
     trees::write(&tree.join("file"), &[1; 5000], 1_700_000_000);
     trees::write(&tree.join("other"), &[2; 5000], 1_700_000_000);
     // Before the inodes changed last.
-    let run = |moment| Run { tree: &tree, moment: moment - 3_000_000_000 };
+    let run = |moment: i64| Run { tree: &tree, moment: moment - 3_000_000_000 };
     world.backup(run(0)).unwrap();
     let totals = world.backup(run(1)).unwrap().totals;
     assert_eq!(
