@@ -30,8 +30,8 @@ const ATTEMPTS: usize = 4;
 struct Told {
     expected: Expected,
     maybe: Vec<Contents>,
-    /// Runs, deaths, runs overtaken, prunes.
-    tally: [u64; 4],
+    /// Runs, deaths, runs overtaken, prunes; by these, sessions fenced and packs that somebody began to need meanwhile.
+    tally: [u64; 6],
 }
 
 struct Fleet {
@@ -245,22 +245,26 @@ impl<'a> Machine<'a> {
         self.fleet.told.lock().unwrap().tally[3] += 1;
         // Who prunes comes late, by up to three days.
         self.fleet.turns.wait(self.number, self.random.below(72 * 3600) as i64);
-        let _ = self.with(|repo| match prune(repo) {
+        let pruned = self.with(|repo| match prune(repo) {
             Ok(report) => {
                 assert_eq!(report.chunks_missing, 0);
-                Ok(())
+                Ok((report.fenced, report.packs_rescued))
             }
             // There is nothing yet.
-            Err(error) if error.kind() == Kind::Refused => Ok(()),
+            Err(error) if error.kind() == Kind::Refused => Ok((0, 0)),
             Err(error) => Err((error.kind(), error.to_string())),
         });
+        if let Ok((fenced, rescued)) = pruned {
+            let mut told = self.fleet.told.lock().unwrap();
+            (told.tally[4], told.tally[5]) = (told.tally[4] + fenced, told.tally[5] + rescued);
+        }
     }
 }
 
 #[test]
 fn a_fleet_loses_nothing_and_is_never_stuck() {
     let budget = Budget::of("R9 fleets", 2, 10_000);
-    let (mut calls, mut snapshots, mut tally) = (0, 0, [0; 4]);
+    let (mut calls, mut snapshots, mut tally) = (0, 0, [0; 6]);
     budget.each(|number, _| {
         let seed = budget.seed().wrapping_add(number);
         let fleet = Fleet::new(seed);
@@ -269,11 +273,11 @@ fn a_fleet_loses_nothing_and_is_never_stuck() {
         (calls, snapshots) = (calls + fleet.turns.calls(), snapshots + told.expected.len());
         tally.iter_mut().zip(told.tally).for_each(|(sum, one)| *sum += one);
     });
-    let [runs, deaths, overtaken, prunes] = tally;
+    let [runs, deaths, overtaken, prunes, fenced, rescued] = tally;
     assert!(snapshots as u64 >= budget.cases() * CLIENTS as u64, "{snapshots} snapshots prove little");
     budget.tell(&format!(
-        "{} fleets of {CLIENTS} and {PRUNES}: {calls} calls, {runs} backups, {prunes} prunes, {deaths} deaths, {overtaken} overtaken; \
-         {snapshots} snapshots, 0 lost, 0 stuck",
+        "{} fleets of {CLIENTS} and {PRUNES}: {calls} calls, {runs} backups, {prunes} prunes, {deaths} deaths, {overtaken} overtaken, \
+         {fenced} sessions fenced, {rescued} packs rescued; {snapshots} snapshots, 0 lost, 0 stuck",
         budget.cases()
     ));
 }
