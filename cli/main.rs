@@ -112,8 +112,13 @@ fn run(cli: Cli) -> Exit {
 #[cfg(feature = "planted")]
 fn plant_what_was_asked_for() {
     use dedup_engine::planted::{Bug, plant};
-    if let Ok(name) = std::env::var("DEDUP_PLANTED") {
-        plant(Bug::from_name(&name).unwrap_or_else(|| panic!("DEDUP_PLANTED={name} is no bug")));
+    let Ok(name) = std::env::var("DEDUP_PLANTED") else { return };
+    match Bug::from_name(&name) {
+        Some(bug) => plant(bug),
+        None => {
+            eprintln!("DEDUP_PLANTED={name} is no bug");
+            std::process::exit(2);
+        }
     }
 }
 
