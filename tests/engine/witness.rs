@@ -334,4 +334,7 @@ fn an_entry_that_came_second_says_nothing_of_what_is_gone_meanwhile() {
     let repo = world.open_afresh();
     assert_eq!((snapshots(&repo), repo.log_state().unwrap().alive), (vec![first], 1));
     assert_eq!(world.assert_sound(&repo).findings, []);
+    let acts = acts(&repo, &repo);
+    let made: Vec<_> = acts.iter().filter(|act| matches!(act, Act::Made(_))).collect();
+    assert_eq!(made.len(), 2, "the second was adopted, and nothing said twice: {acts:?}");
 }
