@@ -153,17 +153,6 @@ pub(super) enum Known {
     Same(Box<Node>, Vec<u8>),
 }
 
-impl Known {
-    /// Returns what the entry was, unless it is new.
-    pub fn was(&self) -> Option<Was> {
-        match self {
-            Self::New => None,
-            Self::Changed(was) => Some(*was),
-            Self::Same(_, value) => Some(Was::of(value)),
-        }
-    }
-}
-
 /// Tells whether an entry that was read again is as it was: a digest of its encoded node. It decides what is counted only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Was(blake3::Hash);

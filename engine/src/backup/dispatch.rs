@@ -1,6 +1,6 @@
 //! Walk, compare, hand out: everything before an entry's content is read.
 
-use super::compare::{Known, Merge, Parent};
+use super::compare::{Known, Merge, Parent, Was};
 use super::fold::{Fold, Folded, Item};
 use super::links::Links;
 use super::read::{Job, Task, read_jobs};
@@ -256,23 +256,29 @@ impl<'a, 's, H: Send> Dispatch<'a, 's, H> {
             }
             Compared::Nothing => (Known::New, None),
         };
-        let was = known.was();
-        if let Known::Same(node, value) = known
-            && (self.is_rightly_linked(&path, &stat, &node)? || planted(Bug::ForgetLinkGroup))
-            && match &remembered {
-                None => planted(Bug::TrustParent) || self.is_stored(&node, reader)?,
-                Some(_) if planted(Bug::TrustFileCache) => true,
-                Some((cache, remembered)) => self.is_all_stored(&node, cache, remembered)?,
+        let was = match known {
+            Known::New => None,
+            Known::Changed(was) => Some(was),
+            Known::Same(node, value) => {
+                let is_as_it_was = (self.is_rightly_linked(&path, &stat, &node)?
+                    || planted(Bug::ForgetLinkGroup))
+                    && match &remembered {
+                        None => planted(Bug::TrustParent) || self.is_stored(&node, reader)?,
+                        Some(_) if planted(Bug::TrustFileCache) => true,
+                        Some((cache, remembered)) => self.is_all_stored(&node, cache, remembered)?,
+                    };
+                if is_as_it_was {
+                    if let Some((cache, remembered)) = remembered {
+                        cache.keep(remembered)?;
+                    }
+                    if let Some(group) = node.link {
+                        self.links.note(&stat, group)?;
+                    }
+                    return Ok(self.ready(Item::Kept { path, value, node: *node, inode: stat.ino }));
+                }
+                Some(Was::of(&value))
             }
-        {
-            if let Some((cache, remembered)) = remembered {
-                cache.keep(remembered)?;
-            }
-            if let Some(group) = node.link {
-                self.links.note(&stat, group)?;
-            }
-            return Ok(self.ready(Item::Kept { path, value, node: *node, inode: stat.ino }));
-        }
+        };
         let mut group = None;
         if stat.nlink > 1 && stat.kind != EntryKind::Directory {
             group = Some(self.links.note(&stat, self.group_of(&path))?);
