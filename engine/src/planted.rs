@@ -109,7 +109,7 @@ bugs! {
     OrderByClock = "order-by-clock",
     /// No time is earlier than one before it: after a clock that was ahead all days are one.
     BelieveHighestTime = "believe-highest-time",
-    /// An entry of the log that is tried again says that a snapshot was made which was removed meanwhile.
+    /// An entry of the log says that a snapshot was made which was removed meanwhile.
     TellOfGone = "log-tells-of-what-is-gone",
     /// What is read of the log is remembered before it was compared.
     RememberFirst = "remember-before-comparing",

@@ -310,18 +310,14 @@ fn an_entry_that_came_second_says_nothing_of_what_is_gone_meanwhile() {
     // After the commit snapshots are listed once more: for those that have no entry, after the log was read.
     let is_committed = Arc::new(AtomicBool::new(false));
     let committed = is_committed.clone();
-    let ends = Hooked::new(
-        world.storage.clone(),
-        Box::new(move |name| {
-            if matches!(name, Name::Session(_, Part::End)) {
-                committed.store(true, Ordering::SeqCst);
-            }
-        }),
-    );
-    let (waits, done) = (is_committed.clone(), Arc::new(AtomicBool::new(false)));
+    let is_end = |name: &Name| matches!(name, Name::Session(_, Part::End));
+    let ends = Hooked::once(world.storage.clone(), is_end, move || committed.store(true, Ordering::SeqCst));
+    let done = Arc::new(AtomicBool::new(false));
     let acted = done.clone();
     let hooked = Hooked::listed(ends, move |family| {
-        if family == Family::Snapshots && waits.load(Ordering::SeqCst) && !acted.swap(true, Ordering::SeqCst)
+        if family == Family::Snapshots
+            && is_committed.load(Ordering::SeqCst)
+            && !acted.swap(true, Ordering::SeqCst)
         {
             other();
         }

@@ -70,6 +70,12 @@ impl Said {
         self
     }
 
+    /// Returns the document that was printed.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap()
+    }
+
     /// Returns the snapshot that a backup called saved, if it came so far.
     pub fn snapshot(&self) -> Option<ObjectId> {
         let (_, rest) = self.out.rsplit_once("\"snapshot_id\":\"")?;
@@ -139,8 +145,7 @@ impl Station {
     /// Returns what the program lists of each snapshot.
     #[track_caller]
     pub fn snapshots(&self) -> Vec<serde_json::Value> {
-        let list = self.run("key", &words(&["snapshots", "--json"])).ok("snapshots").out;
-        let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+        let list = self.run("key", &words(&["snapshots", "--json"])).ok("snapshots").json();
         list["snapshots"].as_array().unwrap().clone()
     }
 

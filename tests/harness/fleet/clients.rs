@@ -256,7 +256,8 @@ impl<'a> Machine<'a> {
         });
         if let Ok((fenced, rescued)) = pruned {
             let mut told = self.fleet.told.lock().unwrap();
-            (told.tally[4], told.tally[5]) = (told.tally[4] + fenced, told.tally[5] + rescued);
+            told.tally[4] += fenced;
+            told.tally[5] += rescued;
         }
     }
 }

@@ -133,10 +133,10 @@ impl Repository {
 
     /// Leaves out the snapshots that generations after `since` removed.
     fn leave_out_removed(&self, made: &mut Vec<ObjectId>, since: u64, newest: u64) -> Result<(), RepoError> {
+        if planted(Bug::TellOfGone) {
+            return Ok(());
+        }
         for number in since + 1..=newest {
-            if planted(Bug::TellOfGone) {
-                break;
-            }
             if let Some((generation, _)) = read_generation(&self.objects, number)? {
                 made.retain(|id| !generation.snapshots.contains(id));
             }

@@ -40,8 +40,7 @@ pub(super) fn key_add(at: &Station) -> Vec<String> {
 
 /// Returns the slot that is not in use.
 pub(super) fn other_slot(at: &Station) -> String {
-    let list = at.run("key", &words(&["key", "list", "--json"])).ok("key list").out;
-    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let list = at.run("key", &words(&["key", "list", "--json"])).ok("key list").json();
     let other = list["keys"].as_array().unwrap().iter().find(|key| key["in_use"] == false).unwrap();
     other["id"].as_str().unwrap().to_owned()
 }
