@@ -64,9 +64,8 @@ rows: setup setup-test
 	$(CARGO) build --release
 	@benches/rows.py --bin "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/dedup" --rows $(or $(ROWS),1000000) $(ENGINES)
 
-# Each fuzz target for MINUTES minutes, as many at once as there are cores; needs a nightly toolchain.
+# Each fuzz target for MINUTES minutes, as many at once as there are cores.
 fuzz: setup
-	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
 	fuzz/run.sh $(MINUTES)
 
 setup:

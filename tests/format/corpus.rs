@@ -1,6 +1,5 @@
 //! The fuzz corpus, replayed on the stable toolchain: seeds, and whatever once broke a parser.
 
-use crate::rust_files;
 use dedup_engine::testing::Target;
 use std::collections::BTreeSet;
 use std::fs;
@@ -91,25 +90,10 @@ fn seeds_are_what_the_parsers_accept() {
     any("generation", &|bytes| dedup_engine::repo::control::Generation::decode(bytes).is_ok());
 }
 
-/// A parser without a target is never fuzzed, a corpus without a parser never replayed.
+/// A target without a corpus begins in the dark, a corpus without a target is never replayed.
 #[test]
-fn parsers_targets_and_corpora_are_the_same() {
+fn targets_and_corpora_are_the_same() {
     let names: BTreeSet<String> = targets().map(|(name, _)| name.to_owned()).collect();
-    let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-    let targets: BTreeSet<String> = rust_files("fuzz/fuzz_targets").into_iter().map(stem).collect();
-    assert_eq!(targets, names);
-    let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/Cargo.toml")).unwrap();
-    for name in &names {
-        assert!(
-            manifest.contains(&format!("\nname = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\n")),
-            "{name}"
-        );
-        let text = fs::read_to_string(
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fuzz/fuzz_targets/{name}.rs")),
-        )
-        .unwrap();
-        assert!(text.contains(&format!("run(\"{name}\", bytes)")), "{name}.rs runs another parser");
-    }
     let folders =
         fs::read_dir(corpus("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(folders.collect::<BTreeSet<_>>(), names);

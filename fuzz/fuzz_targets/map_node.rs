@@ -1,5 +1,0 @@
-//! Any bytes as a node of a map.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dedup_fuzz::run("map_node", bytes));

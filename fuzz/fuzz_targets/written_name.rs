@@ -1,5 +1,0 @@
-//! Any name of an object: written and read.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dedup_fuzz::run("written_name", bytes));

@@ -1,5 +1,0 @@
-//! Any entry of a listing: written and read.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dedup_fuzz::run("written_node", bytes));

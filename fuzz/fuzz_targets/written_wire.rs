@@ -1,5 +1,0 @@
-//! Any numbers and texts: written and read.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dedup_fuzz::run("written_wire", bytes));
