@@ -91,7 +91,12 @@ pub fn tell_faults(ctx: &Context, catalog: &Catalog) {
 pub fn faults<T>(ctx: &Context, shelf: &Shelf<T>) {
     for fault in &shelf.faults {
         let hint = fault.wrong.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-        ctx.output.warning(&format!("{} is not used: {}{hint}", fault.path.display(), reason(&fault.wrong)));
+        let reason = reason(&fault.wrong);
+        let reason = match fault.wrong {
+            Wrong::Trust(_) => reason,
+            _ => format!("{} is not used: {reason}", fault.path.display()),
+        };
+        ctx.output.warning(&format!("{reason}{hint}"));
     }
     for path in &shelf.hidden {
         ctx.output.detail(&format!("{} may be read by root only", path.display()));

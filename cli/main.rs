@@ -68,17 +68,27 @@ fn guarded(cli: &Cli) -> ExitCode {
             return failure.exit.into();
         }
     };
+    let undo = || match planted(Bug::LeaveKilledRun) {
+        true => Ok(Vec::new()),
+        false => runs::recover(&output, Some(&id)),
+    };
     match ended.code {
+        Some(code) if code == Exit::Interrupted.code() => {
+            // The second interruption ends the child at once, whatever it has stopped.
+            match undo() {
+                Ok(left) if left.is_empty() => {}
+                Ok(_) => cli.command.died(global, output, &id, "the run was interrupted"),
+                Err(failure) => output.failure(&failure),
+            }
+            Exit::Interrupted.into()
+        }
         Some(code) if code != guard::PANICKED => ExitCode::from(code),
         _ => {
             let by = ended
                 .signal
                 .map_or_else(|| "by a bug of its own".into(), |number| format!("by signal {number}"));
             output.warning(&format!("the process that did the run was ended {by}"));
-            let undone = match planted(Bug::LeaveKilledRun) {
-                true => Ok(Vec::new()),
-                false => runs::recover(&output, Some(&id)),
-            };
+            let undone = undo();
             cli.command.died(global, output, &id, &format!("the process that did the run was ended {by}"));
             let failure =
                 undone.err().unwrap_or_else(|| Failure::new(Kind::Internal, "the run was not finished"));

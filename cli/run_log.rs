@@ -82,6 +82,21 @@ impl RunLog {
         &self.path
     }
 
+    /// Writes something into the log that the person is told in another way.
+    pub fn note(&self, level: Severity, module: Option<&ModuleId>, message: &str) {
+        // From the most severe on.
+        if level > self.least {
+            return;
+        }
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(writer) = file.as_mut() else { return };
+        if let Err(error) = writer.event(Timestamp::now(), level, module, message) {
+            // Once; a full disk is told by whoever needs it more.
+            *file = None;
+            self.told.0.warning(&format!("the log in {} ends here: {error}", self.dir.display()));
+        }
+    }
+
     /// Ends the log; logs that are too many or too old go.
     pub fn finish(&self, exit: Exit) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,16 +112,6 @@ impl RunLog {
 impl Log for RunLog {
     fn log(&self, level: Severity, module: Option<&ModuleId>, message: &str) {
         self.told.log(level, module, message);
-        // From the most severe on.
-        if level > self.least {
-            return;
-        }
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(writer) = file.as_mut() else { return };
-        if let Err(error) = writer.event(Timestamp::now(), level, module, message) {
-            // Once; a full disk is told by whoever needs it more.
-            *file = None;
-            self.told.0.warning(&format!("the log in {} ends here: {error}", self.dir.display()));
-        }
+        self.note(level, module, message);
     }
 }

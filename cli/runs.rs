@@ -16,7 +16,6 @@ use dedup_engine::planted::{Bug, planted};
 use dedup_modules::catalog::Catalog;
 use dedup_modules::child::{Surroundings, Withheld};
 use dedup_modules::fsnap;
-use dedup_modules::log::Log;
 use dedup_modules::machine::Machine;
 use dedup_modules::manifest::Manifest;
 use dedup_modules::manifest::lifecycle::Keep;
@@ -138,7 +137,8 @@ impl<'c> ModuleRun<'c> {
             return;
         }
         if let Err(failure) = result {
-            self.log.log(Severity::Error, None, &failure.message);
+            // It is the error that the command ends with.
+            self.log.note(Severity::Error, None, &failure.message);
         }
         self.log.finish(result.as_ref().map_or_else(|failure| failure.exit, |exit| *exit));
     }
@@ -166,10 +166,36 @@ impl<'c> ModuleRun<'c> {
         }
     }
 
+    /// Does `work`, undoes what is left of it, and warns of what could not be undone.
+    pub fn carry_out<'m, T>(
+        &self,
+        ctx: &Context,
+        machine: &Machine<'m>,
+        work: impl FnOnce(&mut Undoing<'m>) -> T,
+    ) -> Result<T, Failure> {
+        let mut undoing = self.undoing(machine)?;
+        let done = {
+            let _operation = ctx.operation();
+            work(&mut undoing)
+        };
+        settle(ctx, undoing)?;
+        Ok(done)
+    }
+
     /// Begins the list of what must be undone.
     pub fn undoing<'m>(&self, machine: &Machine<'m>) -> Result<Undoing<'m>, Failure> {
         Ok(Undoing::begin(&journal_dir(&self.state_dir), self.header.clone(), *machine)?)
     }
+}
+
+/// Undoes what is left of a run, and warns of what could not be undone.
+pub fn settle(ctx: &Context, undoing: Undoing<'_>) -> Result<(), Failure> {
+    let undone = undoing.finish();
+    ctx.progress.finish();
+    for failed in undone? {
+        ctx.output.warning(&format!("{failed}; `dedup recover` tries it again"));
+    }
+    Ok(())
 }
 
 /// Takes the lock of this machine's runs of modules.

@@ -134,17 +134,8 @@ fn carry_out<'a>(
     machine: &Machine<'a>,
     job: &RestoreJob<'a>,
 ) -> Result<Exit, Failure> {
-    let mut undoing = module_run.undoing(machine)?;
-    let outcome = {
-        let _operation = ctx.operation();
-        restore_modules(job, machine, &mut undoing)
-    };
-    let undone = undoing.finish();
-    ctx.progress.finish();
-    for failed in undone? {
-        ctx.output.warning(&format!("{failed}; `dedup recover` tries it again"));
-    }
-    let outcome = outcome.map_err(failure)?;
+    let done = module_run.carry_out(ctx, machine, |undoing| restore_modules(job, machine, undoing))?;
+    let outcome = done.map_err(failure)?;
     for left in &outcome.left_undone {
         ctx.output.warning(left);
     }

@@ -77,15 +77,14 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
     let module_run = ModuleRun::begin(ctx, "restore", Duration::ZERO)?;
     let machine = module_run.machine();
     let result = (|| {
-        let mut undoing = module_run.undoing(&machine)?;
         let (mut rows, mut kept, mut refused) = (0u64, 0u64, 0u64);
-        let mut put_all = || {
+        module_run.carry_out(ctx, &machine, |undoing| {
             for spec in &args.only {
                 let (_, dump) =
                     records::open(repo, &chosen.snapshot, Some(&account.module), args.section, &spec.source)?;
                 let keep_existing = args.on_conflict == RowConflict::KeepExisting;
                 let job = OnlyJob { repo, dump, member: &member, spec, keep_existing };
-                let imported = restore_rows(&job, &machine, &mut undoing).map_err(failure)?;
+                let imported = restore_rows(&job, &machine, undoing).map_err(failure)?;
                 for warning in &imported.warnings {
                     ctx.output.warning(warning);
                 }
@@ -94,13 +93,7 @@ pub fn run(ctx: &Context, args: &RestoreArgs, repo: &Repository, chosen: &Chosen
                 refused += imported.refused;
             }
             Ok::<_, Failure>(())
-        };
-        let put = put_all();
-        for failed in undoing.finish()? {
-            ctx.output.warning(&format!("{failed}; `dedup recover` tries it again"));
-        }
-        put?;
-        ctx.progress.finish();
+        })??;
         let exit = if refused > 0 { Exit::Partial } else { Exit::Complete };
         if ctx.output.json {
             ctx.output.object(&json!({

@@ -66,17 +66,9 @@ pub fn run(
         threads: ctx.threads(),
         events: ctx.events(),
     };
-    let mut undoing = module_run.undoing(&machine)?;
-    let outcome = {
-        let _operation = ctx.operation();
-        run_whole(&job, &machine, &mut undoing)
-    };
-    let undone = undoing.finish();
-    ctx.progress.finish();
-    for failed in undone? {
-        ctx.output.warning(&format!("{failed}; `dedup recover` tries it again"));
-    }
-    let result = outcome.map_err(failure).and_then(|(report, switched)| {
+    let done = module_run.carry_out(ctx, &machine, |undoing| run_whole(&job, &machine, undoing));
+    let result = done.and_then(|done| {
+        let (report, switched) = done.map_err(failure)?;
         tell(ctx, chosen, &report, &switched)?;
         Ok(Exit::Complete)
     });

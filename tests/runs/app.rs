@@ -22,8 +22,8 @@ pub struct Machine {
 
 /// What a program of the tests does: it notes that it ran, then fails if `fail/<name>` says so.
 ///
-/// `fail/<name>` holds the exit status; `once` fails the first time only; `hang` makes it sleep; `kill` kills the run's
-/// process, the parent of this one. What `fired/<name>` says is what was done.
+/// `fail/<name>` holds the exit status; `once` fails the first time only; `slow` succeeds late the first time; `hang`
+/// makes it sleep; `kill` kills the run's process, the parent of this one. What `fired/<name>` says is what was done.
 const SCRIPT: &str = r#"#!/bin/sh
 name=$1; shift
 cd "BASE" || exit 99
@@ -34,6 +34,7 @@ if [ -e "fail/$name" ]; then
     case $how in
         hang) exec sleep 1000 ;;
         once) rm "fail/$name"; exit 1 ;;
+        slow) rm "fail/$name"; sleep 3 ;;
         kill) rm "fail/$name"; kill -9 $PPID; sleep 1 ;;
         *) exit "$how" ;;
     esac
@@ -58,13 +59,20 @@ impl Going {
     pub fn start(machine: &Machine, arguments: &[&str], hangs_in: &str) -> Self {
         machine.fail(hangs_in, "hang");
         let going = Self(Some(start(machine.command(arguments))));
-        let begun = Instant::now();
-        while !machine.fired(hangs_in) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{hangs_in} is never run");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        machine.await_fault(hangs_in);
         machine.heal(hangs_in);
         going
+    }
+
+    /// Sends a signal to the run's process and to its guard, as a terminal does.
+    pub fn signal(&self, signal: Signal) {
+        let guard = self.0.as_ref().unwrap().id();
+        let children = fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).unwrap();
+        // The guard first: it would see at once that the other has died.
+        let children = children.split_whitespace().map(|number| number.parse().unwrap());
+        for number in std::iter::once(guard).chain(children) {
+            kill_process(Pid::from_raw(number.cast_signed()).unwrap(), signal).unwrap();
+        }
     }
 
     /// Returns the child, which nobody asks any more.
@@ -165,6 +173,15 @@ impl Machine {
     /// Returns whether a fault was met.
     pub fn fired(&self, name: &str) -> bool {
         self.place.path(format!("fired/{name}")).exists()
+    }
+
+    /// Waits until a fault is met.
+    pub fn await_fault(&self, name: &str) {
+        let begun = Instant::now();
+        while !self.fired(name) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{name} is never run");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Returns which fault was met since the last call.

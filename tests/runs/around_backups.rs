@@ -2,22 +2,45 @@
 
 use super::app::{Going, Machine};
 use super::backup_steps::{UP, USUAL, state, two_apps};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::cli::support::wait;
+use rustix::process::Signal;
 use std::fs;
 
 /// Leaves what a machine leaves that loses its power while everything stands still.
 pub fn die_at(machine: &Machine, name: &str) {
-    let mut guard = Going::start(machine, &["backup"], name).into_child();
-    let children = format!("/proc/{0}/task/{0}/children", guard.id());
-    let children = fs::read_to_string(children).unwrap();
-    for number in std::iter::once(guard.id()).chain(children.split(' ').filter_map(|n| n.parse().ok())) {
-        let pid = Pid::from_raw(number.cast_signed()).unwrap();
-        kill_process(pid, Signal::KILL).unwrap();
-    }
-    guard.wait().unwrap();
+    let going = Going::start(machine, &["backup"], name);
+    going.signal(Signal::KILL);
+    going.into_child().wait().unwrap();
     assert_eq!(machine.up(), Vec::<String>::new(), "everything stands still");
     assert_eq!(machine.locked(), ["one", "two"]);
     machine.events();
+}
+
+/// Once the second interruption ended the run's process and its guard let that pass, so everything stood still until
+/// the next run.
+#[test]
+fn a_second_interruption_leaves_nothing_standing_still() {
+    let machine = two_apps();
+    let going = Going::start(&machine, &["backup"], "two-pre-stopped");
+    machine.fail("start-web", "slow");
+    going.signal(Signal::INT);
+    machine.await_fault("start-web");
+    assert_eq!(machine.up(), ["db"]);
+    going.signal(Signal::INT);
+    wait(going.into_child(), b"").ends(130).says(&["start jobs", "users of one in again"]);
+    machine.assert_as_before(&UP);
+    assert_eq!(machine.snapshots(), 0);
+}
+
+#[test]
+fn an_interruption_is_nobodys_fault_and_said_once() {
+    let machine = two_apps();
+    for hook in ["one-pre-live", "two-pre-stopped"] {
+        let run = Going::start(&machine, &["backup", "-m", "two"], hook).stop().ends(130);
+        assert_eq!(run.err.matches("it was cancelled").count(), 1, "{}", run.err);
+        assert!(!run.err.contains("failed,") && !run.err.contains("fault of dedup"), "{}", run.err);
+        machine.assert_as_before(&UP);
+    }
 }
 
 #[test]

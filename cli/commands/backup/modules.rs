@@ -190,11 +190,7 @@ impl Declared {
         if let Some(ends) = ends {
             finish.end(ends, &mut undoing, &mut result, &mut after);
         }
-        let undone = undoing.finish();
-        ctx.progress.finish();
-        for failed in undone? {
-            ctx.output.warning(&format!("{failed}; `dedup recover` tries it again"));
-        }
+        runs::settle(ctx, undoing)?;
         if let Some(job) = job {
             for failed in job.tell(ctx, machine.run, Some(module_run.log_path()), &result) {
                 machine.log.log(Severity::Warning, None, &failed);

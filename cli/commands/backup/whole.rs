@@ -27,20 +27,9 @@ pub fn run(
     let module_run = ModuleRun::begin(ctx, "backup", args.modules.lock_wait.unwrap_or_default())?;
     let machine = module_run.machine();
     let job = WholeJob { repo, request, parent, options, events: ctx.events() };
-    let result = {
-        let mut undoing = module_run.undoing(&machine)?;
-        let outcome = {
-            let _operation = ctx.operation();
-            run_whole(&job, &machine, &mut undoing)
-        };
-        let undone = undoing.finish();
-        ctx.progress.finish();
-        for failed in undone? {
-            ctx.output.warning(&format!("{failed}; `dedup recover` tries it again"));
-        }
-        outcome.map_err(modules::failure)
-    };
-    let result = result.and_then(|(outcome, missing)| {
+    let done = module_run.carry_out(ctx, &machine, |undoing| run_whole(&job, &machine, undoing));
+    let result = done.and_then(|done| {
+        let (outcome, missing) = done.map_err(modules::failure)?;
         for left in &outcome.left_undone {
             ctx.output.warning(left);
         }

@@ -165,11 +165,12 @@ impl RunError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Engine(error) => error.kind(),
-            Self::Journal(_) => Kind::Io,
             Self::NoWholeSystem(_) => Kind::Refused,
-            Self::JobHook(_) | Self::NoSnapshot(_) | Self::AllFailed { .. } | Self::NotWhole { .. } => {
-                Kind::Internal
-            }
+            Self::Journal(_)
+            | Self::JobHook(_)
+            | Self::NoSnapshot(_)
+            | Self::AllFailed { .. }
+            | Self::NotWhole { .. } => Kind::Io,
             Self::Cancelled(_) => Kind::Cancelled,
         }
     }
@@ -280,7 +281,8 @@ impl Run<'_, '_> {
         }
         self.read(parts, &root)?;
         self.release(root);
-        Ok(())
+        // What was cut short is not called failed.
+        Ok(self.conduct.unless_cancelled()?)
     }
 
     /// Notes what became of a declared item, and what that makes of its module. What failed is told at once, so far as

@@ -9,6 +9,9 @@ use crate::planted::{Bug, planted};
 
 impl Conduct<'_, '_> {
     /// Runs the hooks before the work of one phase, of the members that still take part, in order.
+    ///
+    /// # Errors
+    /// Cancelled, also while the last of them ran: what it failed for was not its own fault.
     pub fn run_pre(&mut self, phase: HookPhase) -> Result<(), Cancelled> {
         let members = self.members;
         for at in self.members_in() {
@@ -20,7 +23,7 @@ impl Conduct<'_, '_> {
                 }
             }
         }
-        Ok(())
+        self.unless_cancelled()
     }
 
     fn run_pre_hook(&mut self, at: usize, point: &Point) {
