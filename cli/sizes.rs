@@ -1,6 +1,7 @@
 //! Sizes, spans of time, moments and shares as people type them.
 
 use dedup_engine::compress::Level;
+use dedup_modules::units::number_and_unit;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
@@ -9,7 +10,7 @@ pub use dedup_modules::units::size;
 
 /// Reads a span of time: digits and one of `s m h d w mo y`; months and years are those of the calendar.
 pub fn span(text: &str) -> Result<Span, String> {
-    let (number, unit) = split(text)?;
+    let (number, unit) = number_and_unit(text)?;
     let number = i64::try_from(number).map_err(|_| format!("{text:?} is too long"))?;
     let span = match unit {
         "" => return Err(format!("{text:?} has no unit; write {text}s, {text}h or {text}d")),
@@ -61,18 +62,6 @@ pub fn level(text: &str) -> Result<Level, String> {
             .ok_or_else(|| format!("{text:?} is none of off, fast, default, better, best and 1 to 22"))?,
     };
     Ok(Level::Zstd(level))
-}
-
-/// Splits digits from the unit after them.
-fn split(text: &str) -> Result<(u64, &str), String> {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(end);
-    match digits.parse() {
-        Ok(number) => Ok((number, unit.trim_start())),
-        Err(_) if digits.is_empty() => Err(format!("{text:?} does not begin with a number")),
-        Err(_) => Err(format!("{text:?} is too large")),
-    }
 }
 
 #[cfg(test)]

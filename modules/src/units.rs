@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Reads a size in bytes: digits and one of `B K M G T` (powers of 1024; `KiB` and so on are the same).
 pub fn size(text: &str) -> Result<u64, String> {
-    let (number, unit) = split(text)?;
+    let (number, unit) = number_and_unit(text)?;
     let shift = match unit.to_ascii_lowercase().as_str() {
         "" => return Err(format!("{text:?} has no unit; write {text}B, {text}K, {text}M or {text}G")),
         "b" => 0,
@@ -89,7 +89,7 @@ pub struct Period {
 impl Period {
     /// Reads digits and one of `s m h d w mo y`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (number, unit) = split(text)?;
+        let (number, unit) = number_and_unit(text)?;
         let count = u32::try_from(number).map_err(|_| format!("{text:?} is too long"))?;
         if unit.is_empty() {
             return Err(format!("{text:?} has no unit; write {text}s, {text}h or {text}d"));
@@ -139,7 +139,7 @@ pub fn show_duration(span: Duration) -> String {
 }
 
 /// Splits digits from the unit after them.
-fn split(text: &str) -> Result<(u64, &str), String> {
+pub fn number_and_unit(text: &str) -> Result<(u64, &str), String> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);

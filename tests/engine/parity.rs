@@ -1,11 +1,10 @@
 //! Parity beside everything else: real backups, prunes that take packs out of groups, checks, others at work.
 
 use crate::support::compare::Tree;
-use crate::support::hooked::Hooked;
 use crate::support::pruned::{LATER, assert_nothing_left, forget, prune, prune_with};
 use crate::support::random::Random;
 use crate::support::trees;
-use crate::support::world::{Run, World, check, open, snapshots};
+use crate::support::world::{Run, World, check, open};
 use dedup_engine::check::{Finding, Severity};
 use dedup_engine::id::ObjectId;
 use dedup_engine::parity::{self, AddOptions, AddReport, Doer, MendOptions, MendReport, Status, Wanted};
@@ -64,24 +63,8 @@ impl Scene {
 
     #[track_caller]
     fn assert_there(&self, expected: &[usize]) {
-        let ids: Vec<ObjectId> = expected.iter().map(|at| self.all[*at].0).collect();
-        let repo = self.world.open_afresh();
-        assert_eq!(snapshots(&repo), ids);
-        self.world.assert_sound(&repo);
-        for at in expected {
-            let (id, tree) = &self.all[*at];
-            self.world.assert_restores(&repo, *id, Run { tree: &self.tree, moment: 0 }, tree);
-        }
-    }
-
-    fn hooked(
-        &self,
-        index: &str,
-        at: fn(&Name) -> bool,
-        act: impl Fn() + Send + Sync + 'static,
-    ) -> Repository {
-        let storage = Hooked::once(self.world.storage.clone(), at, act);
-        open(storage, &self.world.unlock, &self.world.other_index(index), &Silent).unwrap()
+        let expected: Vec<_> = expected.iter().map(|at| &self.all[*at]).collect();
+        self.world.assert_there(&self.world.open_afresh(), &self.tree, &expected);
     }
 }
 
@@ -191,23 +174,24 @@ fn others_at_work_lose_nothing() {
         let is_parity = |name: &Name| matches!(name, Name::Parity(_));
         match inner {
             0 => {
-                let repo = scene.hooked("outer", is_parity, move || drop(prune(&inner_repo()).unwrap()));
+                let repo =
+                    scene.world.hooked("outer", is_parity, move || drop(prune(&inner_repo()).unwrap()));
                 add(&repo, 2, 3);
             }
             1 => {
-                let repo = scene.hooked("outer", is_parity, move || drop(add(&inner_repo(), 2, 3)));
+                let repo = scene.world.hooked("outer", is_parity, move || drop(add(&inner_repo(), 2, 3)));
                 add(&repo, 2, 3);
             }
             2 => {
                 let is_set = |name: &Name| matches!(name, Name::Condemned(_));
-                let repo = scene.hooked("outer", is_set, move || drop(add(&inner_repo(), 2, 3)));
+                let repo = scene.world.hooked("outer", is_set, move || drop(add(&inner_repo(), 2, 3)));
                 prune(&repo).unwrap();
             }
             _ => {
                 // The one that prunes takes the run for dead.
                 let fence =
                     move || drop(prune_with(&inner_repo(), |options| options.fence_all = true).unwrap());
-                let repo = scene.hooked("outer", is_parity, fence);
+                let repo = scene.world.hooked("outer", is_parity, fence);
                 let wanted = Wanted { shards: 2, packs: 3 };
                 let options = AddOptions { wanted, dry_run: false, threads: 2, doer: doer() };
                 parity::add(&repo, &options, &Silent).unwrap_err();

@@ -1,7 +1,6 @@
 //! Prune: what nobody needs goes, what anybody needs stays, whoever else is at work.
 
 use crate::support::compare::Tree;
-use crate::support::hooked::Hooked;
 use crate::support::pruned::{LATER, assert_nothing_left, count, forget, pack_bytes, prune, prune_with};
 use crate::support::random::Random;
 use crate::support::trees;
@@ -12,7 +11,6 @@ use dedup_engine::id::ObjectId;
 use dedup_engine::progress::Silent;
 use dedup_engine::prune::plan::{Limits, Unused};
 use dedup_engine::prune::{PruneError, PruneReport};
-use dedup_engine::repo::Repository;
 use dedup_engine::repo::control::Condemned;
 use dedup_engine::storage::fault::{Call, Fault, FaultStorage, Lie};
 use dedup_engine::storage::{Family, Name, Part, Storage};
@@ -59,26 +57,10 @@ impl Scene {
     /// These snapshots are what there is, whole, by an index of this machine and by one made anew.
     #[track_caller]
     fn assert_there(&self, expected: &[usize]) {
-        let ids: Vec<ObjectId> = expected.iter().map(|at| self.all[*at].0).collect();
+        let expected: Vec<_> = expected.iter().map(|at| &self.all[*at]).collect();
         for repo in [self.world.open().unwrap(), self.world.open_afresh()] {
-            assert_eq!(snapshots(&repo), ids);
-            self.world.assert_sound(&repo);
-            for at in expected {
-                let (id, tree) = &self.all[*at];
-                self.world.assert_restores(&repo, *id, Run { tree: &self.tree, moment: 0 }, tree);
-            }
+            self.world.assert_there(&repo, &self.tree, &expected);
         }
-    }
-
-    /// Opens the repository so that `act` runs once, after the first object for which it is asked to.
-    fn hooked(
-        &self,
-        index: &str,
-        at: fn(&Name) -> bool,
-        act: impl Fn() + Send + Sync + 'static,
-    ) -> Repository {
-        let storage = Hooked::once(self.world.storage.clone(), at, act);
-        open(storage, &self.world.unlock, &self.world.other_index(index), &Silent).unwrap()
     }
 }
 
@@ -202,7 +184,7 @@ fn a_backup_in_the_middle_keeps_what_it_needs() {
         trees::write(&tree.join("mine"), &random.bytes(300_000), 77);
         let (storage, unlock) = (scene.world.storage.clone(), scene.world.unlock.clone());
         let index = scene.world.other_index("backup");
-        let repo = scene.hooked("prune", is_condemned, move || {
+        let repo = scene.world.hooked("prune", is_condemned, move || {
             let repo = open(storage.clone(), &unlock, &index, &Silent).unwrap();
             backup(&repo, Run { tree: &tree, moment: 50 }).unwrap();
         });
@@ -232,7 +214,7 @@ fn a_backup_that_sleeps_loses_nothing() {
             trees::write(&tree.join("mine"), &Random::new(20 ^ 0x9121).bytes(300_000), 77);
             let (storage, unlock) = (scene.world.storage.clone(), scene.world.unlock.clone());
             let index = scene.world.other_index("prune");
-            let repo = scene.hooked("backup", at, move || {
+            let repo = scene.world.hooked("backup", at, move || {
                 let repo = open(storage.clone(), &unlock, &index, &Silent).unwrap();
                 forget(&repo, &[first]);
                 prune_with(&repo, |options| options.fence_all = fence_all).unwrap();
@@ -253,7 +235,7 @@ fn what_is_taken_back_in_the_middle_stays() {
     let ids = scene.ids();
     forget(&scene.world.open().unwrap(), &ids[..2]);
     let (storage, unlock, first) = (scene.world.storage.clone(), scene.world.unlock.clone(), ids[0]);
-    let repo = scene.hooked("prune", is_condemned, move || {
+    let repo = scene.world.hooked("prune", is_condemned, move || {
         let repo = open_keys(storage.clone(), &unlock).unwrap();
         let back = forget::take_back(&repo, Some(&[first].into()), LATER).unwrap();
         assert_eq!(back, [first].into());
@@ -277,7 +259,7 @@ fn a_prune_in_the_middle_of_a_prune() {
         forget(&scene.world.open().unwrap(), &scene.ids()[..2]);
         let (storage, unlock) = (scene.world.storage.clone(), scene.world.unlock.clone());
         let index = scene.world.other_index("second");
-        let repo = scene.hooked("first", at, move || {
+        let repo = scene.world.hooked("first", at, move || {
             let repo = open(storage.clone(), &unlock, &index, &Silent).unwrap();
             prune(&repo).unwrap();
         });

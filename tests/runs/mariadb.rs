@@ -6,10 +6,9 @@ use super::app::Machine;
 use crate::cli::support::Run;
 use crate::support::Scratch;
 use crate::support::mariadb::{HARD, MariaDb, PASSWORD};
+use crate::support::mount::Mount;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -184,34 +183,17 @@ fn faults_of_a_server_make_a_module_partial() {
     server.sql("SELECT COUNT(*) FROM run_faults.big");
 }
 
-/// A small file system that anybody may write to.
-pub struct Disk(pub PathBuf);
-
-impl Disk {
-    pub fn mount(at: PathBuf) -> Self {
-        let words = ["-t", "tmpfs", "-o", "size=120m,mode=777", "tmpfs"];
-        assert!(Command::new("mount").args(words).arg(&at).status().unwrap().success());
-        Self(at)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_server_without_room_fails_a_restore() {
     let scratch = Scratch::new();
-    let disk = Disk::mount(scratch.dir("small"));
-    let server = MariaDb::start_in(&disk.0, &["--innodb-flush-log-at-trx-commit=1"]);
+    let disk = Mount::tmpfs(&scratch.path("small"), "size=120m,mode=777").unwrap();
+    let server = MariaDb::start_in(disk.path(), &["--innodb-flush-log-at-trx-commit=1"]);
     let case = Case::new(&server, "run_full", BIG);
     case.machine.dedup(&["backup"]).ok();
     server.sql("DROP TABLE run_full.big");
-    let _ = fs::write(disk.0.join("filler"), vec![0; 200 << 20]);
+    let _ = fs::write(disk.path().join("filler"), vec![0; 200 << 20]);
     let run = case.machine.dedup(&["restore", "latest", "--yes", "-m", "shop"]);
-    fs::remove_file(disk.0.join("filler")).unwrap();
+    fs::remove_file(disk.path().join("filler")).unwrap();
     let said = told(&run);
     assert!(
         run.code != 0 && (said.contains("is full") || said.contains("No space") || said.contains("1021")),

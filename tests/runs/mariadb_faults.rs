@@ -1,10 +1,11 @@
 //! What befalls a MariaDB server while its databases are backed up and restored, by both formats: it is told, the
 //! account says what there is, nothing torn passes for whole, and the next run is as good as any.
 
-use super::mariadb::{BIG, Case, Disk, told};
+use super::mariadb::{BIG, Case, told};
 use crate::cli::support::{Run, start, wait};
 use crate::support::Scratch;
 use crate::support::mariadb::{MariaDb, Other, PASSWORD};
+use crate::support::mount::Mount;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::process::Child;
@@ -329,16 +330,16 @@ fn kill(guard: &Child, with_guard: bool) {
 #[test]
 fn a_server_without_room_takes_no_rows() {
     let scratch = Scratch::new();
-    let disk = Disk::mount(scratch.dir("small"));
-    let server = MariaDb::start_in(&disk.0, &["--innodb-flush-log-at-trx-commit=1"]);
+    let disk = Mount::tmpfs(&scratch.path("small"), "size=120m,mode=777").unwrap();
+    let server = MariaDb::start_in(disk.path(), &["--innodb-flush-log-at-trx-commit=1"]);
     let case = filled(&server, "rows_full", "");
     case.declare("format = \"records\"\n");
     case.machine.dedup(&["backup"]).ok();
     server.sql("DROP TABLE rows_full.big");
     let before = case.state();
-    let _ = fs::write(disk.0.join("filler"), vec![0; 200 << 20]);
+    let _ = fs::write(disk.path().join("filler"), vec![0; 200 << 20]);
     let run = case.machine.dedup(&["restore", "latest", "--yes", "--no-safety", "-m", "shop"]);
-    fs::remove_file(disk.0.join("filler")).unwrap();
+    fs::remove_file(disk.path().join("filler")).unwrap();
     let said = told(&run);
     assert!(run.code != 0 && run.code != 3, "{said}");
     assert!(

@@ -5,11 +5,10 @@
 use super::app::Machine;
 use crate::cli::support::Run;
 use crate::support::Scratch;
+use crate::support::mount::Mount;
 use crate::support::postgres::{Postgres, SUPERUSER};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Command;
 
 /// A module with a source, as a superuser on the socket.
 fn module(machine: &Machine, server: &Postgres, id: &str, source: &str) {
@@ -143,37 +142,20 @@ fn faults_of_a_server_make_a_module_partial() {
     assert!(told.contains("connection to server"), "{told}");
 }
 
-/// A small file system that anybody may write to.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: PathBuf) -> Self {
-        let words = ["-t", "tmpfs", "-o", "size=140m,mode=777", "tmpfs"];
-        assert!(Command::new("mount").args(words).arg(&at).status().unwrap().success());
-        Self(at)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_server_without_room_refuses_a_restore_and_keeps_what_it_has() {
     let scratch = Scratch::new();
-    let disk = Disk::mount(scratch.dir("small"));
-    let server = Postgres::start_with("max_wal_size = 32MB\n", Some(&disk.0.join("data")));
+    let disk = Mount::tmpfs(&scratch.path("small"), "size=140m,mode=777").unwrap();
+    let server = Postgres::start_with("max_wal_size = 32MB\n", Some(&disk.path().join("data")));
     let machine = Machine::new();
     filled(&server, "app", 30_000);
     module(&machine, &server, "one", "select = { databases = [\"app\"] }");
     machine.dedup(&["backup"]).ok();
     server.sql("app", "DELETE FROM item WHERE id > 10; UPDATE item SET text = 'new'; VACUUM FULL item");
     let before = sight(&server, "app");
-    fs::write(disk.0.join("filler"), vec![0; 200 << 20]).unwrap_err();
+    fs::write(disk.path().join("filler"), vec![0; 200 << 20]).unwrap_err();
     let run = machine.dedup(&["restore", "latest", "--yes", "-m", "one"]);
-    fs::remove_file(disk.0.join("filler")).unwrap();
+    fs::remove_file(disk.path().join("filler")).unwrap();
     assert!(run.code != 0 && told(&run).contains("No space left"), "{}", told(&run));
     assert_eq!(sight(&server, "app"), before);
 }

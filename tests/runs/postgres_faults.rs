@@ -6,11 +6,10 @@
 use super::app::Machine;
 use crate::cli::support::{Run, start, wait};
 use crate::support::Scratch;
+use crate::support::mount::Mount;
 use crate::support::postgres::{Held, Postgres, SUPERUSER};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Command;
 
 const FORMATS: [&str; 2] = ["custom", "records"];
 /// What a backup that stands still waits for: the lock of a table, or one that its rows ask for in their midst.
@@ -191,28 +190,11 @@ fn faults_of_exports_are_told_and_nothing_is_half_stored() {
     }
 }
 
-/// A small file system that anybody may write to.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: PathBuf) -> Self {
-        let words = ["-t", "tmpfs", "-o", "size=140m,mode=777", "tmpfs"];
-        assert!(Command::new("mount").args(words).arg(&at).status().unwrap().success());
-        Self(at)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 /// Another state than the stored one, on a disk that is nearly full, and how an import that fails must leave it.
 struct Target {
     case: Case,
     before: String,
-    disk: Disk,
+    disk: Mount,
     _scratch: Scratch,
 }
 
@@ -221,8 +203,8 @@ const RESTORE: [&str; 5] = ["restore", "latest", "--yes", "-m", "one"];
 impl Target {
     fn new(of: usize) -> Self {
         let scratch = Scratch::new();
-        let disk = Disk::mount(scratch.dir("small"));
-        let server = Postgres::start_with("max_wal_size = 32MB\n", Some(&disk.0.join("data")));
+        let disk = Mount::tmpfs(&scratch.path("small"), "size=140m,mode=777").unwrap();
+        let server = Postgres::start_with("max_wal_size = 32MB\n", Some(&disk.path().join("data")));
         let case = Case::new(of, server);
         case.server.sql(
             "app",
@@ -261,9 +243,9 @@ fn faults_of_imports_are_told_and_leave_what_was_there() {
         let target = Target::new(of);
         let case = &target.case;
         // The disk of the target is full.
-        fs::write(target.disk.0.join("filler"), vec![0; 200 << 20]).unwrap_err();
+        fs::write(target.disk.path().join("filler"), vec![0; 200 << 20]).unwrap_err();
         let run = case.machine.dedup(&RESTORE);
-        fs::remove_file(target.disk.0.join("filler")).unwrap();
+        fs::remove_file(target.disk.path().join("filler")).unwrap();
         target.refused(&run, "disk full", &["No space left"]);
         target.recover();
         // A row, or the whole table, is refused by what only the target has.

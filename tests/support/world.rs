@@ -1,6 +1,7 @@
 //! A repository and all that a run needs around it.
 
 use super::compare::Tree;
+use super::hooked::Hooked;
 use super::memory_sink::MemorySink;
 use super::{Scratch, TestEvents};
 use dedup_engine::backup::source::Source;
@@ -15,8 +16,8 @@ use dedup_engine::progress::{Events, Silent};
 use dedup_engine::repo::{Budget, RepoError, Repository, Settings};
 use dedup_engine::restore::{self, RestoreError, RestoreReport, RestoreRequest};
 use dedup_engine::snapshot::Section;
-use dedup_engine::storage::Storage;
 use dedup_engine::storage::memory::MemoryStorage;
+use dedup_engine::storage::{Name, Storage};
 use dedup_modules::files::{FilesOptions, FilesSink, FilesSource, SinkOptions};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -125,6 +126,17 @@ impl World {
         open(self.storage.clone(), &self.unlock, &index, &Silent).unwrap()
     }
 
+    /// Opens the repository so that `act` runs once, after the first object for which it is asked to.
+    pub fn hooked(
+        &self,
+        index: &str,
+        at: fn(&Name) -> bool,
+        act: impl Fn() + Send + Sync + 'static,
+    ) -> Repository {
+        let storage = Hooked::once(self.storage.clone(), at, act);
+        open(storage, &self.unlock, &self.other_index(index), &Silent).unwrap()
+    }
+
     /// Backs up with this world's index.
     pub fn backup(&self, run: Run<'_>) -> Result<BackupReport, BackupError> {
         backup(&self.open()?, run)
@@ -138,6 +150,17 @@ impl World {
         assert_eq!(report.problems, [], "restoring {}", snapshot.short());
         expected.assert_same(&Tree::read(&target), &format!("snapshot {}", snapshot.short()));
         std::fs::remove_dir_all(&target).unwrap();
+    }
+
+    /// Demands that these snapshots of a tree are all there are, and whole.
+    #[track_caller]
+    pub fn assert_there(&self, repo: &Repository, tree: &Path, expected: &[&(ObjectId, Tree)]) {
+        let ids: Vec<ObjectId> = expected.iter().map(|(id, _)| *id).collect();
+        assert_eq!(snapshots(repo), ids);
+        self.assert_sound(repo);
+        for (id, content) in expected {
+            self.assert_restores(repo, *id, Run { tree, moment: 0 }, content);
+        }
     }
 
     /// Checks everything and refuses any damage.

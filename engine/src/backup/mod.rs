@@ -46,7 +46,7 @@ use crate::id::{ObjectId, SessionId};
 use crate::listing::{StoredPath, Time};
 use crate::progress::Events;
 use crate::repo::{RepoError, Repository};
-use crate::snapshot::{Account, Item, Outcome, Section, State, Totals};
+use crate::snapshot::{Account, Item, Outcome, Section, Snapshot, State, Totals};
 use source::Source;
 use std::time::Duration;
 
@@ -90,6 +90,30 @@ pub struct RunRequest<'a> {
     pub dry_run: bool,
     /// A monotonic clock.
     pub elapsed: &'a (dyn Fn() -> Duration + Sync),
+}
+
+impl<'a> RunRequest<'a> {
+    /// Asks for a run that stores what a snapshot says of itself once more.
+    pub(crate) fn again(
+        snapshot: &Snapshot,
+        level: Level,
+        threads: usize,
+        elapsed: &'a (dyn Fn() -> Duration + Sync),
+    ) -> Self {
+        Self {
+            time: snapshot.time,
+            utc_offset_minutes: snapshot.utc_offset_minutes,
+            host: snapshot.host.clone(),
+            user: snapshot.user.clone(),
+            program: snapshot.program.clone(),
+            tags: snapshot.tags.clone(),
+            comment: snapshot.comment.clone(),
+            level,
+            threads,
+            dry_run: false,
+            elapsed,
+        }
+    }
 }
 
 /// One source that is stored as the data of one module.

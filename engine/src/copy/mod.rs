@@ -229,19 +229,7 @@ fn store(
     request: &CopyRequest<'_>,
 ) -> Result<(RunReport, Figures), CopyError> {
     let snapshot = load.snapshot;
-    let asked = RunRequest {
-        time: snapshot.time,
-        utc_offset_minutes: snapshot.utc_offset_minutes,
-        host: snapshot.host.clone(),
-        user: snapshot.user.clone(),
-        program: snapshot.program.clone(),
-        tags: snapshot.tags.clone(),
-        comment: snapshot.comment.clone(),
-        level: request.level,
-        threads: request.threads,
-        dry_run: false,
-        elapsed: request.elapsed,
-    };
+    let asked = RunRequest::again(snapshot, request.level, request.threads, request.elapsed);
     let Totals { entries, bytes, .. } = snapshot.totals;
     load.events.event(Event::Expect { entries, bytes, complete: true });
     let memo = RefCell::new(Memo::new(load.to, load.from.id()).map_err(CopyError::target)?);

@@ -135,19 +135,7 @@ fn remake(
     events: &dyn Events,
 ) -> Result<(ObjectId, Snapshot), RepairError> {
     let repo = reach.repo;
-    let asked = RunRequest {
-        time: old.time,
-        utc_offset_minutes: old.utc_offset_minutes,
-        host: old.host.clone(),
-        user: old.user.clone(),
-        program: old.program.clone(),
-        tags: old.tags.clone(),
-        comment: old.comment.clone(),
-        level: how.level,
-        threads: how.threads,
-        dry_run: false,
-        elapsed: how.elapsed,
-    };
+    let asked = RunRequest::again(old, how.level, how.threads, how.elapsed);
     let origin = Origin { repo: repo.id(), snapshot: *id };
     let kind = RunKind {
         purpose: Purpose::Repair,

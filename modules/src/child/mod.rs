@@ -247,8 +247,20 @@ fn run_lines(
     start: Start,
 ) -> Result<Finished, ChildError> {
     let mut running = Running::start(program, around, limits, start)?;
+    tell_lines(&mut running, cancelled, line, &mut |_| Ok(()))?;
+    running.finish()
+}
+
+/// Tells what a program prints until it has ended; `before` is what is done before each wait for it.
+fn tell_lines(
+    running: &mut Running,
+    cancelled: &dyn Fn() -> bool,
+    line: &mut dyn FnMut(Channel, &str),
+    before: &mut dyn FnMut(&mut Running) -> Result<(), ChildError>,
+) -> Result<(), ChildError> {
     let (mut out, mut err) = (Lines::new(), Lines::new());
     loop {
+        before(running)?;
         let done = running.turn(cancelled, &mut |channel, bytes| match channel {
             Channel::Out => out.take(bytes, &mut |text| line(channel, text)),
             Channel::Err => err.take(bytes, &mut |text| line(channel, text)),
@@ -259,7 +271,7 @@ fn run_lines(
     }
     out.end(&mut |text| line(Channel::Out, text));
     err.end(&mut |text| line(Channel::Err, text));
-    running.finish()
+    Ok(())
 }
 
 /// Runs a program to its end and keeps up to `max_bytes` of its standard output.
@@ -327,19 +339,9 @@ pub fn feed(
     line: &mut dyn FnMut(Channel, &str),
 ) -> Result<(Finished, bool), ChildError> {
     let mut running = Running::start(program, around, limits.into(), Start::Fed)?;
-    let (mut out, mut err) = (Lines::new(), Lines::new());
-    loop {
-        running.refill(input).map_err(|source| ChildError::Input { program: program.name(), source })?;
-        let done = running.turn(cancelled, &mut |channel, bytes| match channel {
-            Channel::Out => out.take(bytes, &mut |text| line(channel, text)),
-            Channel::Err => err.take(bytes, &mut |text| line(channel, text)),
-        })?;
-        if done {
-            break;
-        }
-    }
-    out.end(&mut |text| line(Channel::Out, text));
-    err.end(&mut |text| line(Channel::Err, text));
+    tell_lines(&mut running, cancelled, line, &mut |running| {
+        running.refill(input).map_err(|source| ChildError::Input { program: program.name(), source })
+    })?;
     let was_fed = running.was_fed();
     Ok((running.finish()?, was_fed))
 }

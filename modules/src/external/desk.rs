@@ -2,13 +2,14 @@
 
 use super::error::ExternalError;
 use super::program::Log;
-use super::talker::Talker;
+use super::talker::{Step, Talker};
 use crate::manifest::programs::Severity;
 use crate::protocol::{Event, Message, Said, SpaceAct, SpaceCall, Value, Violation};
 use crate::spaces::{ObjectKind, Space, SpaceError, Spaces};
 use dedup_engine::error::Kind;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Most messages that are told again at the end, as reasons.
@@ -35,8 +36,27 @@ impl Desk {
         Self { spaces_dir: spaces_dir.to_owned(), module: module.to_owned(), foreign, scratch, grave, made }
     }
 
+    /// Waits for the next thing to happen, and gives back what is not said of the work alone; breaks off when the
+    /// program has ended.
+    pub fn next(
+        &mut self,
+        talker: &mut Talker<'_>,
+        log: Log<'_>,
+    ) -> Result<ControlFlow<(), Option<Event>>, ExternalError> {
+        let event = match talker.step()? {
+            Step::Event(event) => self.hear(event, log),
+            Step::Line(line) => {
+                log(Severity::Notice, &line);
+                None
+            }
+            Step::Turn => None,
+            Step::End => return Ok(ControlFlow::Break(())),
+        };
+        Ok(ControlFlow::Continue(event))
+    }
+
     /// Takes what is said of the work; gives back what is none of that.
-    pub fn hear(&mut self, event: Event, log: Log<'_>) -> Option<Event> {
+    fn hear(&mut self, event: Event, log: Log<'_>) -> Option<Event> {
         match event {
             Event::Said(said) => {
                 log(said.level, &said.text);

@@ -4,12 +4,12 @@ use super::collected::Collected;
 use super::desk::Desk;
 use super::error::ExternalError;
 use super::program::Job;
-use super::talker::{Finish, Step, Talker};
-use crate::manifest::programs::Severity;
+use super::talker::{Finish, Talker};
 use crate::protocol::{Event, Hello, Message, Name, Op, Opened, Said, Taken};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// What the caller of an export does for it.
@@ -48,13 +48,9 @@ pub struct Exported {
 /// Asks a program what it can do.
 pub fn describe(job: &Job<'_>) -> Result<Hello, ExternalError> {
     let (mut talker, mut desk, mut hello) = (job.start(Op::Describe)?, job.desk(), None);
-    loop {
-        match talker.step()? {
-            Step::Event(Event::Hello(found)) => hello = Some(found),
-            Step::Event(event) => drop(desk.hear(event, job.log)),
-            Step::Line(line) => (job.log)(Severity::Notice, &line),
-            Step::Turn => {}
-            Step::End => break,
+    while let ControlFlow::Continue(event) = desk.next(&mut talker, job.log)? {
+        if let Some(Event::Hello(found)) = event {
+            hello = Some(found);
         }
     }
     match (talker.finish()?, hello) {
@@ -119,21 +115,12 @@ impl Work<'_> {
 
     /// Waits for the next thing to happen, and does what can be done with it.
     fn step(&mut self) -> Result<(), ExternalError> {
-        let event = match self.talker.step()? {
-            Step::Event(event) => event,
-            Step::Line(line) => {
-                (self.job.log)(Severity::Notice, &line);
-                return Ok(());
+        match self.desk.next(&mut self.talker, self.job.log)? {
+            ControlFlow::Break(()) => self.ended = true,
+            ControlFlow::Continue(Some(Event::Opened(opened))) => {
+                self.queue.push_back(Due::Stream(Box::new(opened)))
             }
-            Step::Turn => return Ok(()),
-            Step::End => {
-                self.ended = true;
-                return Ok(());
-            }
-        };
-        match self.desk.hear(event, self.job.log) {
-            Some(Event::Opened(opened)) => self.queue.push_back(Due::Stream(Box::new(opened))),
-            Some(Event::Message(id, message)) => self.message(id, message)?,
+            ControlFlow::Continue(Some(Event::Message(id, message))) => self.message(id, message)?,
             _ => {}
         }
         Ok(())

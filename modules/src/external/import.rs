@@ -4,14 +4,14 @@ use super::data::{ImportData, StoredStream};
 use super::desk::Desk;
 use super::error::ExternalError;
 use super::program::Job;
-use super::talker::{Finish, Step, Talker};
-use crate::manifest::programs::Severity;
+use super::talker::{Finish, Talker};
 use crate::manifest::sections::SectionKind;
 use crate::manifest::words::Words;
 use crate::protocol::{Event, Message, Name, Op, Said, Shape, Violation, What, WirePath, path_json};
 use serde_json::json;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Lets something read a stream.
@@ -110,21 +110,10 @@ impl Work<'_> {
     }
 
     pub fn step(&mut self) -> Result<(), ExternalError> {
-        let event = match self.talker.step()? {
-            Step::Event(event) => event,
-            Step::Line(line) => {
-                (self.job.log)(Severity::Notice, &line);
-                return Ok(());
-            }
-            Step::Turn => return Ok(()),
-            Step::End => {
-                self.ended = true;
-                return Ok(());
-            }
-        };
-        match self.desk.hear(event, self.job.log) {
-            Some(Event::Hello(_)) => self.data.tell(self.op, &mut self.talker),
-            Some(Event::Message(id, message)) => self.message(id, message)?,
+        match self.desk.next(&mut self.talker, self.job.log)? {
+            ControlFlow::Break(()) => self.ended = true,
+            ControlFlow::Continue(Some(Event::Hello(_))) => self.data.tell(self.op, &mut self.talker),
+            ControlFlow::Continue(Some(Event::Message(id, message))) => self.message(id, message)?,
             _ => {}
         }
         Ok(())

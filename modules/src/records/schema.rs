@@ -10,6 +10,9 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName(Vec<String>);
 
+/// What a part of a name has between quotes only.
+const SPECIAL: &[char] = &['.', '[', ']', '"', ':'];
+
 impl TableName {
     /// Most bytes of a part.
     pub const MAX_PART: usize = 1024;
@@ -33,25 +36,9 @@ impl TableName {
     pub fn parse(text: &str) -> Option<Self> {
         let (mut parts, mut rest) = (Vec::new(), text);
         loop {
-            let mut part = String::new();
-            if let Some(quoted) = rest.strip_prefix('"') {
-                rest = quoted;
-                loop {
-                    let (before, after) = rest.split_once('"')?;
-                    part.push_str(before);
-                    rest = after;
-                    match rest.strip_prefix('"') {
-                        Some(more) => rest = more,
-                        None => break,
-                    }
-                    part.push('"');
-                }
-            } else {
-                let end = rest.find(['.', '[', ']', '"', ':']).unwrap_or(rest.len());
-                part.push_str(&rest[..end]);
-                rest = &rest[end..];
-            }
+            let (part, after) = read_part(rest, SPECIAL)?;
             parts.push(part);
+            rest = after;
             match rest.strip_prefix('.') {
                 Some(more) => rest = more,
                 None if rest.is_empty() => return Self::new(parts).ok(),
@@ -75,12 +62,31 @@ impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, part) in self.0.iter().enumerate() {
             f.write_str(if at == 0 { "" } else { "." })?;
-            match part.contains(['.', '[', ']', '"', ':']) {
+            match part.contains(SPECIAL) {
                 true => write!(f, "\"{}\"", part.replace('"', "\"\""))?,
                 false => f.write_str(part)?,
             }
         }
         Ok(())
+    }
+}
+
+/// Reads a part of a name or key: what stands between double quotes, which are doubled within, or all before one of
+/// `special`. Returns the text after it too; none if a quote does not end.
+pub(super) fn read_part<'t>(text: &'t str, special: &[char]) -> Option<(String, &'t str)> {
+    let Some(mut rest) = text.strip_prefix('"') else {
+        let (part, rest) = text.split_at(text.find(special).unwrap_or(text.len()));
+        return Some((part.to_owned(), rest));
+    };
+    let mut part = String::new();
+    loop {
+        let (before, after) = rest.split_once('"')?;
+        part.push_str(before);
+        match after.strip_prefix('"') {
+            Some(more) => rest = more,
+            None => return Some((part, after)),
+        }
+        part.push('"');
     }
 }
 

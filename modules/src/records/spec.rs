@@ -1,5 +1,6 @@
 //! What a person names of a dump: a source, a table of it, rows by their keys.
 
+use super::schema::read_part;
 use super::{StoredTable, TableName, TimeKind, TypeClass, Value};
 
 /// `source:NAME`, `source:NAME:TABLE`, `source:NAME:TABLE[KEY]…`; columns of a key are separated by commas, and a part
@@ -52,28 +53,11 @@ fn end_of_name(text: &str) -> usize {
 fn key(text: &str) -> Option<(Vec<String>, &str)> {
     let (mut rest, mut parts) = (text.strip_prefix('[')?, Vec::new());
     loop {
-        let mut part = String::new();
-        if let Some(quoted) = rest.strip_prefix('"') {
-            rest = quoted;
-            loop {
-                let (before, after) = rest.split_once('"')?;
-                part.push_str(before);
-                rest = after;
-                match rest.strip_prefix('"') {
-                    Some(more) => rest = more,
-                    None => break,
-                }
-                part.push('"');
-            }
-        } else {
-            let end = rest.find([',', ']', '"', '['])?;
-            part.push_str(&rest[..end]);
-            rest = &rest[end..];
-        }
+        let (part, after) = read_part(rest, &[',', ']', '"', '['])?;
         parts.push(part);
-        match rest.strip_prefix(',') {
+        match after.strip_prefix(',') {
             Some(more) => rest = more,
-            None => return Some((parts, rest.strip_prefix(']')?)),
+            None => return Some((parts, after.strip_prefix(']')?)),
         }
     }
 }
