@@ -152,7 +152,10 @@ pub fn read_passphrase_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
 
 /// Reads a key file.
 pub fn read_key_file(path: &Path) -> Result<Unlock, Failure> {
-    let bytes = read_small(path, "key file", MAX_TEXT)?;
+    let makers =
+        "key files are made by `dedup init --key-file FILE PATH` and `dedup key add --new-key-file FILE`";
+    let bytes = read_small(path, "key file", MAX_TEXT)
+        .map_err(|failure| if path.exists() { failure } else { failure.hint(makers) })?;
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     Unlock::read_key_file(text.trim_end_matches(['\r', '\n'])).map_err(|error| {
         Failure::refused(format!("{} is no key file: {error}", path.display()))

@@ -35,6 +35,7 @@ mod restore_modules;
 mod restore_only;
 mod restore_plan;
 mod restore_target;
+mod restore_tell;
 mod restore_whole;
 mod rewrite;
 mod snapshots;
@@ -57,8 +58,9 @@ use dedup_engine::id::ObjectId;
 use dedup_engine::listing::{Body, Node};
 use dedup_engine::map::Root;
 use dedup_engine::repo::Repository;
-use dedup_engine::snapshot::Snapshot;
+use dedup_engine::snapshot::{Account, Snapshot, State};
 use jiff::Zoned;
+use snapshots::state_word;
 use std::collections::BTreeMap;
 
 /// What to do.
@@ -202,6 +204,20 @@ fn choose(ctx: &Context, repo: &Repository, wanted: &Wanted, filter: &Filter) ->
         ));
     }
     Ok(chosen)
+}
+
+/// Warns of modules that did not get whole into a snapshot: no restore brings back what it lacks.
+fn tell_gaps(ctx: &Context, chosen: &Chosen, filter: &Filter) {
+    let asked: Vec<&String> = filter.module.iter().chain(&filter.also).collect();
+    let is_asked = |account: &&Account| asked.is_empty() || asked.contains(&&account.module);
+    for Account { module, state, reason, .. } in chosen.snapshot.accounts.iter().filter(is_asked) {
+        if matches!(state, State::Warned | State::Partial) {
+            let (id, state) = (chosen.id.short(), state_word(*state));
+            ctx.output.warning(&format!(
+                "snapshot {id} does not have all of {module} ({state}): {reason}; `dedup ls {id} --parts` tells more"
+            ));
+        }
+    }
 }
 
 /// Returns the listing that a path of the snapshot is looked up in.

@@ -2,16 +2,16 @@
 
 use super::records::spec;
 use super::restore_only::RowConflict;
-use super::{choose, listing, restore_modules, restore_only, restore_target, restore_whole};
-use crate::context::{Context, this_host};
+use super::restore_tell::{show_plan, summary};
+use super::{choose, listing, restore_modules, restore_only, restore_target, restore_whole, tell_gaps};
+use crate::context::Context;
 use crate::declared::ModuleDirs;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::put_path;
 use crate::patterns::Patterns;
 use crate::section::SectionChoice;
 use crate::select::{self, Chosen, Filter, Selection};
-use crate::{escape, human, problems, sizes};
+use crate::{escape, problems, sizes};
 use dedup_engine::browse;
 use dedup_engine::error::Kind;
 use dedup_engine::listing::{Node, StoredPath};
@@ -24,7 +24,6 @@ use dedup_modules::files::{FilesSink, OwnerChoice, SinkOptions, XattrChoice};
 use dedup_modules::id::ModuleId;
 use dedup_modules::records::RecordSpec;
 use jiff::Span;
-use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -54,7 +53,7 @@ pub struct RestoreArgs {
     snapshot: OsString,
     /// Write below this directory; it is made if it is not there
     #[arg(long, short, value_name = "DIR")]
-    target: Option<PathBuf>,
+    pub(super) target: Option<PathBuf>,
     /// The whole system, of a snapshot made by `dedup backup --full`
     #[arg(long, requires = "into_subvolume", conflicts_with_all = ["target", "include", "exclude", "section", "module"])]
     full: bool,
@@ -177,6 +176,7 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     let repo = ctx.open_indexed()?;
     let filter = args.which.filter();
     let chosen = choose(ctx, &repo, &selection.wanted, &filter)?;
+    tell_gaps(ctx, &chosen, &filter);
     if let Some(subvolume) = &args.into_subvolume {
         return restore_whole::run(ctx, args, &repo, &chosen, subvolume);
     }
@@ -203,6 +203,9 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     if asks || args.dry_run {
         let plan = restore::plan(&repo, root, &request, ctx.events())?;
         ctx.progress.finish();
+        if plan.entries == 0 {
+            return Err(nothing_fits(&chosen));
+        }
         show_plan(ctx, args, &chosen, &base, &plan)?;
         if args.dry_run {
             let RestorePlan { entries, files, bytes, .. } = plan;
@@ -226,6 +229,9 @@ pub fn run(ctx: &Context, args: &RestoreArgs) -> Result<Exit, Failure> {
     ctx.progress.finish();
     problems::list(ctx.output, "not restored, or not as they were", &report.problems, report.problems_total);
     synced.map_err(|error| cannot_use(target, &error))?;
+    if report.entries == 0 {
+        return Err(nothing_fits(&chosen));
+    }
     let exit = exit(&report);
     summary(ctx, args, &chosen, &report, exit)?;
     Ok(exit)
@@ -293,6 +299,13 @@ pub fn not_there(path: &StoredPath, chosen: &Chosen) -> Failure {
         .hint(format!("`dedup ls {id}` lists what is in it"))
 }
 
+/// Says that the patterns let nothing through: a restore of nothing is none.
+fn nothing_fits(chosen: &Chosen) -> Failure {
+    let id = chosen.id.short();
+    Failure::new(Kind::Missing, format!("nothing in snapshot {id} fits --include and --exclude"))
+        .hint(format!("`dedup ls {id}` lists what is in it"))
+}
+
 pub(super) fn cannot_use(target: &Path, error: &SinkError) -> Failure {
     let kind = match error {
         SinkError::Refused(_) => Kind::Refused,
@@ -300,100 +313,4 @@ pub(super) fn cannot_use(target: &Path, error: &SinkError) -> Failure {
     };
     let failure = Failure::of(kind, error);
     Failure { message: format!("cannot restore to {}: {}", target.display(), failure.message), ..failure }
-}
-
-pub(super) fn show_plan(
-    ctx: &Context,
-    args: &RestoreArgs,
-    chosen: &Chosen,
-    base: &StoredPath,
-    plan: &RestorePlan,
-) -> Result<(), Failure> {
-    let target = args.target.as_deref();
-    if ctx.output.json {
-        let mut object = json!({
-            "type": "plan",
-            "snapshot_id": chosen.id.to_hex(),
-            "host": chosen.snapshot.host,
-            "target": target.map(Path::to_string_lossy),
-            "entries": plan.entries,
-            "files": plan.files,
-            "directories": plan.directories,
-            "restore_bytes": plan.bytes,
-        });
-        put_path(&mut object, "path", &[b"/", &base.to_slashes()[..]].concat());
-        return Ok(ctx.output.object(&object)?);
-    }
-    let snapshot = &chosen.snapshot;
-    let where_to = match target {
-        Some(target) => format!("below {}", escape::text(&target.display().to_string())),
-        None => format!("to where they came from, on this machine ({})", this_host()),
-    };
-    let host = escape::text(&snapshot.host);
-    let (id, time) = (chosen.id.short(), human::local_time(snapshot.time));
-    let what = if *base == StoredPath::root() {
-        let sources = snapshot.accounts.iter().flat_map(|account| &account.sources);
-        sources.map(|source| escape::name(source)).collect::<Vec<_>>().join(", ")
-    } else {
-        format!("/{}", escape::name(&base.to_slashes()))
-    };
-    ctx.output.line(format!("Plan:    snapshot {id} of {host}, {time}: {what}"))?;
-    ctx.output.line(format!(
-        "         {} with {}, {}, {where_to}",
-        human::counted(plan.files, "file", "files"),
-        human::bytes(plan.bytes),
-        human::counted(plan.entries, "entry in all", "entries in all"),
-    ))?;
-    ctx.output.line("         files that differ are replaced, nothing is deleted")?;
-    if target.is_none() && snapshot.host != this_host() {
-        ctx.output.warning(&format!("the snapshot is of another machine, {host}"));
-    }
-    Ok(())
-}
-
-pub(super) fn summary(
-    ctx: &Context,
-    args: &RestoreArgs,
-    chosen: &Chosen,
-    report: &RestoreReport,
-    exit: Exit,
-) -> Result<(), Failure> {
-    let target = args.target.as_deref().unwrap_or(Path::new("/"));
-    let elapsed = ctx.elapsed();
-    if ctx.output.json {
-        return Ok(ctx.output.object(&json!({
-            "type": "summary",
-            "snapshot_id": chosen.id.to_hex(),
-            "target": args.target.as_deref().map(Path::to_string_lossy),
-            "dry_run": args.dry_run,
-            "entries": report.entries,
-            "files": report.files,
-            "entries_unchanged": report.unchanged,
-            "restored_bytes": report.bytes,
-            "written_bytes": report.bytes_written,
-            "problems": report.problems_total,
-            "elapsed_seconds": elapsed.as_secs_f64(),
-            "exit_code": exit.code(),
-        }))?);
-    }
-    let output = ctx.output;
-    output.summary_line(format!(
-        "Entries: {} in {}, {} of them right already",
-        human::count(report.entries),
-        escape::text(&target.display().to_string()),
-        human::count(report.unchanged)
-    ))?;
-    output.summary_line(format!(
-        "Files:   {} with {}, {} written",
-        human::count(report.files),
-        human::bytes(report.bytes),
-        human::bytes(report.bytes_written)
-    ))?;
-    let rate = human::rate(report.bytes, elapsed);
-    output.summary_line(format!("Time:    {}, {rate}", human::duration(elapsed)))?;
-    output.summary_line(match report.problems_total {
-        0 => format!("snapshot {} restored", chosen.id.short()),
-        _ => format!("snapshot {} restored in part", chosen.id.short()),
-    })?;
-    Ok(())
 }

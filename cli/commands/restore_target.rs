@@ -7,7 +7,8 @@
 //! DIR/MODULE/SOURCE/…           what a source gave as a tree
 //! ```
 
-use super::restore::{RestoreArgs, cannot_use, exit, show_plan, sink_options, summary};
+use super::restore::{RestoreArgs, cannot_use, exit, sink_options};
+use super::restore_tell::{show_plan, summary};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;

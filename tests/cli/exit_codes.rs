@@ -57,6 +57,10 @@ fn a_missing_repository_is_10() {
         place.run(["-r", there, "--key-file", "src/text", "backup", "src"]).ends(10);
     }
     assert!(!place.path("nowhere").exists(), "looking for a repository must not make one");
+    // Where one is to be made, there need not be one.
+    for there in ["src", "file"] {
+        place.run(["init", "--key-file", "key", there]).ends(2).says(&[there]);
+    }
 }
 
 #[test]
@@ -114,6 +118,9 @@ fn what_is_not_there_is_1_and_notices_are_4_if_strict() {
     place.run(["ls", "ffffffff"]).ends(1).says(&["ffffffff"]);
     place.run(["ls", "latest:/nowhere"]).ends(1).says(&["nowhere", "dedup ls"]);
     place.run(["restore", "latest:/nowhere", "--target", "t"]).ends(1);
+    let restored = |what| place.run(["restore", "latest", "--target", "t", "--include", what]);
+    restored("no*where").ends(1).says(&["nothing in snapshot", "--include"]);
+    restored("te?t").ok().shows(&["Files:   1 with"]);
     place.run(["backup", "src", "--parent", "ffffffff"]).ends(1);
     fs::write(place.path("repo/packs/readme"), "not mine").unwrap();
     let check = place.run(["check"]).ok();

@@ -99,7 +99,8 @@ fn files_that_may_not_be_read_are_3_and_told() {
 
     // What could be read is there, and nothing pretends to be the rest.
     let from = format!("latest:{}", source.display());
-    run(&["restore", &from, "--target", "out"]).ok();
+    let words = ["does not have all of files (warned): 2 entries", "--parts"];
+    run(&["restore", &from, "--target", "out"]).ok().says(&words);
     assert_eq!(fs::read(place.path("out/text")).unwrap(), fs::read(source.join("text")).unwrap());
     assert!(!place.path("out/noise").exists());
     run(&["check", "--read-data"]).ok();

@@ -170,6 +170,8 @@ impl StorageError {
             Trouble::Missing => Kind::Missing,
             Trouble::Short { .. } | Trouble::Long { .. } | Trouble::NotFile => Kind::Integrity,
             Trouble::Range { .. } | Trouble::Number => Kind::Refused,
+            // Where one is to be made, nobody expects one.
+            Trouble::Place(_) if self.call == "create" => Kind::Refused,
             Trouble::Place(_) => Kind::NoRepository,
             Trouble::Poisoned => Kind::Io,
             Trouble::Io(error) => match error.kind() {
