@@ -154,7 +154,6 @@ fn ended(failed: Option<Failure>, written: io::Result<bool>) -> Result<bool, Fai
 pub struct OutFile {
     out: Box<dyn Write>,
     place: Option<(PathBuf, PathBuf)>,
-    broken: bool,
 }
 
 impl OutFile {
@@ -165,7 +164,7 @@ impl OutFile {
                 return Err(Failure::refused("a tar archive is nothing for a terminal")
                     .hint("name a file with --output, or send it to a pipe"));
             }
-            return Ok(Self { out: Box::new(ctx.output.listing()), place: None, broken: false });
+            return Ok(Self { out: Box::new(ctx.output.listing()), place: None });
         };
         if file.symlink_metadata().is_ok() {
             return Err(
@@ -177,12 +176,7 @@ impl OutFile {
         let out =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed)?;
         let out = Box::new(BufWriter::with_capacity(1 << 16, out));
-        Ok(Self { out, place: Some((beside, file.to_owned())), broken: false })
-    }
-
-    /// Says whether the reader went away.
-    pub fn is_broken(&self) -> bool {
-        self.broken
+        Ok(Self { out, place: Some((beside, file.to_owned())) })
     }
 
     /// Gives the file its name: it is whole.
@@ -214,10 +208,7 @@ impl Drop for OutFile {
 
 impl Write for OutFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = self.out.write(bytes);
-        self.broken |= self.place.is_none()
-            && result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-        result
+        self.out.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -32,7 +32,7 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The causes, outermost first; none repeats what is said before it.
     pub causes: Vec<String>,
-    /// Whether the reader of standard output went away, which is no failure.
+    /// Whether the reader of standard output went away, which is no failure of a command that only shows something.
     pub is_broken_pipe: bool,
 }
 
@@ -170,7 +170,7 @@ impl From<SpaceError> for Failure {
     }
 }
 
-/// Writing results failed. That the reader went away (`dedup ls latest | head`) is no failure.
+/// Writing results failed.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let is_broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_broken_pipe_is_none() {
+    fn a_broken_pipe_is_told_apart() {
         assert!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).is_broken_pipe);
         let full = Failure::from(io::Error::from(io::ErrorKind::StorageFull));
         assert!(!full.is_broken_pipe);

@@ -110,7 +110,7 @@ fn run(cli: Cli) -> Exit {
         _ if planted(Bug::AlwaysZero) => Exit::Complete,
         Ok(exit) => exit,
         // `dedup ls latest | head` has done what was wanted.
-        Err(failure) if failure.is_broken_pipe => Exit::Complete,
+        Err(failure) if failure.is_broken_pipe && cli.command.only_shows() => Exit::Complete,
         Err(failure) => {
             output.failure(&failure);
             failure.exit

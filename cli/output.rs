@@ -32,9 +32,9 @@ impl Output {
         Self { json, quiet, verbose, stream, to_terminal: io::stdout().is_terminal() }
     }
 
-    /// Prints a line of result.
+    /// Prints a line of result. That nobody reads it any more is no failure: a command goes on, and ends as it ends.
     pub fn line(&self, text: impl AsRef<str>) -> io::Result<()> {
-        writeln!(io::stdout().lock(), "{}", text.as_ref())
+        though_unread(writeln!(io::stdout().lock(), "{}", text.as_ref()))
     }
 
     /// Prints a line of the summary at the end of a long command; `-q` does without it.
@@ -42,11 +42,11 @@ impl Output {
         if self.quiet { Ok(()) } else { self.line(text) }
     }
 
-    /// Prints one JSON object, or one document, on one line.
+    /// Prints one JSON object, or one document, on one line; as [`Self::line`].
     pub fn object(&self, object: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_string(object)?;
         text.push('\n');
-        io::stdout().lock().write_all(text.as_bytes())
+        though_unread(io::stdout().lock().write_all(text.as_bytes()))
     }
 
     /// Returns a buffered standard output for long listings; flush it at the end, errors count.
@@ -121,6 +121,10 @@ impl Output {
             complain(&format!("hint: {}", escape::text(hint)));
         }
     }
+}
+
+fn though_unread(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 /// Writes a line to standard error. If that is gone, there is nobody left to tell.

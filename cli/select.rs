@@ -105,6 +105,15 @@ impl Filter {
         oldest.transpose().map_err(|_| Failure::refused("--within reaches back before the year -9999"))
     }
 
+    /// Says what is asked for: `host a or b, module c`.
+    fn words(&self) -> String {
+        let hosts = (!self.host.is_empty()).then(|| format!("host {}", self.host.join(" or ")));
+        let tags = self.tag.iter().map(|tag| format!("tag {tag}"));
+        let modules = self.module.iter().chain(&self.also).map(|module| format!("module {module}"));
+        let within = self.within.map(|span| format!("the last {span:#}"));
+        hosts.into_iter().chain(tags).chain(modules).chain(within).collect::<Vec<_>>().join(", ")
+    }
+
     fn passes(&self, snapshot: &Snapshot, oldest: Option<Time>) -> bool {
         (self.host.is_empty() || self.host.contains(&snapshot.host))
             && self.tag.iter().all(|tag| snapshot.tags.contains(tag))
@@ -140,13 +149,19 @@ pub fn choose(
     if !matches!(wanted, Wanted::Prefix(_)) && filter.host.is_empty() {
         filter.host.push(this_host.to_owned());
     }
-    let mut fitting = filter.apply(snapshots, now)?;
     if none_at_all {
         return Err(missing("there are no snapshots yet").hint("make one with `dedup backup PATH`"));
     }
+    let begins = |id: &ObjectId| matches!(wanted, Wanted::Prefix(prefix) if id.to_hex().starts_with(prefix));
+    let is_there = snapshots.iter().any(|(id, _)| begins(id));
+    let mut fitting = filter.apply(snapshots, now)?;
     if let Wanted::Prefix(prefix) = wanted {
-        fitting.retain(|(id, _)| id.to_hex().starts_with(prefix));
+        fitting.retain(|(id, _)| begins(id));
         return match fitting.len() {
+            0 if is_there => {
+                Err(missing(&format!("no snapshot that begins with {prefix} is of {}", filter.words()))
+                    .hint("`dedup snapshots` tells what it has"))
+            }
             0 => {
                 Err(missing(&format!("no snapshot begins with {prefix}"))
                     .hint("`dedup snapshots` lists them"))
@@ -178,8 +193,13 @@ pub fn choose(
             );
             Err(missing(&message).hint("`latest-any` takes the newest one as it is"))
         }
-        None => Err(missing(&format!("there is no snapshot of {} that fits", filter.host.join(", ")))
-            .hint(format!("there are snapshots of {everyone}; choose with --host, or by id"))),
+        None => {
+            let hint = match everyone == filter.host.join(", ") {
+                true => "`dedup snapshots` lists what there is".to_owned(),
+                false => format!("there are snapshots of {everyone}; choose with --host, or by id"),
+            };
+            Err(missing(&format!("there is no snapshot of {}", filter.words())).hint(hint))
+        }
     }
 }
 

@@ -102,6 +102,15 @@ fn what_is_missing_is_explained() {
     let nowhere = Filter { host: vec!["mail".into()], ..Filter::default() };
     let failure = pick("latest", &nowhere).unwrap_err();
     assert!(failure.message.contains("mail") && failure.hint.unwrap().contains("db, web"));
+    let mail = Filter { module: Some("mail".into()), ..Filter::default() };
+    assert_eq!(pick("latest", &mail).unwrap_err().message, "there is no snapshot of host web, module mail");
+    let other = pick("ab01", &mail).unwrap_err();
+    assert_eq!(other.message, "no snapshot that begins with ab01 is of module mail");
+    let nobody =
+        Filter { host: vec!["db".into(), "web".into()], tag: vec!["rare".into()], ..Filter::default() };
+    let failure = pick("latest", &nobody).unwrap_err();
+    assert_eq!(failure.message, "there is no snapshot of host db or web, tag rare");
+    assert_eq!(failure.hint.unwrap(), "`dedup snapshots` lists what there is");
     let none =
         choose(Vec::new(), &BTreeMap::new(), &Wanted::Latest, &Filter::default(), "web", &now()).unwrap_err();
     assert!(none.message.contains("no snapshots yet"));

@@ -95,11 +95,7 @@ pub fn run(ctx: &Context, args: &ExportArgs) -> Result<Exit, Failure> {
         export.write(&mut out)
     };
     ctx.progress.finish();
-    let (bytes, left_out) = match written {
-        Ok(written) => written,
-        Err(_) if out.is_broken() => return Ok(Exit::Complete),
-        Err(failure) => return Err(failure),
-    };
+    let (bytes, left_out) = written?;
     out.keep()?;
     for path in &left_out {
         ctx.output.warning(&format!(

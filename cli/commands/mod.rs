@@ -103,6 +103,20 @@ impl Command {
         matches!(self, Self::Backup(_) | Self::Restore(_) | Self::Check(_) | Self::Repair(_))
     }
 
+    /// Returns whether it does nothing but print, so that it may stop when nobody reads any more.
+    pub fn only_shows(&self) -> bool {
+        matches!(
+            self,
+            Self::Ls(_)
+                | Self::Find(_)
+                | Self::Diff(_)
+                | Self::Dump(_)
+                | Self::Log(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+        )
+    }
+
     /// Returns whether what it stops, locks or replaces must be brought back even if its process is killed.
     pub fn wants_guard(&self) -> bool {
         match self {

@@ -11,7 +11,6 @@ use dedup_engine::id::ObjectId;
 use dedup_engine::snapshot::{Account, Dump, Origin, Snapshot, State};
 use jiff::Zoned;
 use serde_json::{Value, json};
-use std::io::Write;
 
 /// List snapshots, oldest first
 #[derive(clap::Args, Debug)]
@@ -68,9 +67,7 @@ pub fn run(ctx: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
         ]);
     }
     if !snapshots.is_empty() {
-        let mut listing = ctx.output.listing();
-        table.lines().iter().try_for_each(|line| writeln!(listing, "{line}"))?;
-        listing.flush()?;
+        ctx.output.line(table.lines().join("\n"))?;
     }
     for (id, _) in &snapshots {
         if let Some(text) = records.get(id).and_then(record::told) {

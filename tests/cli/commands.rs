@@ -1,6 +1,6 @@
 //! Every command once, as a person runs it.
 
-use super::support::{Place, finish, small_tree, tree};
+use super::support::{Place, Run, finish, packs, small_tree, tree};
 use crate::runs::app::Machine;
 use std::ffi::OsStr;
 use std::fs;
@@ -213,10 +213,37 @@ fn quiet_means_results_only_and_a_reader_may_go_away() {
     assert_eq!(place.run(["check", "-q"]).ok().quiet().out, "");
     assert_eq!(place.run(["restore", "latest", "--target", "t", "-q"]).ok().quiet().out, "");
     for line in ["ls latest", "ls latest --json", "dump latest:/", "man"] {
-        let mut shell = std::process::Command::new("/bin/bash");
-        let script = format!("set -o pipefail; {} {line} | head -c 1 > /dev/null", super::support::PROGRAM);
-        let command = place.command::<&str>([]);
-        shell.args(["-c", &script]).envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        finish(shell, b"").ok().quiet();
+        piped(&place, line, "head -c 1 > /dev/null").ok().quiet();
+    }
+}
+
+/// Runs a command whose results go to another program; a failure of either one counts.
+fn piped(place: &Place, line: &str, reader: &str) -> Run {
+    let mut shell = std::process::Command::new("/bin/bash");
+    let script = format!("set -o pipefail; {} {line} | {reader}", super::support::PROGRAM);
+    let command = place.command::<&str>([]);
+    shell.args(["-c", &script]).envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(place.path(""));
+    finish(shell, b"")
+}
+
+/// Once whatever could not be printed ended with 0: a check that had found damage, a restore that had not begun.
+#[test]
+fn a_reader_that_goes_away_changes_nothing_of_how_a_command_ends() {
+    let place = Place::with_snapshot();
+    let gone = |line: &str| piped(&place, line, "exec true");
+    gone("restore latest --target t").ok();
+    assert!(place.path("t").join(place.path("src/text").strip_prefix("/").unwrap()).exists());
+    gone("backup src").ok();
+    assert_eq!(place.run(["snapshots"]).ok().out.lines().count(), 4, "a head, two snapshots, their number");
+    gone("export latest -m files").ends(1).says(&["Broken pipe"]);
+    let pack = &packs(&place.path("repo"), 3)[0];
+    let mut bytes = fs::read(pack).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(pack).unwrap();
+    fs::write(pack, bytes).unwrap();
+    for line in ["check --read-data", "check --read-data --json", "repair packs --read-data --dry-run"] {
+        gone(line).ends(6);
     }
 }

@@ -48,8 +48,9 @@ fn a_full_disk_is_1_and_the_repository_stays_usable() {
 fn unprivileged(place: &Place) -> Option<impl Fn(&[&str]) -> super::support::Run + '_> {
     let program = place.path("dedup");
     if is_root() {
-        // The build directory may be out of that user's reach.
-        fs::copy(PROGRAM, &program).unwrap();
+        // The build directory may be out of that user's reach. Copied by a process of its own: a file that this one has
+        // open to write is handed to whatever another test starts just then, and cannot be run meanwhile.
+        assert!(Command::new("cp").arg(PROGRAM).arg(&program).status().unwrap().success());
         for path in [place.path(""), place.path("home")] {
             chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
         }

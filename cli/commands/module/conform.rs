@@ -6,6 +6,7 @@ use crate::escape;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::find_repo::create_private_dir;
+use crate::human;
 use crate::runs::{new_id, surroundings};
 use crate::state_dir::state_dir;
 use dedup_modules::catalog::Entry;
@@ -45,9 +46,10 @@ pub fn run(ctx: &Context, dir: &Path, changes: bool) -> Result<Exit, Failure> {
             .object(&json!({ "type": "module_conformance", "programs": programs, "checks_wrong": wrong }))?;
     } else {
         let all: usize = tried.iter().map(|tried| tried.checks.len()).sum();
+        let all = human::counted(all as u64, "check", "checks");
         ctx.output.summary_line(match wrong {
-            0 => format!("{all} checks, nothing wrong"),
-            n => format!("{all} checks, {n} wrong"),
+            0 => format!("{all}, nothing wrong"),
+            n => format!("{all}, {n} wrong"),
         })?;
     }
     Ok(if wrong == 0 { Exit::Complete } else { Exit::Refused })

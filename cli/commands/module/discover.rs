@@ -131,12 +131,9 @@ fn print(ctx: &Context, new: &[Proposal]) -> Result<(), Failure> {
         ctx.output.note("nothing was found that is not declared already");
         return Ok(());
     }
-    let mut out = ctx.output.listing();
     for proposal in new {
-        writeln!(out, "# ---- {}.toml", proposal.id)?;
-        writeln!(out, "{}", proposal.text)?;
+        ctx.output.line(format!("# ---- {}.toml\n{}", proposal.id, proposal.text))?;
     }
-    out.flush()?;
     let files = human::counted(new.len() as u64, "manifest", "manifests");
     ctx.output.note(&format!("{files} proposed; --write DIR writes them to files"));
     Ok(())

@@ -15,7 +15,6 @@ use clap::Subcommand;
 use dedup_modules::manifest::job::Job;
 use dedup_modules::manifest::platform::Platform;
 use dedup_modules::manifest::{Manifest, json_schema};
-use std::io::Write;
 use std::path::PathBuf;
 
 /// List, show, find and check modules
@@ -95,10 +94,7 @@ fn schema(ctx: &Context, job: bool, platform: bool) -> Result<Exit, Failure> {
     } else {
         json_schema(&Manifest::shape(), "dedup manifest of a module")
     };
-    let mut out = ctx.output.listing();
     // Pretty, since people look at it too.
-    let text = serde_json::to_string_pretty(&schema).map_err(std::io::Error::from)?;
-    writeln!(out, "{text}")?;
-    out.flush()?;
+    ctx.output.line(serde_json::to_string_pretty(&schema).map_err(std::io::Error::from)?)?;
     Ok(Exit::Complete)
 }
