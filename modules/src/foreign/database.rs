@@ -72,6 +72,13 @@ impl Database {
             let wrong = format!("{} columns, and 1 to {MAX_COLUMNS} are possible", columns.len());
             return Err(ForeignError::malformed(format!("table {name:?}"), wrong));
         }
+        if let Some(column) = columns.iter().find(|column| column.contains('\0')) {
+            // No text of SQL goes on behind it: once such a table was made, and could not be read.
+            return Err(ForeignError::malformed(
+                format!("table {name:?}"),
+                format!("the name of the column {column:?} has a zero byte in it"),
+            ));
+        }
         if self.made == MAX_TABLES {
             return Err(ForeignError::TooMuch { limit: format!("{MAX_TABLES} tables") });
         }

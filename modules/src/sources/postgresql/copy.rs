@@ -112,6 +112,8 @@ fn read(bytes: Cow<'_, [u8]>, column: &Column) -> Option<Value> {
                 },
                 TypeClass::Integer => text.parse().ok().map(Value::Int),
                 TypeClass::Decimal => Value::decimal(text),
+                // PostgreSQL has one of them; Rust has two that are not the same, `-NaN` too.
+                _ if text.eq_ignore_ascii_case("-NaN") => None,
                 // The double that equals a single, not the one of the same digits.
                 _ if column.type_text == "real" => {
                     text.parse::<f32>().ok().map(|single| Value::Float(single.into()))
