@@ -10,8 +10,9 @@
 //! the second one, which ends it at once.
 
 use crate::failure::Failure;
+use crate::interrupt;
 use rustix::process::{Pid, Signal, kill_process};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::SIGCHLD;
 use signal_hook::iterator::Signals;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
@@ -47,7 +48,7 @@ pub fn watch(id: &str) -> Result<Ended, Failure> {
         move |error: std::io::Error| Failure::io(message.clone(), &error)
     };
     let mut signals =
-        Signals::new([SIGCHLD, SIGINT, SIGTERM, SIGHUP]).map_err(failed("watch for the end of"))?;
+        Signals::new(interrupt::signals().chain([SIGCHLD])).map_err(failed("watch for the end of"))?;
     let mut child = Command::new("/proc/self/exe")
         .args(std::env::args_os().skip(1))
         .env(VARIABLE, id)

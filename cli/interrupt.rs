@@ -7,7 +7,7 @@ use signal_hook::flag;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What the signals SIGINT, SIGTERM and SIGHUP do.
+/// What SIGINT, SIGTERM and SIGHUP do.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
@@ -19,7 +19,7 @@ impl Interrupt {
     pub fn install() -> Result<Self, Failure> {
         let interrupt = Self { asked: Arc::default(), at_once: Arc::new(AtomicBool::new(true)) };
         let code = crate::exit::Exit::Interrupted.code().into();
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in signals() {
             // In this order: the second signal finds the mark that the first one left.
             flag::register_conditional_shutdown(signal, code, Arc::clone(&interrupt.at_once))
                 .and_then(|_| flag::register_conditional_shutdown(signal, code, Arc::clone(&interrupt.asked)))
@@ -45,6 +45,16 @@ impl Interrupt {
     pub fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
+}
+
+/// Returns the signals that ask this process to stop. The one that says that the terminal is gone is none of them under
+/// `nohup`, which has it ignored.
+pub fn signals() -> impl Iterator<Item = i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let stays = ignored & (1 << (SIGHUP - 1)) != 0;
+    [SIGINT, SIGTERM].into_iter().chain((!stays).then_some(SIGHUP))
 }
 
 /// A long operation, which ends by itself when asked to.

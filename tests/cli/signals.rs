@@ -4,7 +4,7 @@ use super::support::{Place, Run, noise, packs, start, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// Bytes of the source: about ten packs.
@@ -23,7 +23,11 @@ fn large_place() -> Place {
 
 /// Starts a backup and waits until two of its packs are durable.
 fn half_a_backup(place: &Place) -> Child {
-    let mut child = start(place.command(["backup", "src", "--threads", "1"]));
+    half_done(place, place.command(["backup", "src", "--threads", "1"]))
+}
+
+fn half_done(place: &Place, backup: Command) -> Child {
+    let mut child = start(backup);
     let begun = Instant::now();
     while packs(&place.path("repo"), 3).len() < 2 {
         assert!(begun.elapsed() < Duration::from_secs(120), "no pack appears");
@@ -74,4 +78,17 @@ fn an_interrupted_backup_is_130_and_the_next_goes_on() {
     let run = wait(child, b"").ends(130);
     assert!(!run.out.contains("saved"), "{}", run.out);
     goes_on(&place);
+}
+
+/// Once it was interrupted, though somebody had asked that it outlive the terminal.
+#[test]
+fn under_nohup_a_backup_goes_on_when_the_terminal_is_gone() {
+    let place = large_place();
+    let plain = place.command(["backup", "src", "--threads", "1"]);
+    let mut command = Command::new("nohup");
+    command.arg(plain.get_program()).args(plain.get_args()).current_dir(place.path("")).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let child = half_done(&place, command);
+    send(&child, Signal::HUP);
+    assert!(wait(child, b"").ok().out.contains("saved"));
 }
