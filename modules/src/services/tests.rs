@@ -5,7 +5,7 @@ use super::*;
 use crate::manifest::Manifest;
 use crate::tests::TestMachine;
 use std::fs;
-use std::process::{Child, Command as Run};
+use std::process::{Child, Command as Run, Stdio};
 
 /// Returns the spec of a service as a manifest has it.
 fn spec(text: &str) -> Result<ServiceSpec, ServiceError> {
@@ -80,10 +80,15 @@ fn a_command_that_takes_too_long_is_told() {
     });
 }
 
-/// Starts a process with a name of its own, which is buried when it ends.
-fn process(test: &TestMachine, name: &str, script: &str) -> Child {
-    fs::copy("/bin/bash", test.path(name)).unwrap();
-    Run::new(test.path(name)).args(["-c", script]).spawn().unwrap()
+/// Starts a process with a name of its own, which is buried when it ends; on TERM it does what `on_term` says.
+///
+/// It waits without any program: a shell's copy of itself that is to become one has the same name until it does, and
+/// was once taken for a second process. Its file is copied by another process: one that this one has open to write
+/// is handed to whatever another test starts just then, and cannot be run meanwhile.
+fn process(test: &TestMachine, name: &str, on_term: &str) -> Child {
+    assert!(Run::new("cp").arg("/bin/bash").arg(test.path(name)).status().unwrap().success());
+    let script = format!("trap '{on_term}' TERM; while true; do read -t 0.1 line; done");
+    Run::new(test.path(name)).args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]
@@ -93,8 +98,7 @@ fn a_process_is_ended_and_waited_for_and_cannot_be_started() {
     test.with(|machine| {
         let services = Services::new(machine);
         assert_eq!(services.note(&spec).unwrap(), Noted::default());
-        let trap = "trap 'sleep 0.3; exit 0' TERM; while true; do sleep 0.1; done";
-        let mut child = process(&test, "dedup-one-proc", trap);
+        let mut child = process(&test, "dedup-one-proc", "sleep 0.3; exit 0");
         let noted = services.note(&spec).unwrap();
         assert_eq!(noted, ran(&[&child.id().to_string()]));
         let other = super::tests::spec("name = \"dedup-one-pro\"\nkind = \"process\"").unwrap();
@@ -111,7 +115,7 @@ fn a_process_is_ended_and_waited_for_and_cannot_be_started() {
 fn a_process_that_does_not_end_is_not_killed() {
     let test = TestMachine::new();
     let spec = spec("name = \"dedup-two-proc\"\nkind = \"process\"\nstop_timeout = \"1s\"").unwrap();
-    let mut child = process(&test, "dedup-two-proc", "trap '' TERM; while true; do sleep 0.1; done");
+    let mut child = process(&test, "dedup-two-proc", "");
     std::thread::sleep(Duration::from_millis(300));
     test.with(|machine| {
         let services = Services::new(machine);
