@@ -16,7 +16,7 @@ use crossbeam::channel::Receiver;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 /// Executes windows until there are no more.
 pub(super) fn run<K: Sink>(
@@ -220,6 +220,10 @@ impl<K: Sink> Executor<'_, K> {
         let Body::File { holes, size, .. } = &task.entry.node.body else { return Ok(()) };
         let item = task.entry.item();
         let mut open = lock(&task.open);
+        // Whoever waited for one that failed must not begin the file anew.
+        if task.failed.load(Acquire) {
+            return Ok(());
+        }
         let file = match open.take() {
             Some(file) => file,
             None => match self.sink.create(&item, *size) {
