@@ -87,7 +87,9 @@ fn a_command_that_takes_too_long_is_told() {
 /// is handed to whatever another test starts just then, and cannot be run meanwhile.
 fn process(test: &TestMachine, name: &str, on_term: &str) -> Child {
     assert!(Run::new("cp").arg("/bin/bash").arg(test.path(name)).status().unwrap().success());
-    let script = format!("trap '{on_term}' TERM; while true; do read -t 0.1 line; done");
+    // It ends with this test: then there is nobody at the other end of its input.
+    let script =
+        format!("trap '{on_term}' TERM; while true; do read -t 0.1 line || [ $? -gt 128 ] || exit; done");
     Run::new(test.path(name)).args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap()
 }
 
