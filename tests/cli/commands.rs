@@ -1,6 +1,6 @@
 //! Every command once, as a person runs it.
 
-use super::support::{Place, Run, finish, packs, small_tree, tree};
+use super::support::{Place, Run, finish, flip, packs, small_tree, tree};
 use crate::runs::app::Machine;
 use std::ffi::OsStr;
 use std::fs;
@@ -237,12 +237,7 @@ fn a_reader_that_goes_away_changes_nothing_of_how_a_command_ends() {
     gone("backup src").ok();
     assert_eq!(place.run(["snapshots"]).ok().out.lines().count(), 4, "a head, two snapshots, their number");
     gone("export latest -m files").ends(1).says(&["Broken pipe"]);
-    let pack = &packs(&place.path("repo"), 3)[0];
-    let mut bytes = fs::read(pack).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::remove_file(pack).unwrap();
-    fs::write(pack, bytes).unwrap();
+    flip(&packs(&place.path("repo"), 3)[0]);
     for line in ["check --read-data", "check --read-data --json", "repair packs --read-data --dry-run"] {
         gone(line).ends(6);
     }

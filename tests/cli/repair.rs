@@ -1,6 +1,6 @@
 //! `dedup repair`: what people and scripts see of it.
 
-use super::support::{Place, tree};
+use super::support::{Place, flip, tree};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -17,14 +17,6 @@ fn objects(place: &Place, family: &str) -> Vec<PathBuf> {
     }
     found.sort();
     found
-}
-
-fn flip(path: &PathBuf) {
-    let mut bytes = fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::remove_file(path).unwrap();
-    fs::write(path, bytes).unwrap();
 }
 
 fn data_packs(place: &Place) -> Vec<PathBuf> {

@@ -189,6 +189,15 @@ pub fn packs(repo: &Path, kind: u8) -> Vec<PathBuf> {
     files.filter(|path| path.is_file() && fs::read(path).unwrap().get(7) == Some(&kind)).collect()
 }
 
+/// Changes a bit in the middle of a file.
+pub fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
 /// What is compared of an entry: kind and mode, modification time, content or target of a link.
 pub type Entry = (u32, (i64, i64), Vec<u8>);
 
